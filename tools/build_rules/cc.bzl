@@ -3,7 +3,7 @@
 What they add to the rules of rules_cc, and nothing else:
   * the warnings of copts.bzl;
   * the include path: //core's buffer.h is included as "sluice/core/buffer.h", here and in every other workspace;
-  * layering_check and parse_headers, where the toolchain has them (clang has, g++ has not).
+  * layering_check and parse_headers, where the toolchain has them (--config=clang has the first, g++ neither).
 All other attributes mean what they mean in cc_library and its kin.
 """
 
@@ -14,6 +14,19 @@ _FEATURES = [
     "layering_check",
     "parse_headers",
 ]
+
+_GTEST = [
+    "@com_google_googletest//:gtest",
+    "@com_google_googletest//:gtest_main",
+]
+
+_BENCHMARK = [
+    "@com_github_google_benchmark//:benchmark",
+    "@com_github_google_benchmark//:benchmark_main",
+]
+
+def _plus(deps, more):
+    return deps + [dep for dep in more if dep not in deps]
 
 def sluice_cc_library(name, copts = [], features = [], **kwargs):
     cc_library(
@@ -33,18 +46,19 @@ def sluice_cc_binary(name, copts = [], features = [], **kwargs):
         **kwargs
     )
 
-def sluice_cc_test(name, copts = [], features = [], deps = [], **kwargs):
-    """A GoogleTest test. It links gtest_main, so deps name only what is tested."""
+def sluice_cc_test(name, size = "small", copts = [], features = [], deps = [], **kwargs):
+    """A GoogleTest test. It has gtest and gtest_main; deps name what else its file includes."""
     cc_test(
         name = name,
+        size = size,
         copts = SLUICE_COPTS + copts,
         features = _FEATURES + features,
-        deps = deps + ["@com_google_googletest//:gtest_main"],
+        deps = _plus(deps, _GTEST),
         **kwargs
     )
 
 def sluice_cc_benchmark(name, srcs, deps = [], tags = [], copts = [], features = [], **kwargs):
-    """A Google Benchmark binary, with benchmark_main, and a test NAME_smoke_test that runs each benchmark briefly.
+    """A Google Benchmark binary (with benchmark_main) and a test, NAME_smoke_test, that runs each benchmark briefly.
 
     Measure with: tools/bazel run -c opt //core:buffer_benchmark
     """
@@ -56,7 +70,7 @@ def sluice_cc_benchmark(name, srcs, deps = [], tags = [], copts = [], features =
         features = _FEATURES + features,
         tags = tags,
         visibility = ["//visibility:private"],
-        deps = deps + ["@com_github_google_benchmark//:benchmark_main"],
+        deps = _plus(deps, _BENCHMARK),
         alwayslink = True,
     )
     cc_binary(

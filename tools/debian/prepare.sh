@@ -140,6 +140,7 @@ override platforms "$ready/platforms"
 
 cat >>"$work/new/bazelrc" <<END
 build --nosandbox_debug
+build --config=strict
 build --disk_cache=$cache/disk
 END
 dpkg-query --listfiles bazel-bootstrap | grep -x '/usr/bin/bazel-[0-9.]*' >"$work/new/bazel"
