@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Fails where an edge between two targets runs against the layers of the design.
+
+  core      -> Abseil, the kernel
+  tls       -> core, BoringSSL
+  protocols -> core; a protocol never another one, only what all share in //protocols; never tls
+  tools     -> everything but tests
+Inside core, a target reaches only what stands below it (CORE_REACHES).
+
+  tools/bazel query --noimplicit_deps --notool_deps --output=xml //... | tools/checks/layering.py
+"""
+
+import sys
+from typing import Iterator, List, Set
+
+import build_graph
+from build_graph import Graph, Target, package, repository
+
+TOOLCHAIN = {"bazel_tools", "platforms"}
+FOR_TESTS = {"com_google_googletest", "com_github_google_benchmark"}
+ABSEIL = {"com_google_absl"}
+BORINGSSL = {"boringssl"}
+
+# For each layer: the layers and the repositories that it may name. tools may name any repository, tests everything.
+LAYERS = {
+    "core": ({"core"}, ABSEIL),
+    "tls": ({"core", "tls"}, ABSEIL | BORINGSSL),
+    "protocols": ({"core", "protocols"}, ABSEIL),
+    "tools": ({"core", "tls", "protocols", "tools"}, None),
+}
+# Packages that tests and benchmarks of every layer may name beside these.
+TEST_PACKAGES = {"tools/build_rules"}
+
+# What a target of //core may reach, through any chain of targets. Targets that are not here are the parts of these
+# and are seen through them: a new concept of core belongs in this table.
+_BELOW_POLLER = {"buffer", "socket_address"}
+_BELOW_LOOP = _BELOW_POLLER | {"poller", "epoll_poller"}
+_BELOW_TCP = _BELOW_LOOP | {"timer", "event_loop", "stream"}
+CORE_REACHES = {
+    "buffer": set(),
+    "timer": set(),
+    "socket_address": set(),
+    "poller": _BELOW_POLLER,
+    "epoll_poller": _BELOW_POLLER | {"poller"},
+    "event_loop": _BELOW_LOOP | {"timer"},
+    "stream": {"buffer"},
+    "tcp": _BELOW_TCP,
+    "udp": _BELOW_TCP,
+    "resolver": _BELOW_TCP,
+    "pool": _BELOW_TCP | {"tcp", "resolver"},
+    "coroutine": _BELOW_TCP | {"tcp", "udp", "resolver", "pool"},
+    "simulation": _BELOW_TCP | {"tcp", "udp", "resolver", "pool"},
+}
+
+
+def layer(label: str) -> str:
+    return package(label).split("/")[0]
+
+
+def protocol(label: str) -> str:
+    """"framing" of "//protocols/framing/internal:x"; "" for what all protocols share."""
+    parts = package(label).split("/")
+    return parts[1] if len(parts) > 1 and parts[1] != "internal" else ""
+
+
+def edge_error(target: Target, to: str) -> str:
+    """Why `target` may not name `to`, or "" if it may."""
+    own = layer(target.label)
+    if own not in LAYERS:
+        return ""
+    layers, repositories = LAYERS[own]
+    if repository(to):
+        allowed = repositories is None or repository(to) in repositories | TOOLCHAIN
+        allowed = allowed or (target.testonly and repository(to) in FOR_TESTS)
+        return "" if allowed else f"{own} does not use @{repository(to)}"
+    if target.testonly and package(to) in TEST_PACKAGES:
+        return ""
+    if layer(to) not in layers:
+        return f"{own} does not know {layer(to) or 'the top level'}"
+    if own == layer(to) == "protocols" and protocol(to) not in ("", protocol(target.label)):
+        return "a protocol does not know another one"
+    return ""
+
+
+def reached(graph: Graph, start: str) -> Set[str]:
+    found, waiting = set(), [start]
+    while waiting:
+        target = graph.get(waiting.pop())
+        new = set(target.inputs) - found if target else set()
+        found |= new
+        waiting += new
+    return found
+
+
+def core_errors(graph: Graph) -> Iterator[str]:
+    for name, may_reach in CORE_REACHES.items():
+        label = f"//core:{name}"
+        below = reached(graph, label)
+        for other in sorted(CORE_REACHES.keys() - may_reach - {name}):
+            if f"//core:{other}" in below:
+                yield f"{label} reaches //core:{other}: inside core, {name} does not know {other}"
+
+
+def errors(graph: Graph) -> List[str]:
+    found = []
+    for target in graph.values():
+        for to in target.inputs:
+            why = edge_error(target, to)
+            if why:
+                found.append(f"{target.label} -> {to}: {why}")
+    return found + list(core_errors(graph))
+
+
+def main() -> int:
+    graph = build_graph.read_argument(build_graph.argument_parser(__doc__).parse_args().graph)
+    found = errors(graph)
+    for error in found:
+        print(error, file=sys.stderr)
+    print(f"layering: {len(graph)} targets, {len(found)} forbidden edges")
+    return 1 if found or not graph else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
