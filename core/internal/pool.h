@@ -1,0 +1,41 @@
+#ifndef SLUICE_CORE_INTERNAL_POOL_H_
+#define SLUICE_CORE_INTERNAL_POOL_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice::internal {
+
+// A pool hands out memory of a few fixed sizes from free lists that belong to the calling thread,
+// last in, first out, so that what is handed out is likely still in the cache. It is for memory
+// that comes and goes with every message: the blocks and nodes of Buffers.
+//
+// Memory may be released on another thread than the one that acquired it; it then serves that
+// thread. What a thread keeps is bounded (kLimit of each class, 1 MiB in all); more than that goes
+// back to operator delete at once, and the rest when the thread ends. Under AddressSanitizer,
+// memory in a free list is poisoned.
+//
+// Thread-safe.
+enum class PoolClass : uint8_t { kNode, k4KiB, k17KiB, k65KiB };
+
+inline constexpr int kPoolClasses = 4;
+
+// The size of a piece. Each leaves the 8 bytes that malloc adds. 17 KiB and 65 KiB hold a payload
+// of 16 KiB or 64 KiB with room for what a protocol puts around it (a TLS record, for one).
+inline constexpr size_t kPoolBytes[kPoolClasses] = {32, 4 * 1024 - 8, 17 * 1024 - 8, 65 * 1024 - 8};
+
+// How many free pieces a thread keeps.
+inline constexpr uint32_t kPoolLimit[kPoolClasses] = {1024, 64, 16, 7};
+
+void* PoolAcquire(PoolClass pool_class);
+void PoolRelease(PoolClass pool_class, void* memory) noexcept;
+
+// The bytes in the calling thread's free lists.
+size_t PooledBytes();
+
+// Gives the calling thread's free lists back to operator delete.
+void TrimPool();
+
+}  // namespace sluice::internal
+
+#endif  // SLUICE_CORE_INTERNAL_POOL_H_
