@@ -25,6 +25,9 @@ _BENCHMARK = [
     "@com_github_google_benchmark//:benchmark_main",
 ]
 
+# A Label, so that it is sluice's own target in every workspace.
+_FUZZING = str(Label("//tools/build_rules:fuzzing"))
+
 def _plus(deps, more):
     return deps + [dep for dep in more if dep not in deps]
 
@@ -86,4 +89,39 @@ def sluice_cc_benchmark(name, srcs, deps = [], tags = [], copts = [], features =
         args = ["--benchmark_min_time=0.001"],
         tags = tags + ["benchmark"],
         deps = [":" + name + "_lib"],
+    )
+
+def sluice_cc_fuzz_test(name, srcs, corpus, deps = [], tags = [], copts = [], features = [], **kwargs):
+    """A fuzz target: srcs define LLVMFuzzerTestOneInput.
+
+    It is an ordinary test that runs each file of the corpus once; with --config=fuzz (.bazelrc) the same target is a
+    libFuzzer binary that starts from the corpus. An input that once found a bug belongs into the corpus.
+    """
+    files = ["$(location %s)" % file for file in corpus]
+    cc_test(
+        name = name,
+        size = "small",
+        srcs = srcs,
+        copts = SLUICE_COPTS + copts,
+        features = _FEATURES + features,
+        data = corpus,
+        args = select({
+            _FUZZING: [
+                "-max_total_time=10",
+                "-timeout=5",
+                "-seed_inputs=" + ",".join(files),
+            ],
+            "//conditions:default": files,
+        }),
+        linkopts = select({
+            _FUZZING: ["-fsanitize=fuzzer"],
+            "//conditions:default": [],
+        }),
+        linkstatic = True,
+        tags = tags + ["fuzz"],
+        deps = deps + select({
+            _FUZZING: [],
+            "//conditions:default": [str(Label("//tools/build_rules:fuzz_replay"))],
+        }),
+        **kwargs
     )

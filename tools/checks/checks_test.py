@@ -60,10 +60,10 @@ class LayeringTest(unittest.TestCase):
         "//core:event_loop": ["//core:poller", "//core:timer"],
         "//core:tcp": ["//core:event_loop"],
         "//tls:tls": ["//core:tcp", "@boringssl//:ssl"],
-        "//protocols:codec": ["//core:buffer"],
-        "//protocols/framing:framing": ["//protocols:codec", "//core:tcp", "//protocols/framing/internal:varint"],
+        "//protocols/codec:codec": ["//core:buffer"],
+        "//protocols/framing:framing": ["//protocols/codec:codec", "//core:tcp", "//protocols/framing/internal:varint"],
         "//protocols/framing/internal:varint": [],
-        "//protocols/websocket:websocket": ["//protocols:codec"],
+        "//protocols/websocket:websocket": ["//protocols/codec:codec"],
         "//tools:sluice": ["//tls:tls", "//protocols/websocket:websocket", "@something//:else"],
         "//tests:peer_test": ["//tools:sluice", "//core:tcp"],
     }
@@ -82,7 +82,7 @@ class LayeringTest(unittest.TestCase):
 
     def test_core_knows_no_layer_above(self):
         self.assert_forbidden("//core:tcp", "//tls:tls", "core does not know tls")
-        self.assert_forbidden("//core:tcp", "//protocols:codec", "core does not know protocols")
+        self.assert_forbidden("//core:tcp", "//protocols/codec:codec", "core does not know protocols")
         self.assert_forbidden("//core:tcp", "//tools:sluice", "core does not know tools")
 
     def test_core_uses_only_abseil(self):
@@ -95,25 +95,25 @@ class LayeringTest(unittest.TestCase):
         self.assertEqual(self.errors_with("//core:tcp_test", gtest, testonly=["//core:tcp_test"]), [])
 
     def test_tests_keep_to_their_layer_too(self):
-        self.assert_forbidden("//core:t", "//protocols:codec", "core does not know protocols", testonly=["//core:t"])
+        self.assert_forbidden("//core:t", "//protocols/codec:codec", "core does not know protocols", testonly=["//core:t"])
 
     def test_protocols_never_know_tls(self):
         self.assert_forbidden("//protocols/framing:framing", "//tls:tls", "protocols does not know tls")
-        self.assert_forbidden("//protocols:codec", "@boringssl//:ssl", "protocols does not use @boringssl")
+        self.assert_forbidden("//protocols/codec:codec", "@boringssl//:ssl", "protocols does not use @boringssl")
 
     def test_protocols_never_know_one_another(self):
         self.assert_forbidden("//protocols/websocket:websocket", "//protocols/framing:framing",
                               "a protocol does not know another one")
         self.assert_forbidden("//protocols/websocket:websocket", "//protocols/framing/internal:varint",
                               "a protocol does not know another one")
-        self.assert_forbidden("//protocols:codec", "//protocols/framing:framing",
+        self.assert_forbidden("//protocols/codec:codec", "//protocols/framing:framing",
                               "a protocol does not know another one")
 
     def test_tls_knows_no_protocol(self):
-        self.assert_forbidden("//tls:tls", "//protocols:codec", "tls does not know protocols")
+        self.assert_forbidden("//tls:tls", "//protocols/codec:codec", "tls does not know protocols")
 
     def test_nothing_depends_on_tests(self):
-        for label in ("//core:buffer", "//tls:tls", "//protocols:codec", "//tools:sluice"):
+        for label in ("//core:buffer", "//tls:tls", "//protocols/codec:codec", "//tools:sluice"):
             self.assert_forbidden(label, "//tests:peer_test", "does not know tests")
 
     def test_buffer_and_timer_know_nothing_of_sockets(self):
@@ -144,6 +144,13 @@ class PublicTargetsTest(unittest.TestCase):
     def test_names_a_public_target_that_is_gone(self):
         self.assertEqual(public_targets.difference("//core:buffer\n//core:tcp\n", self.GRAPH),
                          ["//core:tcp is in public_targets.golden, but is not public"])
+
+
+    def test_packages_begin_private(self):
+        self.assertTrue(public_targets.default_is_private('package(default_visibility = ["//visibility:private"])'))
+        self.assertTrue(public_targets.default_is_private('package(\n    default_visibility = ["//core:__subpackages__"],\n)'))
+        self.assertFalse(public_targets.default_is_private('package(default_visibility = ["//visibility:public"])'))
+        self.assertFalse(public_targets.default_is_private('cc_library(name = "x")'))
 
 
 class SourceStyleTest(unittest.TestCase):

@@ -3,7 +3,7 @@
 
   core      -> Abseil, the kernel
   tls       -> core, BoringSSL
-  protocols -> core; a protocol never another one, only what all share in //protocols; never tls
+  protocols -> core; a protocol never another one, only what all share in //protocols/codec; never tls
   tools     -> everything but tests
 Inside core, a target reaches only what stands below it (CORE_REACHES).
 
@@ -60,7 +60,7 @@ def layer(label: str) -> str:
 def protocol(label: str) -> str:
     """"framing" of "//protocols/framing/internal:x"; "" for what all protocols share."""
     parts = package(label).split("/")
-    return parts[1] if len(parts) > 1 and parts[1] != "internal" else ""
+    return parts[1] if len(parts) > 1 and parts[1] not in ("codec", "internal") else ""
 
 
 def edge_error(target: Target, to: str) -> str:

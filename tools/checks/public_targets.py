@@ -6,6 +6,7 @@
 
 import difflib
 import os
+import re
 import sys
 from typing import List
 
@@ -17,7 +18,6 @@ HEADER = """\
 # What users may depend on: every target with public visibility. Taking one away breaks them.
 # After a wanted change: tools/checks/public_targets.py --update (its --help says how).
 """
-PRIVATE_PACKAGE = 'default_visibility = ["//visibility:private"]'
 
 
 def public_targets(graph: Graph) -> List[str]:
@@ -32,13 +32,19 @@ def difference(golden: str, graph: Graph) -> List[str]:
     return [f"{line[2:]} {says[line[:2]]}" for line in changes if line[:2] in says]
 
 
+def default_is_private(build: str) -> bool:
+    """Whether a BUILD file says who sees its targets by default, and does not say everybody."""
+    default = re.search(r"^package\([^)]*default_visibility = \[([^\]]*)\]", build, re.MULTILINE)
+    return default is not None and "//visibility:public" not in default.group(1)
+
+
 def packages_not_private(root: str, packages: List[str]) -> List[str]:
-    """A package that does not start private makes targets public that nobody has listed."""
+    """A package that is public by default makes targets public that nobody has listed."""
     found = []
     for name in packages:
         with open(os.path.join(root, name, "BUILD"), encoding="utf-8") as build:
-            if PRIVATE_PACKAGE not in build.read():
-                found.append(f"{name or '.'}/BUILD does not begin with package({PRIVATE_PACKAGE})")
+            if not default_is_private(build.read()):
+                found.append(f"{name or '.'}/BUILD does not begin with a package() whose default_visibility is private")
     return found
 
 
