@@ -1,0 +1,230 @@
+#include "sluice/core/event_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/base/optimization.h"
+#include "absl/functional/function_ref.h"
+#include "absl/strings/str_cat.h"
+#include "sluice/core/internal/this_thread.h"
+#include "sluice/core/member.h"
+#include "sluice/core/poller_factory.h"
+
+namespace sluice {
+
+struct EventLoop::PostedFunction final : EventLoop::Posted {
+  explicit PostedFunction(absl::AnyInvocable<void()> f) : function(std::move(f)) {}
+  void Run() override {
+    absl::AnyInvocable<void()> local = std::move(function);
+    delete this;
+    local();
+  }
+  void Discard() override { delete this; }
+  absl::AnyInvocable<void()> function;
+};
+
+struct EventLoop::DrainState {
+  DrainState(absl::AnyInvocable<void()> d, absl::AnyInvocable<void()> on_deadline)
+      : done(std::move(d)), deadline(std::move(on_deadline)) {}
+  absl::AnyInvocable<void()> done;
+  Timer deadline;
+};
+
+namespace {
+
+// Stands in posted_ for "the loop sleeps, or is about to": who replaces it must wake the loop.
+template <typename Posted>
+Posted* Sleeping() {
+  return reinterpret_cast<Posted*>(uintptr_t{1});
+}
+
+// For counters with one writer.
+void Add(std::atomic<uint64_t>& counter, uint64_t n) {
+  counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(PollerKind kind) {
+  absl::StatusOr<std::unique_ptr<Poller>> poller = CreatePoller(kind);
+  if (!poller.ok()) return poller.status();
+  return std::make_unique<EventLoop>(*std::move(poller));
+}
+
+EventLoop::EventLoop(std::unique_ptr<Poller> poller)
+    : poller_(std::move(poller)),
+      now_(poller_->Now()),
+      members_(std::make_unique<Members>()),
+      timers_(now_) {}
+
+EventLoop::~EventLoop() {
+  drain_.reset();
+  const absl::Status status = absl::CancelledError("the event loop was destroyed");
+  VisitMembers([&](Member& member) { member.End(status); });
+  while (!members_->settling.alone()) SettleMembers();
+  Posted* posted = posted_.exchange(nullptr, std::memory_order_acquire);
+  while (posted != nullptr) std::exchange(posted, posted->next)->Discard();
+}
+
+void EventLoop::Run() {
+  while (!stop_.exchange(false, std::memory_order_acquire))
+    RunTurn(MonotonicTime::InfiniteFuture());
+}
+
+bool EventLoop::RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout) {
+  const MonotonicTime deadline = NowExact() + timeout;
+  bool result = done();
+  while (!result && !stop_.exchange(false, std::memory_order_acquire) && now_ < deadline) {
+    RunTurn(deadline);
+    result = done();
+  }
+  return result;
+}
+
+void EventLoop::RunOnce(absl::Duration max_wait) {
+  RunTurn(max_wait <= absl::ZeroDuration() ? MonotonicTime() : NowExact() + max_wait);
+}
+
+MonotonicTime EventLoop::NowExact() {
+  now_ = poller_->Now();
+  return now_;
+}
+
+void EventLoop::Stop() {
+  stop_.store(true, std::memory_order_release);
+  poller_->Wake();
+}
+
+bool EventLoop::InLoopThread() const {
+  const uint64_t thread = thread_.load(std::memory_order_relaxed);
+  return thread == 0 || thread == internal::ThisThread();
+}
+
+void EventLoop::Post(absl::AnyInvocable<void()> function) {
+  Push(*new PostedFunction(std::move(function)));
+}
+
+void EventLoop::Push(Posted& posted) {
+  Posted* head = posted_.load(std::memory_order_relaxed);
+  do {
+    posted.next = head == Sleeping<Posted>() ? nullptr : head;
+  } while (!posted_.compare_exchange_weak(head, &posted, std::memory_order_release,
+                                          std::memory_order_relaxed));
+  // Whoever finds the loop asleep wakes it; all others, until it sleeps again, need not.
+  if (head == Sleeping<Posted>()) poller_->Wake();
+}
+
+void EventLoop::RunPosted() {
+  Posted* newest = posted_.exchange(nullptr, std::memory_order_acquire);
+  Posted* oldest = nullptr;
+  uint64_t count = 0;
+  while (newest != nullptr) {
+    Posted* next = std::exchange(newest->next, oldest);
+    oldest = std::exchange(newest, next);
+    ++count;
+  }
+  Add(counters_.posts, count);
+  while (oldest != nullptr) std::exchange(oldest, oldest->next)->Run();
+}
+
+void EventLoop::RunTurn(MonotonicTime wait_until) {
+  thread_.store(internal::ThisThread(), std::memory_order_relaxed);
+  // Work that is already there must not wait: sends and closes made before the turn, posts that
+  // raced with going to sleep.
+  Posted* nothing = nullptr;
+  bool slept = false;
+  if (!members_->settling.alone()) {
+    wait_until = MonotonicTime();
+  } else {
+    wait_until = std::min(wait_until, timers_.NextDeadline());
+    if (wait_until != MonotonicTime()) {
+      slept =
+          posted_.compare_exchange_strong(nothing, Sleeping<Posted>(), std::memory_order_acquire);
+      if (!slept) wait_until = MonotonicTime();
+    }
+  }
+  const size_t events = poller_->Wait(wait_until);
+  if (slept) {
+    Posted* sleeping = Sleeping<Posted>();
+    posted_.compare_exchange_strong(sleeping, nullptr, std::memory_order_acquire);
+  }
+  now_ = poller_->Now();
+  Add(counters_.turns, 1);
+  Add(counters_.io_events, events);
+  if (timers_.size() != 0) Add(counters_.timers, timers_.AdvanceTo(now_));
+  if (posted_.load(std::memory_order_relaxed) != nullptr) RunPosted();
+  if (!members_->settling.alone()) SettleMembers();
+  if (ABSL_PREDICT_FALSE(drain_ != nullptr)) CheckDrained();
+  thread_.store(0, std::memory_order_relaxed);
+}
+
+// Each once: what they put off again while being settled waits for the next turn.
+void EventLoop::SettleMembers() {
+  Link& now = members_->settling_now;
+  now.TakeAll(members_->settling);
+  while (!now.alone()) {
+    auto& member = static_cast<Member&>(*now.next);
+    member.Unlink();
+    member.InsertBefore(members_->resting);
+    member.Settle();
+  }
+}
+
+// Calls `visit` for every member there is now. Each is put off to be settled, so that the lists can
+// be walked while members come and go.
+void EventLoop::VisitMembers(absl::FunctionRef<void(Member&)> visit) {
+  Link all;
+  all.TakeAll(members_->resting);
+  all.TakeAll(members_->settling);
+  all.TakeAll(members_->settling_now);
+  while (!all.alone()) {
+    auto& member = static_cast<Member&>(*all.next);
+    member.SettleLater();
+    visit(member);
+  }
+}
+
+void EventLoop::Drain(absl::Duration timeout, absl::AnyInvocable<void()> done) {
+  drain_ = std::make_unique<DrainState>(std::move(done), [this, timeout] {
+    const absl::Status status = absl::DeadlineExceededError(
+        absl::StrCat("not finished within the drain timeout of ", absl::FormatDuration(timeout)));
+    VisitMembers([&](Member& member) { member.End(status); });
+  });
+  ArmTimer(drain_->deadline, timeout);
+  VisitMembers([](Member& member) { member.OnDrain(); });
+  poller_->Wake();  // without a member there may be no event to end the drain with
+}
+
+void EventLoop::CheckDrained() {
+  if (members_->count != 0) return;
+  absl::AnyInvocable<void()> done = std::move(drain_->done);
+  drain_.reset();
+  if (done) done();
+}
+
+EventLoop::Counters EventLoop::counters() const {
+  Counters result;
+  result.turns = counters_.turns.load(std::memory_order_relaxed);
+  result.io_events = counters_.io_events.load(std::memory_order_relaxed);
+  result.timers = counters_.timers.load(std::memory_order_relaxed);
+  result.posts = counters_.posts.load(std::memory_order_relaxed);
+  result.streams = counters_.streams.load(std::memory_order_relaxed);
+  return result;
+}
+
+EventLoop::Member::Member(EventLoop& loop) : loop_(&loop) {
+  InsertBefore(loop.members_->resting);
+  loop.counters_.streams.store(++loop.members_->count, std::memory_order_relaxed);
+}
+
+EventLoop::Member::~Member() { Leave(); }
+
+void EventLoop::Member::Leave() {
+  if (left_) return;
+  left_ = true;
+  Unlink();
+  loop_->counters_.streams.store(--loop_->members_->count, std::memory_order_relaxed);
+  if (loop_->running_ == this) loop_->running_ = nullptr;
+}
+
+}  // namespace sluice

@@ -1,0 +1,153 @@
+// EventLoop runs, on one thread, everything that belongs to it: the streams, listeners and
+// connectors made on it, its timers, and functions posted to it from other threads. It owns an I/O
+// engine (Poller) and a TimerWheel. It is not a thread pool: a callback that blocks or computes for
+// long holds up everything else on the loop.
+//
+// Example:
+//   std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+//   Timer tick([&] { loop->Stop(); });
+//   loop->ArmTimer(tick, absl::Milliseconds(10));
+//   std::thread other([&] { loop->Post([] { /* on the loop's thread */ }); });
+//   loop->Run();
+//   other.join();
+//
+// One turn: wait for I/O and deliver its events; run the timers that are due; run what was posted;
+// then, once for each stream concerned, send what was gathered and deliver OnSendReady and OnClose.
+// A turn's work is bounded: posts made while posts run, and timers armed while timers run, wait for
+// the next turn.
+//
+// Thread-safe: Post, Stop, and the counters. Everything else is loop-bound: to be called on the
+// thread that runs the loop, or before it runs.
+//
+// Lifetime: listeners and connectors must be gone before their loop. Streams that are still there
+// when the loop is destroyed get OnClose(kCancelled).
+#ifndef SLUICE_CORE_EVENT_LOOP_H_
+#define SLUICE_CORE_EVENT_LOOP_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "sluice/core/monotonic_time.h"
+#include "sluice/core/poller.h"
+#include "sluice/core/timer.h"
+
+namespace sluice {
+
+class EventLoop {
+ public:
+  // What has happened so far; monotonic unless said otherwise. Read from any thread.
+  struct Counters {
+    uint64_t turns = 0;
+    uint64_t io_events = 0;
+    uint64_t timers = 0;
+    uint64_t posts = 0;
+    uint64_t streams = 0;  // open now
+  };
+
+  // Makes a loop with an engine of that kind. Errors: as CreatePoller.
+  static absl::StatusOr<std::unique_ptr<EventLoop>> Create(PollerKind kind = PollerKind::kAuto);
+
+  // A loop over an engine of the caller's, such as a simulated one.
+  explicit EventLoop(std::unique_ptr<Poller> poller);
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+  ~EventLoop();
+
+  // Runs turns until Stop. The calling thread becomes the loop's.
+  void Run();
+
+  // Runs turns until `done` returns true, asked after each, or until `timeout` has passed on the
+  // loop's clock. Returns what `done` returned last. For tests and for set-up code.
+  bool RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout = absl::InfiniteDuration());
+
+  // One turn. Waits for at most `max_wait` for something to happen.
+  void RunOnce(absl::Duration max_wait);
+
+  // Makes Run return when the current turn ends, or, when it does not run, the next Run at once.
+  // Thread-safe.
+  void Stop();
+
+  // Runs `function` on the loop's thread in a coming turn; those of one thread in their order.
+  // Lock-free. What is posted and has not run when the loop is destroyed is destroyed unrun.
+  // Thread-safe.
+  void Post(absl::AnyInvocable<void()> function);
+
+  // The engine's clock, read once a turn. NowExact reads it anew.
+  MonotonicTime now() const { return now_; }
+  MonotonicTime NowExact();
+
+  // Timers run after I/O in the turn in which they are due. A duration counts from now().
+  void ArmTimer(TimerNode& timer, absl::Duration after) { timers_.Arm(timer, now_ + after); }
+  void ArmTimer(TimerNode& timer, MonotonicTime at) { timers_.Arm(timer, at); }
+  void CancelTimer(TimerNode& timer) { timers_.Cancel(timer); }
+
+  // Asks every open stream to finish: StreamHandler::OnDrain for each; those still open after
+  // `timeout` are aborted with kDeadlineExceeded. `done` runs when no stream is left. Close
+  // listeners first. One drain at a time; a second replaces the first one's `done` and deadline.
+  void Drain(absl::Duration timeout, absl::AnyInvocable<void()> done);
+
+  Counters counters() const;
+
+  Poller& poller() { return *poller_; }
+
+  // True on the thread that runs the loop, and on any while none does.
+  bool InLoopThread() const;
+
+  // The base of what lives on a loop and has a socket. For implementers of transports; see
+  // member.h.
+  class Member;
+
+ private:
+  friend class SignalWatcher;
+
+  // A function on its way to the loop; also embedded by SignalWatcher, since a signal handler may
+  // not allocate.
+  struct Posted {
+    virtual ~Posted() = default;
+    virtual void Run() = 0;  // and destroys itself, where it was allocated
+    virtual void Discard() = 0;
+    Posted* next = nullptr;
+  };
+  struct PostedFunction;
+  struct Link;
+  struct Members;
+  struct DrainState;
+
+  // Lock-free and async-signal-safe.
+  void Push(Posted& posted);
+  void RunPosted();
+  void RunTurn(MonotonicTime wait_until);
+  void SettleMembers();
+  void VisitMembers(absl::FunctionRef<void(Member&)> visit);
+  void CheckDrained();
+
+  std::unique_ptr<Poller> poller_;
+  MonotonicTime now_;
+  Member* running_ = nullptr;  // the member whose user is being called
+  std::unique_ptr<Members> members_;
+  TimerWheel timers_;
+  std::unique_ptr<DrainState> drain_;
+
+  // What other threads have posted, newest first; Sleeping() while the loop waits and nothing was
+  // posted.
+  std::atomic<Posted*> posted_{nullptr};
+  std::atomic<bool> stop_{false};
+  std::atomic<uint64_t> thread_{0};  // the one that runs the loop, 0 for none
+
+  // Written by the loop's thread only.
+  struct AtomicCounters {
+    std::atomic<uint64_t> turns{0}, io_events{0}, timers{0}, posts{0}, streams{0};
+  };
+  AtomicCounters counters_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_EVENT_LOOP_H_

@@ -1,0 +1,161 @@
+#include "sluice/core/internal/socket_ops.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "sluice/core/internal/system_error.h"
+
+namespace sluice::internal {
+namespace {
+
+UniqueFd OpenSocket(const SocketAddress& address) {
+  return UniqueFd(socket(address.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
+
+bool SetOption(int fd, int level, int name, int value) {
+  return setsockopt(fd, level, name, &value, sizeof(value)) == 0;
+}
+
+// Sockets accepted from a listener inherit all of these on Linux and the BSDs, so that they cost
+// nothing a connection.
+absl::Status ApplyOptions(int fd, const SocketAddress& address, const SocketOptions& options) {
+  bool ok = true;
+  if (options.send_buffer_bytes != 0)
+    ok = ok && SetOption(fd, SOL_SOCKET, SO_SNDBUF, options.send_buffer_bytes);
+  if (options.receive_buffer_bytes != 0)
+    ok = ok && SetOption(fd, SOL_SOCKET, SO_RCVBUF, options.receive_buffer_bytes);
+  if (address.is_ip()) {
+    if (options.no_delay) ok = ok && SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (options.keep_alive) {
+      ok = ok && SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+#ifdef TCP_KEEPIDLE
+      if (options.keep_alive_idle_s != 0)
+        ok = ok && SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, options.keep_alive_idle_s);
+#endif
+      if (options.keep_alive_interval_s != 0)
+        ok = ok && SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, options.keep_alive_interval_s);
+      if (options.keep_alive_probes != 0)
+        ok = ok && SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, options.keep_alive_probes);
+    }
+  }
+  return ok ? absl::OkStatus() : SystemError(errno, "setsockopt", address.ToString());
+}
+
+// A socket file without a listener: what a process that died has left.
+bool IsStaleUnixSocket(const SocketAddress& address) {
+  struct stat info;
+  if (address.path()[0] == '@' || lstat(address.path().c_str(), &info) != 0 ||
+      !S_ISSOCK(info.st_mode))
+    return false;
+  UniqueFd probe = OpenSocket(address);
+  return probe.ok() && connect(probe.get(), address.data(), address.length()) != 0 &&
+         errno == ECONNREFUSED;
+}
+
+SocketAddress AnyIpv4(uint16_t port) {
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+}
+
+bool IsAnyIpv6(const SocketAddress& address) {
+  return address.family() == SocketAddress::Family::kIpv6 &&
+         IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(address.data())->sin6_addr);
+}
+
+}  // namespace
+
+UniqueFd& UniqueFd::operator=(UniqueFd&& other) noexcept {
+  if (this != &other) {
+    if (fd_ >= 0) close(fd_);
+    fd_ = other.Release();
+  }
+  return *this;
+}
+
+UniqueFd::~UniqueFd() {
+  if (fd_ >= 0) close(fd_);
+}
+
+absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const ListenOptions& options) {
+  if (address.family() == SocketAddress::Family::kNone)
+    return absl::InvalidArgumentError("listen: no address is given");
+  UniqueFd fd = OpenSocket(address);
+  if (!fd.ok()) {
+    // A system without IPv6 still has addresses of its own.
+    if (errno == EAFNOSUPPORT && IsAnyIpv6(address) && !options.ipv6_only)
+      return OpenListener(AnyIpv4(address.port()), options);
+    return SystemError(errno, "socket", address.ToString());
+  }
+  if (address.is_ip()) {
+    if (!SetOption(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1) ||
+        (options.reuse_port == ListenOptions::ReusePort::kJoin &&
+         !SetOption(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1))) {
+      return SystemError(errno, "setsockopt", address.ToString());
+    }
+    if (address.family() == SocketAddress::Family::kIpv6 &&
+        !SetOption(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, options.ipv6_only ? 1 : 0)) {
+      return SystemError(errno, "setsockopt IPV6_V6ONLY", address.ToString());
+    }
+  }
+  if (absl::Status status = ApplyOptions(fd.get(), address, options.socket); !status.ok())
+    return status;
+  if (bind(fd.get(), address.data(), address.length()) != 0) {
+    const bool stale = errno == EADDRINUSE && address.family() == SocketAddress::Family::kUnix &&
+                       IsStaleUnixSocket(address);
+    if (!stale) return SystemError(errno, "bind", address.ToString());
+    RemoveUnixPath(address);
+    if (bind(fd.get(), address.data(), address.length()) != 0)
+      return SystemError(errno, "bind", address.ToString());
+  }
+  if (address.is_ip() && options.reuse_port == ListenOptions::ReusePort::kFirst &&
+      !SetOption(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1)) {
+    return SystemError(errno, "setsockopt SO_REUSEPORT", address.ToString());
+  }
+  if (listen(fd.get(), options.backlog) != 0)
+    return SystemError(errno, "listen", address.ToString());
+  return fd;
+}
+
+void RemoveUnixPath(const SocketAddress& address) {
+  const std::string path = address.path();
+  if (!path.empty() && path[0] != '@') unlink(path.c_str());
+}
+
+absl::StatusOr<UniqueFd> OpenStream(const SocketAddress& address, const SocketOptions& options) {
+  if (address.family() == SocketAddress::Family::kNone)
+    return absl::InvalidArgumentError("connect: no address is given");
+  UniqueFd fd = OpenSocket(address);
+  if (!fd.ok()) return SystemError(errno, "socket", address.ToString());
+  if (absl::Status status = ApplyOptions(fd.get(), address, options); !status.ok()) return status;
+  return fd;
+}
+
+SocketAddress LocalAddressOf(int fd) {
+  sockaddr_storage storage = {};
+  socklen_t length = sizeof(storage);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return SocketAddress();
+  return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), length);
+}
+
+int PendingError(int fd) {
+  int error = 0;
+  socklen_t length = sizeof(error);
+  return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
+}
+
+void ResetOnClose(int fd) {
+  const linger at_once = {1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
+}  // namespace sluice::internal

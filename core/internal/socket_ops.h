@@ -1,0 +1,51 @@
+// The steps that all engines over the system's sockets share: making listening and connecting
+// sockets, their options and addresses.
+#ifndef SLUICE_CORE_INTERNAL_SOCKET_OPS_H_
+#define SLUICE_CORE_INTERNAL_SOCKET_OPS_H_
+
+#include "absl/status/statusor.h"
+#include "sluice/core/poller.h"
+#include "sluice/core/socket_address.h"
+
+namespace sluice::internal {
+
+// A descriptor, closed with its owner.
+class UniqueFd {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(other.Release()) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept;
+  ~UniqueFd();
+  int get() const { return fd_; }
+  bool ok() const { return fd_ >= 0; }
+  int Release() {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd;
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+// A bound and listening socket; non-blocking, close-on-exec. A stale Unix path is replaced.
+absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const ListenOptions& options);
+
+// Removes the path of a Unix listener.
+void RemoveUnixPath(const SocketAddress& address);
+
+// A non-blocking, close-on-exec socket of the address's family, with the options set.
+absl::StatusOr<UniqueFd> OpenStream(const SocketAddress& address, const SocketOptions& options);
+
+SocketAddress LocalAddressOf(int fd);
+
+// SO_ERROR, which reading clears.
+int PendingError(int fd);
+
+// Makes the next close(2) send a reset.
+void ResetOnClose(int fd);
+
+}  // namespace sluice::internal
+
+#endif  // SLUICE_CORE_INTERNAL_SOCKET_OPS_H_

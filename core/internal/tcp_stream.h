@@ -1,0 +1,124 @@
+// TcpStream is the Stream over a socket of the loop's engine, made by Listener and Connector. Its
+// size is the memory of an idle connection: what few streams need, or need for a short time only,
+// is allocated when it is needed.
+#ifndef SLUICE_CORE_INTERNAL_TCP_STREAM_H_
+#define SLUICE_CORE_INTERNAL_TCP_STREAM_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "sluice/core/buffer.h"
+#include "sluice/core/internal/compact_address.h"
+#include "sluice/core/member.h"
+#include "sluice/core/stream.h"
+#include "sluice/core/timer.h"
+
+namespace sluice {
+
+class TcpStream final : public Stream, public EventLoop::Member, private TimerNode {
+ public:
+  // Who is told about a stream's beginning and end: its Listener or Connector.
+  class Origin {
+   public:
+    virtual void OnConnect(TcpStream& stream, int error) = 0;  // connecting streams
+    virtual void OnStreamGone() = 0;                           // accepted ones
+   protected:
+    ~Origin() = default;
+  };
+
+  TcpStream(EventLoop& loop, const StreamOptions& options, const SocketAddress& peer,
+            Origin* origin);
+  ~TcpStream() override;
+
+  // Before either the stream is not connected.
+  void Attach(Poller::Accepted accepted);
+  absl::Status Connect(const SocketAddress& address, const SocketOptions& options);
+  // The origin goes, or has nothing more to learn.
+  void ForgetOrigin() { origin_ = nullptr; }
+  Origin* origin() const { return origin_; }
+
+  // Stream:
+  EventLoop& loop() const override;
+  using Stream::Send;
+  SendResult Send(absl::Span<const uint8_t> bytes) override;
+  SendResult Send(Slice slice) override;
+  SendResult Send(Buffer buffer) override;
+  SendResult SendLent(absl::Span<const uint8_t> bytes) override;
+  SendResult SendControl(absl::Span<const uint8_t> bytes) override;
+  size_t queued_bytes() const override { return queue_.size(); }
+  void PauseReceiving() override;
+  void ResumeReceiving() override;
+  bool receiving_paused() const override { return state_.paused; }
+  void ReceiveInto(absl::Span<uint8_t> storage) override;
+  void ShutdownSend() override;
+  void Close() override;
+  void Abort(absl::Status status) override;
+  bool closing() const override { return state_.closing || state_.ended; }
+  void SetIdleTimeout(absl::Duration timeout) override;
+  void SetLingerTimeout(absl::Duration timeout) override;
+  void SetLimits(const StreamLimits& limits) override { limits_ = limits; }
+  SocketAddress peer_address() const override { return peer_.Expand(); }
+  SocketAddress local_address() const override;
+
+ private:
+  // Poller::Socket:
+  void OnConnect(int error) override;
+  void OnReceive(absl::Span<uint8_t> bytes) override;
+  void OnReceiveEnd() override;
+  void OnSendReady(size_t completed) override;
+  void OnError(int error) override;
+  absl::Span<uint8_t> ReceiveSpace() override {
+    return receive_space_ ? *receive_space_ : absl::Span<uint8_t>();
+  }
+  // EventLoop::Member:
+  void Settle() override;
+  void OnDrain() override;
+  void End(const absl::Status& status) override;
+  // Stream:
+  void OnHandlerSet() override;
+
+  // What is true of the stream; a graceful end goes through them from top to bottom.
+  struct State {
+    bool connected : 1;
+    bool paused : 1;
+    bool receive_ended : 1;  // the peer's FIN was seen
+    bool send_blocked : 1;   // the engine will say when it takes more
+    bool blocked_told : 1;   // a Send has answered kBlocked, and OnSendReady is owed
+    bool shutting_down : 1;  // FIN is to be sent after the queue
+    bool send_shut : 1;      // and was
+    bool closing : 1;        // Close was called
+    bool ended : 1;          // OnClose is owed, or was delivered
+  };
+
+  bool MayQueue(size_t bytes, size_t reserve);
+  SendResult Queued();
+  void Flush();
+  void OnQueueEmpty();
+  void TellSendReady();
+  void Finish(absl::Status status, bool abort);
+  void FillReceiveSpace(size_t bytes);
+  void UpdateReceiving();
+  void ArmTimer(uint32_t milliseconds);
+  void OnTimer();
+  uint32_t NowMs() const;
+  absl::Status Error(int error, absl::string_view operation) const;
+
+  Buffer queue_;
+  absl::Status end_status_;
+  std::unique_ptr<absl::Span<uint8_t>> receive_space_;
+  Origin* origin_;
+  internal::CompactAddress peer_;
+  StreamLimits limits_;
+  uint32_t idle_ms_;  // 0: never
+  uint32_t linger_ms_;
+  uint32_t active_ms_;  // when something last moved
+  State state_ = {};
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_INTERNAL_TCP_STREAM_H_

@@ -1,0 +1,152 @@
+#include <algorithm>
+#include <utility>
+
+#include "sluice/core/internal/socket_ops.h"
+#include "sluice/core/internal/tcp_stream.h"
+#include "sluice/core/tcp.h"
+#include "sluice/core/timer.h"
+
+namespace sluice {
+namespace {
+
+constexpr absl::Duration kShortestBackoff = absl::Milliseconds(10);
+constexpr absl::Duration kLongestBackoff = absl::Seconds(1);
+
+}  // namespace
+
+// Shared by the Listener and the streams that it accepted, which report their end.
+class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
+ public:
+  Impl(EventLoop& loop, const Options& options, AcceptFunction on_accept)
+      : loop_(loop),
+        options_(options),
+        on_accept_(std::move(on_accept)),
+        retry_([this] { OnRetry(); }) {}
+
+  absl::Status Listen(const SocketAddress& address) {
+    absl::Status status = loop_.poller().Listen(*this, address, options_.listen);
+    if (status.ok()) address_ = loop_.poller().LocalAddress(*this);
+    owns_path_ = true;
+    return status;
+  }
+
+  absl::Status ListenShared(const Impl& other) {
+    address_ = other.address_;
+    return loop_.poller().ListenShared(*this, other);
+  }
+
+  void Close() {
+    retry_.Cancel();
+    loop_.poller().Close(*this);
+    if (owns_path_) internal::RemoveUnixPath(address_);
+    closed_ = true;
+    if (!accepting_) on_accept_ = nullptr;
+    Unref();
+  }
+
+  void Unref() {
+    if (--references_ == 0) delete this;
+  }
+
+  const SocketAddress& address() const { return address_; }
+  int connections() const { return connections_; }
+  Counters counters() const { return counters_; }
+
+ private:
+  void OnAccept(Poller::Accepted accepted, const SocketAddress& peer) override {
+    auto stream = std::make_unique<TcpStream>(loop_, options_.stream, peer, this);
+    stream->Attach(std::move(accepted));
+    ++connections_;
+    ++counters_.accepted;
+    backoff_ = absl::ZeroDuration();
+    UpdateAccepting();
+    references_ +=
+        2;  // the stream's, and one for the call, which may destroy both Listener and stream
+    accepting_ = true;
+    on_accept_(std::move(stream));
+    accepting_ = false;
+    if (closed_) on_accept_ = nullptr;
+    Unref();
+  }
+
+  void OnAcceptError(int /*error*/, int shed) override {
+    counters_.shed += static_cast<uint64_t>(shed);
+    ++counters_.backoffs;
+    backoff_ = std::clamp(backoff_ * 2, kShortestBackoff, kLongestBackoff);
+    backing_off_ = true;
+    UpdateAccepting();
+    loop_.ArmTimer(retry_, backoff_);
+  }
+
+  void OnRetry() {
+    backing_off_ = false;
+    UpdateAccepting();
+  }
+
+  void OnConnect(TcpStream& /*stream*/, int /*error*/) override {}
+
+  void OnStreamGone() override {
+    --connections_;
+    UpdateAccepting();
+    Unref();
+  }
+
+  void UpdateAccepting() {
+    const bool pause = backing_off_ || connections_ >= options_.max_connections;
+    if (pause == paused_ || closed_) return;
+    paused_ = pause;
+    if (pause) {
+      loop_.poller().PauseAccepting(*this);
+    } else {
+      loop_.poller().ResumeAccepting(*this);
+    }
+  }
+
+  EventLoop& loop_;
+  const Options options_;
+  AcceptFunction on_accept_;
+  Timer retry_;
+  SocketAddress address_;
+  absl::Duration backoff_ = absl::ZeroDuration();
+  Counters counters_;
+  int references_ = 1;
+  int connections_ = 0;
+  bool backing_off_ = false;
+  bool paused_ = false;
+  bool accepting_ = false;
+  bool closed_ = false;
+  bool owns_path_ = false;
+};
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Listen(EventLoop& loop,
+                                                           const SocketAddress& address,
+                                                           const Options& options,
+                                                           AcceptFunction on_accept) {
+  return Make(new Impl(loop, options, std::move(on_accept)),
+              [&](Impl& impl) { return impl.Listen(address); });
+}
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::ListenShared(EventLoop& loop,
+                                                                 const Listener& other,
+                                                                 const Options& options,
+                                                                 AcceptFunction on_accept) {
+  return Make(new Impl(loop, options, std::move(on_accept)),
+              [&](Impl& impl) { return impl.ListenShared(*other.impl_); });
+}
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Make(
+    Impl* impl, absl::FunctionRef<absl::Status(Impl&)> listen) {
+  if (absl::Status status = listen(*impl); !status.ok()) {
+    impl->Unref();
+    return status;
+  }
+  return std::unique_ptr<Listener>(new Listener(impl));
+}
+
+Listener::~Listener() { impl_->Close(); }
+
+SocketAddress Listener::address() const { return impl_->address(); }
+int Listener::connections() const { return impl_->connections(); }
+Listener::Counters Listener::counters() const { return impl_->counters(); }
+
+}  // namespace sluice

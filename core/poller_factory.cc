@@ -1,0 +1,16 @@
+#include "sluice/core/poller_factory.h"
+
+#include "sluice/core/epoll_poller.h"
+
+namespace sluice {
+
+absl::StatusOr<std::unique_ptr<Poller>> CreatePoller(PollerKind kind) {
+  switch (kind) {
+    case PollerKind::kAuto:
+    case PollerKind::kEpoll:
+      return internal::MakeEpollPoller();
+  }
+  return absl::InvalidArgumentError("no such kind of poller");
+}
+
+}  // namespace sluice
