@@ -178,6 +178,7 @@ class SourceStyleTest(unittest.TestCase):
         self.assert_error("core/a_test.cc", '  Listen("[::1]:80");', "fixed port")
         self.assert_error("core/a_test.cc", "  address.sin_port = htons(9000);", "fixed port")
         self.assert_fine("core/a_test.cc", '  Listen("127.0.0.1:0");\n')
+        self.assert_fine("core/a_test.cc", '  EXPECT_EQ(Parse("127.0.0.1:80").port(), 80);\n')
 
     def test_a_reason_excuses_a_line(self):
         self.assert_fine("core/a_test.cc", '  Parse("127.0.0.1:80");  // source_style: parsed, never opened\n')

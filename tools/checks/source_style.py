@@ -34,7 +34,8 @@ RULES = [
          "a test that sleeps is slow and still fails by chance: wait for the event, or use the simulated clock"),
     Rule(is_test, r"\babsl::Now\(|\bsystem_clock\b|\bsteady_clock\b|\bgettimeofday\b|\bclock_gettime\b|\btime\((NULL|nullptr|0)\)",
          "a test that reads a clock depends on the speed of the machine: use a manual clock"),
-    Rule(is_test, r"(\b127\.\d+\.\d+\.\d+|\b0\.0\.0\.0|\blocalhost|\[::1?\]):[1-9]|\bhtons\(\s*[1-9]|\bsin6?_port\s*=\s*[1-9]",
+    Rule(is_test, r"(?i)(listen|connect|bind)\w*\b.*(\b127\.\d+\.\d+\.\d+|\b0\.0\.0\.0|\blocalhost|\[::1?\]):[1-9]"
+                  r"|\bhtons\(\s*[1-9]|\bsin6?_port\s*=\s*[1-9]",
          "a fixed port may be taken: listen on port 0 and ask for the address"),
     Rule(is_cpp, r'^\s*#\s*include\s+"(core|tls|protocols|tools|tests)/',
          'sluice\'s own headers are included as "sluice/...", which is how users see them'),
