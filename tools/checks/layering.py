@@ -33,23 +33,30 @@ TEST_PACKAGES = {"tools/build_rules"}
 
 # What a target of //core may reach, through any chain of targets. Targets that are not here are the parts of these
 # and are seen through them: a new concept of core belongs in this table.
-_BELOW_POLLER = {"buffer", "socket_address"}
-_BELOW_LOOP = _BELOW_POLLER | {"poller", "epoll_poller"}
-_BELOW_TCP = _BELOW_LOOP | {"timer", "event_loop", "stream"}
+_BASE = {"monotonic_time", "slice"}
+_BELOW_POLLER = _BASE | {"buffer", "socket_address"}
+_BELOW_LOOP = _BELOW_POLLER | {"poller", "epoll_poller", "poller_factory", "timer"}
+_BELOW_TCP = _BELOW_LOOP | {"event_loop", "stream"}
+_ABOVE_TCP = _BELOW_TCP | {"tcp", "udp", "resolver", "pool", "loop_group"}
 CORE_REACHES = {
-    "buffer": set(),
-    "timer": set(),
+    "monotonic_time": set(),
+    "slice": set(),
+    "buffer": _BASE,
+    "timer": {"monotonic_time"},
     "socket_address": set(),
+    "stream": _BASE | {"buffer"},
     "poller": _BELOW_POLLER,
     "epoll_poller": _BELOW_POLLER | {"poller"},
-    "event_loop": _BELOW_LOOP | {"timer"},
-    "stream": {"buffer"},
+    "poller_factory": _BELOW_POLLER | {"poller", "epoll_poller"},
+    "event_loop": _BELOW_LOOP,
+    "signals": _BELOW_LOOP | {"event_loop"},
     "tcp": _BELOW_TCP,
     "udp": _BELOW_TCP,
     "resolver": _BELOW_TCP,
     "pool": _BELOW_TCP | {"tcp", "resolver"},
-    "coroutine": _BELOW_TCP | {"tcp", "udp", "resolver", "pool"},
-    "simulation": _BELOW_TCP | {"tcp", "udp", "resolver", "pool"},
+    "loop_group": _BELOW_TCP | {"tcp"},
+    "coroutine": _ABOVE_TCP,
+    "simulation": _ABOVE_TCP,
 }
 
 
