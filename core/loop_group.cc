@@ -1,5 +1,6 @@
 #include "sluice/core/loop_group.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -7,7 +8,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <latch>
-#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -24,14 +24,40 @@ constexpr int kMostThreads = 1024;
 // The thread owns the loop, so that its descriptors are closed in the table in which they were
 // opened.
 struct LoopGroup::Worker {
-  void Run() {
-    while (!quit.load(std::memory_order_acquire)) loop->Run();
-    loop.reset();
+  // pthread_create, because std::thread has no way to fail but an exception.
+  absl::Status Start(bool own_descriptor_table) {
+    Beginning beginning{.worker = *this, .own_descriptor_table = own_descriptor_table};
+    if (const int error = pthread_create(&thread, nullptr, &Worker::Main, &beginning); error != 0) {
+      return internal::SystemError(error, "pthread_create", "loop group");
+    }
+    started = true;
+    beginning.done.wait();
+    return beginning.error == 0 ? absl::OkStatus()
+                                : internal::SystemError(beginning.error, "unshare", "loop group");
   }
 
   std::unique_ptr<EventLoop> loop;
   std::atomic<bool> quit{false};
-  std::thread thread;
+  pthread_t thread;
+  bool started = false;
+
+ private:
+  struct Beginning {
+    Worker& worker;
+    bool own_descriptor_table;
+    int error = 0;
+    std::latch done{1};
+  };
+
+  static void* Main(void* argument) {
+    auto& beginning = *static_cast<Beginning*>(argument);
+    Worker& worker = beginning.worker;
+    if (beginning.own_descriptor_table && unshare(CLONE_FILES) != 0) beginning.error = errno;
+    beginning.done.count_down();  // it is gone from here on
+    while (!worker.quit.load(std::memory_order_acquire)) worker.loop->Run();
+    worker.loop.reset();
+    return nullptr;
+  }
 };
 
 LoopGroup::LoopGroup() = default;
@@ -51,27 +77,20 @@ absl::StatusOr<std::unique_ptr<LoopGroup>> LoopGroup::Start(const Options& optio
     group->workers_.back()->loop = *std::move(loop);
   }
   for (const std::unique_ptr<Worker>& worker : group->workers_) {
-    std::latch started(1);
-    int error = 0;
-    worker->thread = std::thread(
-        [&started, &error, own_table = options.own_descriptor_tables, &worker = *worker] {
-          if (own_table && unshare(CLONE_FILES) != 0) error = errno;
-          started.count_down();  // the references to this frame dangle from here on
-          worker.Run();
-        });
-    started.wait();
-    if (error != 0) return internal::SystemError(error, "unshare", "loop group");
+    if (absl::Status status = worker->Start(options.own_descriptor_tables); !status.ok())
+      return status;
   }
   return group;
 }
 
 LoopGroup::~LoopGroup() {
   for (const std::unique_ptr<Worker>& worker : workers_) {
+    if (!worker->started) continue;
     worker->quit.store(true, std::memory_order_release);
-    if (worker->thread.joinable()) worker->loop->Stop();
+    worker->loop->Stop();
   }
   for (const std::unique_ptr<Worker>& worker : workers_) {
-    if (worker->thread.joinable()) worker->thread.join();
+    if (worker->started) pthread_join(worker->thread, nullptr);
   }
 }
 

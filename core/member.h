@@ -9,9 +9,9 @@
 
 #include <cstddef>
 
-#include "absl/base/optimization.h"
 #include "absl/status/status.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/internal/check.h"
 #include "sluice/core/poller.h"
 
 namespace sluice {
@@ -80,6 +80,9 @@ class EventLoop::Member : public Poller::Socket, private EventLoop::Link {
     Member* const member_;
   };
   bool in_callback() const { return loop_->running_ == this; }
+
+  // For the beginning of each loop-bound call.
+  void CheckThread() const { SLUICE_DCHECK(left_ || loop_->InLoopThread()); }
 
   // Leaves the loop's lists, for good.
   void Leave();

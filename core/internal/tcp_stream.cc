@@ -82,7 +82,10 @@ absl::Status TcpStream::Error(int error, absl::string_view operation) const {
 
 // Receiving.
 
-void TcpStream::OnHandlerSet() { UpdateReceiving(); }
+void TcpStream::OnHandlerSet() {
+  CheckThread();
+  UpdateReceiving();
+}
 
 // A closing stream receives, in order to discard: it waits for the peer's end.
 void TcpStream::UpdateReceiving() {
@@ -95,18 +98,21 @@ void TcpStream::UpdateReceiving() {
 }
 
 void TcpStream::PauseReceiving() {
+  CheckThread();
   if (state_.paused) return;
   state_.paused = true;
   UpdateReceiving();
 }
 
 void TcpStream::ResumeReceiving() {
+  CheckThread();
   if (!state_.paused) return;
   state_.paused = false;
   UpdateReceiving();
 }
 
 void TcpStream::ReceiveInto(absl::Span<uint8_t> storage) {
+  CheckThread();
   if (storage.empty()) {
     receive_space_.reset();
   } else if (receive_space_ != nullptr) {
@@ -156,6 +162,7 @@ void TcpStream::OnReceiveEnd() {
 // Sending.
 
 bool TcpStream::MayQueue(size_t bytes, size_t reserve) {
+  CheckThread();
   if (ABSL_PREDICT_FALSE(state_.closing || state_.ended || state_.shutting_down)) return false;
   const size_t queued = queue_.size();
   if (ABSL_PREDICT_TRUE(queued == 0 || queued + bytes <= limits_.hard + reserve)) return true;
@@ -263,12 +270,14 @@ void TcpStream::TellSendReady() {
 // The end.
 
 void TcpStream::ShutdownSend() {
+  CheckThread();
   if (state_.shutting_down || state_.ended) return;
   state_.shutting_down = true;
   if (!in_callback()) SettleLater();
 }
 
 void TcpStream::Close() {
+  CheckThread();
   if (state_.closing || state_.ended) return;
   state_.closing = true;
   state_.shutting_down = true;
@@ -280,6 +289,7 @@ void TcpStream::Close() {
 }
 
 void TcpStream::Abort(absl::Status status) {
+  CheckThread();
   if (!state_.ended) Finish(std::move(status), /*abort=*/true);
 }
 
@@ -309,7 +319,9 @@ void TcpStream::Settle() {
 }
 
 void TcpStream::OnDrain() {
-  if (state_.ended || state_.closing || handler() == nullptr) return;
+  if (closing()) return;
+  if (!state_.connected) return origin_->OnConnect(*this, ECANCELED);  // destroys this
+  if (handler() == nullptr) return Close();
   Callback callback(*this);
   handler()->OnDrain(*this);
 }
@@ -346,6 +358,7 @@ void TcpStream::OnTimer() {
 }
 
 void TcpStream::SetIdleTimeout(absl::Duration timeout) {
+  CheckThread();
   idle_ms_ = ToIdleMs(timeout);
   if (state_.closing || state_.ended) return;
   TimerNode::Cancel();
