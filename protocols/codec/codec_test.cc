@@ -1,0 +1,222 @@
+#include "sluice/protocols/codec/codec.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest-spi.h"
+#include "gtest/gtest.h"
+#include "sluice/core/buffer.h"
+#include "sluice/protocols/codec/codec_testing.h"
+
+// The example of codec.h, as it stands there.
+class ShortTextCodec {
+ public:
+  using Message = absl::Span<uint8_t>;
+
+  sluice::DecodeResult Decode(absl::Span<uint8_t> in, Message& message) {
+    if (in.empty()) return sluice::DecodeResult::NeedMore(1);
+    const size_t size = 1 + size_t{in[0]};
+    if (in.size() < size) return sluice::DecodeResult::NeedMore(size);
+    message = in.subspan(1, size - 1);
+    return sluice::DecodeResult::Message(size);
+  }
+  sluice::EncodeResult Encode(absl::Span<const uint8_t> message, sluice::Buffer& out) const {
+    if (message.size() > 255) return sluice::EncodeResult::kTooLong;
+    const uint8_t size = static_cast<uint8_t>(message.size());
+    out.Append(absl::MakeConstSpan(&size, 1));
+    out.Append(message);
+    return sluice::EncodeResult::kEncoded;
+  }
+  absl::Status status() const { return absl::OkStatus(); }  // no bytes are wrong in this protocol
+  size_t max_frame_bytes() const { return 256; }
+};
+static_assert(sluice::Codec<ShortTextCodec>);
+
+namespace sluice {
+namespace {
+
+using ::testing::ElementsAre;
+
+static_assert(ByteCodec<ShortTextCodec>);
+static_assert(EncoderOf<ShortTextCodec, absl::Span<uint8_t>>);
+static_assert(!EncoderOf<ShortTextCodec, int>);
+static_assert(!Codec<int>);
+
+// Lines, for a message that is no span, bytes that carry no message, and an end that is found only
+// when it is there.
+class LineCodec {
+ public:
+  struct Message {
+    std::string line;
+  };
+  friend std::string DescribeMessage(const Message& message) { return message.line; }
+
+  DecodeResult Decode(absl::Span<uint8_t> in, Message& message) {
+    if (failed_) return DecodeResult::Error();
+    const uint8_t* const begin = in.data();
+    const uint8_t* const end = begin + in.size();
+    const uint8_t* const newline = std::find(begin + looked_at_, end, '\n');
+    if (static_cast<size_t>(newline - begin) >= kMax) {
+      failed_ = true;
+      return DecodeResult::Error();
+    }
+    if (newline == end) {
+      looked_at_ = in.size();
+      return DecodeResult::NeedMore(0);
+    }
+    looked_at_ = 0;
+    if (newline == begin) return DecodeResult::Skipped(1);
+    message.line.assign(begin, newline);
+    return DecodeResult::Message(static_cast<size_t>(newline - begin) + 1);
+  }
+  absl::Status status() const {
+    return failed_ ? absl::ResourceExhaustedError("a line is over the limit of 9 bytes")
+                   : absl::OkStatus();
+  }
+  size_t max_frame_bytes() const { return kMax; }
+
+ private:
+  static constexpr size_t kMax = 10;
+  size_t looked_at_ = 0;
+  bool failed_ = false;
+};
+static_assert(Codec<LineCodec>);
+static_assert(!ByteCodec<LineCodec>);
+
+TEST(CodecTest, HeaderExample) {
+  Buffer out;
+  ShortTextCodec codec;
+  const std::string hi = "hi";
+  EXPECT_EQ(codec.Encode(absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(hi.data()), 2), out),
+            EncodeResult::kEncoded);
+  EXPECT_EQ(out.ToString(), "\x02hi");
+}
+
+TEST(CodecTestingTest, HeaderExample) {
+  codec_testing::Decoded decoded =
+      codec_testing::DecodeEveryWay(ShortTextCodec(), "\x02hi\x03you\x05trun");
+  EXPECT_THAT(decoded.messages, ElementsAre("hi", "you"));
+  EXPECT_EQ(decoded.unfinished, 5u);
+  codec_testing::ExpectRoundTrip(ShortTextCodec(), {"", "hi", "you"});
+  codec_testing::ExpectSurvivesGarbage(ShortTextCodec(), "\x02hi", 1000);
+}
+
+TEST(CodecTestingTest, MessagesThatAreNoBytesAndBytesThatAreNoMessage) {
+  const codec_testing::Decoded decoded =
+      codec_testing::DecodeEveryWay(LineCodec(), "one\n\n\ntwo\nthr");
+  EXPECT_THAT(decoded.messages, ElementsAre("one", "two"));
+  EXPECT_EQ(decoded.unfinished, 3u);
+  EXPECT_EQ(decoded.status, absl::OkStatus());
+}
+
+TEST(CodecTestingTest, AnErrorEndsTheMessages) {
+  const codec_testing::Decoded decoded =
+      codec_testing::DecodeEveryWay(LineCodec(), "one\nfar too long\ntwo\n");
+  EXPECT_THAT(decoded.messages, ElementsAre("one"));
+  EXPECT_EQ(decoded.unfinished, 0u);
+  EXPECT_EQ(decoded.status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_LE(decoded.most_kept, 10u);
+}
+
+TEST(CodecTestingTest, SurvivesGarbage) {
+  codec_testing::ExpectSurvivesGarbage(LineCodec(), "one\ntwo\n", 1000);
+}
+
+TEST(CodecTestingTest, EveryWayCutsAtEveryPoint) {
+  const std::vector<codec_testing::Pieces> ways = codec_testing::EveryWay(12);
+  for (size_t cut = 1; cut < 12; ++cut) {
+    EXPECT_THAT(ways, testing::Contains(codec_testing::Pieces{cut}));
+  }
+  EXPECT_THAT(ways, testing::Contains(codec_testing::Pieces(12, 1)));
+}
+
+// The kit must see what it is there for. Each of these breaks one promise of codec.h.
+
+struct PromiseBreaker {
+  using Message = absl::Span<uint8_t>;
+  EncodeResult Encode(absl::Span<const uint8_t> message, Buffer& out) const {
+    out.Append(message);
+    return EncodeResult::kEncoded;
+  }
+  absl::Status status() const { return absl::OkStatus(); }
+  size_t max_frame_bytes() const { return 4; }
+};
+
+struct TakesMoreThanThereIs : PromiseBreaker {
+  DecodeResult Decode(absl::Span<uint8_t> in, Message&) {
+    return DecodeResult::Message(in.size() + 1);
+  }
+};
+struct TakesNothing : PromiseBreaker {
+  DecodeResult Decode(absl::Span<uint8_t>, Message&) { return DecodeResult::Message(0); }
+};
+struct KeepsMoreThanItsLimit : PromiseBreaker {
+  DecodeResult Decode(absl::Span<uint8_t>, Message&) { return DecodeResult::NeedMore(0); }
+};
+struct WantsWhatItHas : PromiseBreaker {
+  DecodeResult Decode(absl::Span<uint8_t> in, Message&) {
+    return in.empty() ? DecodeResult::NeedMore(1) : DecodeResult::NeedMore(in.size());
+  }
+};
+struct FailsWithoutAStatus : PromiseBreaker {
+  DecodeResult Decode(absl::Span<uint8_t>, Message&) { return DecodeResult::Error(); }
+};
+// A message is whatever has arrived.
+struct DependsOnTheCuts : PromiseBreaker {
+  DecodeResult Decode(absl::Span<uint8_t> in, Message& message) {
+    if (in.empty()) return DecodeResult::NeedMore(1);
+    message = in;
+    return DecodeResult::Message(in.size());
+  }
+};
+
+TEST(CodecTestingTest, SeesACodecThatTakesMoreThanThereIs) {
+  EXPECT_NONFATAL_FAILURE(codec_testing::Decode(TakesMoreThanThereIs(), "x"),
+                          "Decode took 2 of 1 bytes");
+}
+TEST(CodecTestingTest, SeesACodecThatTakesNothing) {
+  EXPECT_NONFATAL_FAILURE(codec_testing::Decode(TakesNothing(), "x"), "Decode took 0 of 1 bytes");
+}
+TEST(CodecTestingTest, SeesACodecThatKeepsMoreThanItsLimit) {
+  EXPECT_NONFATAL_FAILURE(codec_testing::Decode(KeepsMoreThanItsLimit(), "xxxx"),
+                          "as long as the limit");
+}
+TEST(CodecTestingTest, SeesACodecThatWantsWhatItHas) {
+  EXPECT_NONFATAL_FAILURE(codec_testing::Decode(WantsWhatItHas(), "x"), "Decode wants what it has");
+}
+TEST(CodecTestingTest, SeesACodecThatFailsWithoutAStatus) {
+  testing::TestPartResultArray failures;
+  {
+    testing::ScopedFakeTestPartResultReporter reporter(&failures);
+    codec_testing::Decode(FailsWithoutAStatus(), "x");
+  }
+  EXPECT_GE(failures.size(), 1);
+}
+TEST(CodecTestingTest, SeesACodecThatDependsOnHowTheBytesWereCut) {
+  testing::TestPartResultArray failures;
+  {
+    testing::ScopedFakeTestPartResultReporter reporter(&failures);
+    codec_testing::DecodeEveryWay(DependsOnTheCuts(), "abcd");
+  }
+  EXPECT_GE(failures.size(), 1);
+}
+TEST(CodecTestingTest, SeesACodecWhoseEncodingIsNotTheInverse) {
+  testing::TestPartResultArray failures;
+  {
+    testing::ScopedFakeTestPartResultReporter reporter(&failures);
+    codec_testing::ExpectSameWhenEncodedAgain(DependsOnTheCuts(),
+                                              "ab");  // says ab when whole, but a, b when cut
+    codec_testing::ExpectRoundTrip(DependsOnTheCuts(), {"ab", "cd"});
+  }
+  EXPECT_GE(failures.size(), 1);
+}
+
+}  // namespace
+}  // namespace sluice
