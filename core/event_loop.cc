@@ -151,7 +151,7 @@ void EventLoop::RunTurn(MonotonicTime wait_until) {
   now_ = poller_->Now();
   Add(counters_.turns, 1);
   Add(counters_.io_events, events);
-  if (timers_.size() != 0) Add(counters_.timers, timers_.AdvanceTo(now_));
+  Add(counters_.timers, timers_.AdvanceTo(now_));
   if (posted_.load(std::memory_order_relaxed) != nullptr) RunPosted();
   if (!members_->settling.alone()) SettleMembers();
   if (ABSL_PREDICT_FALSE(drain_ != nullptr)) CheckDrained();
