@@ -10,7 +10,7 @@ namespace sluice {
 
 class Connector::Impl final : public TcpStream::Origin {
  public:
-  explicit Impl(EventLoop& loop) : loop_(loop), timer_([this] { OnTimer(); }) {}
+  explicit Impl(EventLoop& loop) : Origin({}), loop_(loop), timer_([this] { OnTimer(); }) {}
   virtual ~Impl() { Cancel(); }
 
   void Connect(const SocketAddress& address, const Options& options, ConnectFunction on_connect) {
@@ -18,7 +18,8 @@ class Connector::Impl final : public TcpStream::Origin {
     address_ = address;
     on_connect_ = std::move(on_connect);
     timeout_ = options.timeout;
-    stream_ = std::make_unique<TcpStream>(loop_, options.stream, address, this);
+    stream_options_ = options.stream;
+    stream_ = std::make_unique<TcpStream>(loop_, address, *this);
     error_ = stream_->Connect(address, options.socket);
     // What failed already is told by the timer, too: never from inside this call.
     loop_.ArmTimer(timer_, error_.ok() ? timeout_ : absl::ZeroDuration());

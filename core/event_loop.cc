@@ -220,8 +220,7 @@ EventLoop::Member::Member(EventLoop& loop) : loop_(&loop) {
 EventLoop::Member::~Member() { Leave(); }
 
 void EventLoop::Member::Leave() {
-  if (left_) return;
-  left_ = true;
+  if (left()) return;
   Unlink();
   loop_->counters_.streams.store(--loop_->members_->count, std::memory_order_relaxed);
   if (loop_->running_ == this) loop_->running_ = nullptr;

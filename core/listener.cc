@@ -18,7 +18,8 @@ constexpr absl::Duration kLongestBackoff = absl::Seconds(1);
 class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
  public:
   Impl(EventLoop& loop, const Options& options, AcceptFunction on_accept)
-      : loop_(loop),
+      : Origin(options.stream),
+        loop_(loop),
         options_(options),
         on_accept_(std::move(on_accept)),
         retry_([this] { OnRetry(); }) {}
@@ -54,7 +55,7 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
 
  private:
   void OnAccept(Poller::Accepted accepted, const SocketAddress& peer) override {
-    auto stream = std::make_unique<TcpStream>(loop_, options_.stream, peer, this);
+    auto stream = std::make_unique<TcpStream>(loop_, peer, *this);
     stream->Attach(std::move(accepted));
     ++connections_;
     ++counters_.accepted;

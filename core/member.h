@@ -55,7 +55,7 @@ class EventLoop::Member : public Poller::Socket, private EventLoop::Link {
 
   // Dangles once the member has left and the loop is gone.
   EventLoop& owning_loop() const { return *loop_; }
-  bool left() const { return left_; }
+  bool left() const { return alone(); }
   Poller& poller() const { return *loop_->poller_; }
   MonotonicTime now() const { return loop_->now_; }
 
@@ -82,7 +82,7 @@ class EventLoop::Member : public Poller::Socket, private EventLoop::Link {
   bool in_callback() const { return loop_->running_ == this; }
 
   // For the beginning of each loop-bound call.
-  void CheckThread() const { SLUICE_DCHECK(left_ || loop_->InLoopThread()); }
+  void CheckThread() const { SLUICE_DCHECK(left() || loop_->InLoopThread()); }
 
   // Leaves the loop's lists, for good.
   void Leave();
@@ -96,7 +96,6 @@ class EventLoop::Member : public Poller::Socket, private EventLoop::Link {
   virtual void End(const absl::Status& status) = 0;
 
   EventLoop* loop_;
-  bool left_ = false;
 };
 
 // The lists: every member of a loop is in exactly one of them.

@@ -169,8 +169,7 @@ class Stream {
   virtual bool closing() const = 0;
 
   // Ends the stream with kDeadlineExceeded when nothing was received, and nothing that was queued
-  // could be sent, for this long. Infinite (the default) for never. Resolution: about 1/16 of the
-  // timeout.
+  // could be sent, for this long. Infinite (the default) for never. Resolution: 1 ms.
   virtual void SetIdleTimeout(absl::Duration timeout) = 0;
 
   // How long Close waits for queued bytes to leave and for the peer's end. Default: 5 s.

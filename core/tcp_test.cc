@@ -264,7 +264,7 @@ TEST_P(TcpTest, AnIdleStreamEndsAfterItsDeadline) {
   Connect(options);
   ASSERT_TRUE(UntilBothClosed());
   EXPECT_EQ(server_.recorder.close_status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_NE(server_.recorder.close_status.message().find("idle for 20 ms"), absl::string_view::npos)
+  EXPECT_NE(server_.recorder.close_status.message().find("idle for 20ms"), absl::string_view::npos)
       << server_.recorder.close_status;
 }
 

@@ -19,27 +19,31 @@
 
 namespace sluice {
 
-class TcpStream final : public Stream, public EventLoop::Member, private TimerNode {
+// Stream is the last base so that the stream's own small members fill the room behind it.
+class TcpStream final : public EventLoop::Member, private TimerNode, public Stream {
  public:
-  // Who is told about a stream's beginning and end: its Listener or Connector.
+  // Where a stream comes from: its Listener or Connector, which outlives it or is forgotten.
   class Origin {
    public:
+    explicit Origin(const StreamOptions& options) : stream_options_(options) {}
     virtual void OnConnect(TcpStream& stream, int error) = 0;  // connecting streams
     virtual void OnStreamGone() = 0;                           // accepted ones
+    const StreamOptions& stream_options() const { return stream_options_; }
+
    protected:
     ~Origin() = default;
+    StreamOptions stream_options_;  // of all its streams, as long as they are not changed
   };
 
-  TcpStream(EventLoop& loop, const StreamOptions& options, const SocketAddress& peer,
-            Origin* origin);
+  // With the options of its origin.
+  TcpStream(EventLoop& loop, const SocketAddress& peer, Origin& origin);
   ~TcpStream() override;
 
   // Before either the stream is not connected.
   void Attach(Poller::Accepted accepted);
   absl::Status Connect(const SocketAddress& address, const SocketOptions& options);
   // The origin goes, or has nothing more to learn.
-  void ForgetOrigin() { origin_ = nullptr; }
-  Origin* origin() const { return origin_; }
+  void ForgetOrigin();
 
   // Stream:
   EventLoop& loop() const override;
@@ -60,7 +64,7 @@ class TcpStream final : public Stream, public EventLoop::Member, private TimerNo
   bool closing() const override { return state_.closing || state_.ended; }
   void SetIdleTimeout(absl::Duration timeout) override;
   void SetLingerTimeout(absl::Duration timeout) override;
-  void SetLimits(const StreamLimits& limits) override { limits_ = limits; }
+  void SetLimits(const StreamLimits& limits) override;
   SocketAddress peer_address() const override { return peer_.Expand(); }
   SocketAddress local_address() const override;
 
@@ -71,9 +75,7 @@ class TcpStream final : public Stream, public EventLoop::Member, private TimerNo
   void OnReceiveEnd() override;
   void OnSendReady(size_t completed) override;
   void OnError(int error) override;
-  absl::Span<uint8_t> ReceiveSpace() override {
-    return receive_space_ ? *receive_space_ : absl::Span<uint8_t>();
-  }
+  absl::Span<uint8_t> ReceiveSpace() override;
   // EventLoop::Member:
   void Settle() override;
   void OnDrain() override;
@@ -94,6 +96,16 @@ class TcpStream final : public Stream, public EventLoop::Member, private TimerNo
     bool ended : 1;          // OnClose is owed, or was delivered
   };
 
+  // What most streams never need, or only at their end.
+  struct Extras {
+    StreamOptions options;
+    absl::Span<uint8_t> receive_space;
+    absl::Status end_status;
+  };
+
+  Extras& extras();
+  const StreamOptions& options() const;
+  const StreamLimits& limits() const { return options().limits; }
   bool MayQueue(size_t bytes, size_t reserve);
   SendResult Queued();
   void Flush();
@@ -102,21 +114,17 @@ class TcpStream final : public Stream, public EventLoop::Member, private TimerNo
   void Finish(absl::Status status, bool abort);
   void FillReceiveSpace(size_t bytes);
   void UpdateReceiving();
-  void ArmTimer(uint32_t milliseconds);
+  void ArmIdleTimer();
   void OnTimer();
   uint32_t NowMs() const;
   absl::Status Error(int error, absl::string_view operation) const;
 
+  State state_ = {};
+  uint32_t active_ms_;  // when something last moved
   Buffer queue_;
-  absl::Status end_status_;
-  std::unique_ptr<absl::Span<uint8_t>> receive_space_;
+  std::unique_ptr<Extras> extras_;
   Origin* origin_;
   internal::CompactAddress peer_;
-  StreamLimits limits_;
-  uint32_t idle_ms_;  // 0: never
-  uint32_t linger_ms_;
-  uint32_t active_ms_;  // when something last moved
-  State state_ = {};
 };
 
 }  // namespace sluice
