@@ -6,10 +6,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <random>
 #include <string>
 #include <thread>
@@ -20,28 +18,9 @@
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "sluice/core/internal/block.h"
+#include "sluice/core/internal/counting_new.h"
 #include "sluice/core/internal/pool.h"
 #include "sluice/core/slice.h"
-
-// Counts what is allocated, so that leaks and needless allocations show.
-namespace {
-std::atomic<int64_t> live_allocations{0};
-std::atomic<int64_t> allocations{0};
-}  // namespace
-
-void* operator new(size_t size) {
-  void* memory = std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) std::abort();
-  live_allocations.fetch_add(1, std::memory_order_relaxed);
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  return memory;
-}
-void operator delete(void* memory) noexcept {
-  if (memory == nullptr) return;
-  live_allocations.fetch_sub(1, std::memory_order_relaxed);
-  std::free(memory);
-}
-void operator delete(void* memory, size_t) noexcept { operator delete(memory); }
 
 namespace sluice {
 namespace {
@@ -70,6 +49,8 @@ std::vector<std::string> Pieces(const Buffer& buffer) {
   return texts;
 }
 
+int64_t Allocations() { return internal::CountAllocations().ever; }
+
 using Strings = std::vector<std::string>;
 
 BlockPtr Lend(absl::string_view text) {
@@ -93,7 +74,7 @@ TEST(BufferTest, HeaderExample) {
 
 TEST(BufferTest, AnEmptyBufferIsSixteenBytesAndOwnsNothing) {
   static_assert(sizeof(Buffer) == 16);
-  const int64_t before = allocations;
+  const int64_t before = Allocations();
   Buffer buffer;
   EXPECT_TRUE(buffer.empty());
   EXPECT_EQ(buffer.size(), 0u);
@@ -110,7 +91,7 @@ TEST(BufferTest, AnEmptyBufferIsSixteenBytesAndOwnsNothing) {
   EXPECT_TRUE(buffer.Split(0).empty());
   EXPECT_TRUE(buffer.Share().empty());
   EXPECT_EQ(buffer.allocated_bytes(), 0u);
-  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(Allocations(), before);
 }
 
 TEST(BufferTest, AppendCopies) {
@@ -138,9 +119,9 @@ TEST(BufferTest, ASmallBufferGrowsInOnePiece) {
   int64_t allocated = 0;
   while (expected.size() < 4'000) {
     const std::string text = Text(50, static_cast<int>(expected.size()));
-    const int64_t before = allocations;
+    const int64_t before = Allocations();
     buffer.Append(text);
-    allocated += allocations - before;
+    allocated += Allocations() - before;
     expected += text;
   }
   EXPECT_EQ(Pieces(buffer), Strings{expected});
@@ -292,9 +273,9 @@ TEST(BufferTest, SplitAtASliceBoundaryCutsNone) {
   Slice a = Slice::Copy("abc");
   buffer.Append(std::move(a));
   buffer.Append(Slice::Copy("def"));
-  const int64_t before = allocations;
+  const int64_t before = Allocations();
   Buffer first = buffer.Split(3);
-  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(Allocations(), before);
   first.Append("!");  // alone in its block: in place
   EXPECT_EQ(Pieces(first), Strings{"abc!"});
   EXPECT_EQ(buffer.ToString(), "def");
@@ -446,13 +427,13 @@ TEST(BufferTest, ASteadyFlowAllocatesNothing) {
   const std::string text = Text(1'200);
   int64_t before = 0;
   for (int i = 0; i < 200; ++i) {
-    if (i == 100) before = allocations;
+    if (i == 100) before = Allocations();
     buffer.Reserve(4'000);
     buffer.Append(text);
     buffer.Append(text);
     buffer.Drain(buffer.size());
   }
-  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(Allocations(), before);
 }
 
 TEST(BufferTest, ASmallQueueThatMovesAlongStaysSmall) {
@@ -699,11 +680,11 @@ TEST(BufferTest, BehavesAsAStringDoes) {
   for (uint32_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     internal::TrimPool();
-    const int64_t before = live_allocations;
+    const int64_t before = internal::CountAllocations().live;
     Differential(seed).Run(1'500);
     internal::TrimPool();
     if (HasFailure()) return;
-    ASSERT_EQ(live_allocations, before) << "leaked";
+    ASSERT_EQ(internal::CountAllocations().live, before) << "leaked";
   }
 }
 

@@ -97,7 +97,7 @@ void VirtualLoop::RunUntilIdle() {
 void VirtualLoop::Advance(absl::Duration duration) {
   RunUntilIdle();
   const MonotonicTime end =
-      loop_.NowExact() + duration + absl::Nanoseconds(TimerWheel::kResolutionNanoseconds);
+      loop_.NowExact() + duration + TimerWheel::kResolution;
   while (loop_.NowExact() < end) {
     loop_.RunOnce(end - loop_.now());
     RunUntilIdle();

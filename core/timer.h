@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/time/time.h"
 #include "sluice/core/monotonic_time.h"
 
 namespace sluice {
@@ -94,30 +95,33 @@ class Timer : public TimerNode {
 //   wheel.AdvanceTo(start + absl::Seconds(31));          // runs it
 //
 // Arm, re-arm and Cancel cost O(1), whatever is pending. The wheel allocates nothing, ever; it is
-// an object of 25 KiB. A timer never runs before its deadline, and by less than kResolution later
-// than the time given to AdvanceTo allows: AdvanceTo(deadline + kResolution) runs it for certain.
-// Deadlines reach as far as MonotonicTime does.
+// an object of 128 KiB. A timer never runs before its deadline, and AdvanceTo(deadline +
+// kResolution) runs it for certain; kResolution is 65.5 microseconds. Deadlines reach as far as
+// MonotonicTime does.
 //
-// Six levels of 256 slots: a slot of level 0 is one tick (kResolution) wide, a slot of level n + 1
-// is as wide as the whole level n. A timer stands in the level of the highest byte in which its
-// tick differs from the present tick, in the slot that this byte names:
+// Time is counted in ticks of kResolution, in eight levels of 64 slots. A slot of level 0 is
+// sixteen ticks wide, one of level n + 1 as wide as the whole level n. A timer stands in the lowest
+// level in which its tick lies in the same round of 64 slots as the present tick; when time reaches
+// the slot, its timers move down to where they then belong, each of them seven times at most:
 //
-//   present tick 00'00'00'00'12'34     due at tick 00'00'00'00'12'40 -> level 0, slot 0x40
-//                                                  00'00'00'00'15'00 -> level 1, slot 0x15; down to
-//                                                  level 0 at tick 15'00
+//   level 2   |    4.3 s    |    4.3 s    |   ...      64 slots of 2^16 ticks
+//   level 1   |67ms|67ms| ...                          64 slots of 2^10 ticks
+//   level 0   ||||||||                                 64 slots of 16 ticks
 //
-// So all timers of one tick are always in the same list, in the order in which they were armed, and
-// each one moves down at most five times before it runs. A bitmap a level finds the next slot
-// without a walk over the empty ones.
+// A slot has sixteen lists, its lanes; the lowest four bits of a timer's tick choose one. So in
+// level 0 a list is one tick. Above it, lanes are there for speed alone: timers are scattered over
+// memory, and a list of them is read no faster than one cache miss after the other, but sixteen
+// lists are read with sixteen misses at a time. All timers of one tick are always in the same list,
+// in the order in which they were armed. Bitmaps of the occupied slots and lanes spare the walk
+// over the empty ones.
 //
-// The wheel must outlive no timer and no timer the wheel: whichever goes first, the other is left
+// Timers and wheel may be destroyed in either order: whichever goes first leaves the other
 // disarmed. Loop-bound: use it and its timers on one thread.
 class TimerWheel {
  public:
-  // 65.536 microseconds.
-  static constexpr int64_t kResolutionNanoseconds = int64_t{1} << 16;
+  static constexpr absl::Duration kResolution = absl::Nanoseconds(1 << 16);
 
-  // AdvanceTo starts from `start`; deadlines up to it have passed.
+  // Time begins at `start`: deadlines up to it have passed.
   explicit TimerWheel(MonotonicTime start);
   TimerWheel(const TimerWheel&) = delete;
   TimerWheel& operator=(const TimerWheel&) = delete;
@@ -152,40 +156,37 @@ class TimerWheel {
 
  private:
   using Link = internal::TimerLink;
-  static constexpr int kLevels = 6;
-  static constexpr int kSlots = 256;
-  static constexpr int kWords = kSlots / 64;
+  static constexpr int kLevels = 8;
+  static constexpr int kSlots = 64;
+  static constexpr int kLanes = 16;
+  using Slot = std::array<Link, kLanes>;
 
-  struct Slot {
+  struct Position {
     int level;
-    int index;
+    int slot;
     uint64_t first_tick;
   };
 
-  // Ticks count from InfinitePast(), so that they are not negative; 48 bits.
-  static uint64_t TickAt(MonotonicTime time);
-  static uint64_t TickNotBefore(MonotonicTime deadline);
-  static MonotonicTime TimeOf(uint64_t tick);
-
-  static void Append(Link& list, Link& link);
-  static void MoveAll(Link& from, Link& to);
-  static size_t Count(const Link& list);
-  static void DisarmAll(Link& list);
-
-  bool FindFirst(Slot* slot) const;
+  bool FindFirst(Position* first) const;
+  uint16_t OccupiedLanes(int level, int slot) const;
   void Place(TimerNode& node);
-  void Cascade(Link& list);
+  void Cascade(const Position& first);
+  size_t ExpireSlot(int slot, uint64_t last_tick);
   size_t Expire(Link& list);
-  MonotonicTime EarliestIn(const Link& list, uint64_t first_tick) const;
 
-  std::array<std::array<Link, kSlots>, kLevels> slots_;
-  // A clear bit says that the slot, or the level beyond the present tick, is empty. A set bit may
-  // be out of date, because a cancelled node does not know its wheel; who finds it so clears it.
-  mutable std::array<std::array<uint64_t, kWords>, kLevels> occupied_ = {};
+  std::array<std::array<Slot, kSlots>, kLevels> slots_;
+  // Which lanes of a slot, slots of a level and levels may have timers. A clear bit is certain; a
+  // set bit may be out of date, because a node that is cancelled does not know its wheel, and who
+  // finds it so clears it.
+  mutable std::array<std::array<uint16_t, kSlots>, kLevels> lanes_ = {};
+  mutable std::array<uint64_t, kLevels> occupied_ = {};
   mutable uint32_t occupied_levels_ = 0;
   bool advancing_ = false;
   Link overdue_;
   MonotonicTime now_;
+  // Ticks count from InfinitePast(), so that they are not negative; 48 bits. In an advance, the
+  // tick that it has reached. No timer in slots_ is due at or before it, except while a slot moves
+  // down.
   uint64_t tick_;
 };
 

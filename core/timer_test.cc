@@ -1,5 +1,6 @@
 #include "sluice/core/timer.h"
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -13,13 +14,14 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "sluice/core/internal/counting_new.h"
 #include "sluice/core/monotonic_time.h"
 
 namespace sluice {
 namespace {
 
-constexpr int64_t kTick = TimerWheel::kResolutionNanoseconds;
-constexpr absl::Duration kResolution = absl::Nanoseconds(TimerWheel::kResolutionNanoseconds);
+constexpr absl::Duration kResolution = TimerWheel::kResolution;
+const int64_t kTick = absl::ToInt64Nanoseconds(kResolution);
 constexpr MonotonicTime kNever = MonotonicTime::InfiniteFuture();
 
 MonotonicTime At(int64_t nanoseconds) { return MonotonicTime::FromNanoseconds(nanoseconds); }
@@ -327,6 +329,19 @@ TEST(TimerTest, KeepsItsClosureFromRunToRun) {
   EXPECT_EQ(sum, 1 + 2 + 3);
 }
 
+TEST(TimerTest, ArmingAndRunningAllocateNothing) {
+  TimerWheel wheel(At(0));
+  int runs = 0;
+  Timer timer([&runs, large = std::array<char, 100>()] { runs += 1 + large[0]; });
+  const int64_t before = internal::CountAllocations().ever;
+  for (int i = 1; i <= 1'000; ++i) {
+    wheel.Arm(timer, At(i * 1'000 * kTick));
+    wheel.AdvanceTo(At(i * 1'000 * kTick));
+  }
+  EXPECT_EQ(internal::CountAllocations().ever, before);
+  EXPECT_EQ(runs, 1'000);
+}
+
 TEST(TimerWheelTest, NeverMeansDisarmed) {
   Log log;
   TimerWheel wheel(At(0));
@@ -572,13 +587,15 @@ class World {
         break;
       }
       default:
-        now_ += absl::Nanoseconds(Below(3 * kTick));
+        now_ += absl::Nanoseconds(Below(200'000));
     }
     first_new_ = sequence_;
     expired_ = 0;
     ASSERT_EQ(wheel_.AdvanceTo(now_), expired_);
     ASSERT_TRUE(Next() == model_.end()) << "timer " << Next()->second << " was due and did not run";
-    ASSERT_EQ(wheel_.size(), model_.size());
+    if (Below(20) == 0) {
+      ASSERT_EQ(wheel_.size(), model_.size());
+    }
   }
 
   void CheckNextDeadline() {
