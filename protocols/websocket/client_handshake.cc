@@ -1,0 +1,190 @@
+#include "sluice/protocols/websocket/client_handshake.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "sluice/protocols/websocket/handshake.h"
+#include "sluice/protocols/websocket/internal/http_status.h"
+#include "sluice/protocols/websocket/internal/random.h"
+
+namespace sluice::websocket {
+namespace {
+
+// 100 Continue, 103 Early Hints and the like, which may come before the answer (RFC 9110 section
+// 15.2).
+constexpr int kMostInterimAnswers = 8;
+
+bool IsWrittenByTheHandshake(absl::string_view header) {
+  for (absl::string_view name :
+       {"Host", "Connection", "Upgrade", "Origin", "Content-Length", "Transfer-Encoding"}) {
+    if (absl::EqualsIgnoreCase(header, name)) return true;
+  }
+  return absl::StartsWithIgnoreCase(header, "Sec-WebSocket-");
+}
+
+absl::Status CheckOptions(const ClientHandshake::Options& options) {
+  const auto visible = [](char c) { return c > ' ' && c < 0x7f; };
+  if (options.host.empty() || !std::all_of(options.host.begin(), options.host.end(), visible)) {
+    return absl::InvalidArgumentError("WebSocket handshake: the host is empty or malformed");
+  }
+  if (!absl::StartsWith(options.target, "/") ||
+      !std::all_of(options.target.begin(), options.target.end(),
+                   [visible](char c) { return visible(c) && c != '#'; })) {
+    return absl::InvalidArgumentError(
+        "WebSocket handshake: the target must begin with / and be percent-encoded");
+  }
+  if (!internal::IsFieldText(options.origin)) {
+    return absl::InvalidArgumentError("WebSocket handshake: the origin is malformed");
+  }
+  for (const std::string& name : options.subprotocols) {
+    if (!internal::IsToken(name)) {
+      return absl::InvalidArgumentError(absl::StrCat("WebSocket handshake: the subprotocol \"",
+                                                     absl::CHexEscape(name), "\" is malformed"));
+    }
+  }
+  for (const auto& [name, value] : options.headers) {
+    if (!internal::IsToken(name) || !internal::IsFieldText(value) ||
+        IsWrittenByTheHandshake(name)) {
+      return absl::InvalidArgumentError(absl::StrCat("WebSocket handshake: the header \"",
+                                                     absl::CHexEscape(name),
+                                                     "\" is malformed or not to be given here"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ClientHandshake> ClientHandshake::Create(const Options& options) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  char nonce[16];
+  internal::FillRandom(nonce, sizeof(nonce));
+  return ClientHandshake(options, absl::Base64Escape(absl::string_view(nonce, sizeof(nonce))));
+}
+
+ClientHandshake::ClientHandshake(const Options& options, const std::string& key)
+    : host_(options.host),
+      offered_(options.subprotocols),
+      max_headers_(options.max_headers),
+      expected_accept_(AcceptForKey(key)),
+      reader_(options.max_head_bytes) {
+  absl::StrAppend(&request_, "GET ", options.target, " HTTP/1.1\r\nHost: ", options.host,
+                  "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ", key,
+                  "\r\nSec-WebSocket-Version: 13\r\n");
+  if (!options.origin.empty()) absl::StrAppend(&request_, "Origin: ", options.origin, "\r\n");
+  if (!offered_.empty()) {
+    absl::StrAppend(&request_, "Sec-WebSocket-Protocol: ", absl::StrJoin(offered_, ", "), "\r\n");
+  }
+  for (const auto& [name, value] : options.headers) {
+    absl::StrAppend(&request_, name, ": ", value, "\r\n");
+  }
+  absl::StrAppend(&request_, "\r\n");
+}
+
+absl::StatusOr<bool> ClientHandshake::Read(absl::Span<const uint8_t>& bytes) {
+  for (;;) {
+    switch (reader_.Read(bytes)) {
+      case internal::HeadReader::kNeedMore:
+        return false;
+      case internal::HeadReader::kMalformed:
+        return BadAnswer("it is not HTTP");
+      case internal::HeadReader::kTooLong:
+        return absl::ResourceExhaustedError(absl::StrCat("WebSocket handshake with ", host_,
+                                                         ": the answer's head is over ",
+                                                         reader_.max_bytes(), " bytes"));
+      case internal::HeadReader::kWhole:
+        break;
+    }
+    internal::HttpHead head;
+    switch (head.Parse(reader_.head(), max_headers_)) {
+      case internal::HttpHead::kMalformed:
+        return BadAnswer("a header is malformed");
+      case internal::HttpHead::kTooManyFields:
+        return absl::ResourceExhaustedError(absl::StrCat("WebSocket handshake with ", host_,
+                                                         ": the answer has more than ",
+                                                         max_headers_, " headers"));
+      case internal::HttpHead::kParsed:
+        break;
+    }
+    // HTTP/1.1 SP status SP reason
+    const absl::string_view line = head.start_line();
+    const auto digit = [line](size_t i) {
+      return absl::ascii_isdigit(static_cast<unsigned char>(line[i])) ? line[i] - '0' : 1000;
+    };
+    if (!absl::StartsWith(line, "HTTP/1.1 ") || line.size() < 12 ||
+        (line.size() > 12 && line[12] != ' ')) {
+      return BadAnswer("its status line is malformed");
+    }
+    const int status = digit(9) * 100 + digit(10) * 10 + digit(11);
+    if (status < 100 || status > 599) return BadAnswer("its status line is malformed");
+    if (status == 101) {
+      if (absl::Status examined = Examine(head); !examined.ok()) return examined;
+      return true;
+    }
+    if (status >= 200) return Refusal(status, head);
+    if (++interim_answers_ > kMostInterimAnswers) return BadAnswer("it never comes to the point");
+    reader_ = internal::HeadReader(reader_.max_bytes());
+  }
+}
+
+absl::Status ClientHandshake::Examine(const internal::HttpHead& head) {
+  if (head.Count("Upgrade") != 1 || !absl::EqualsIgnoreCase(*head.Find("Upgrade"), "websocket")) {
+    return BadAnswer("its Upgrade header does not say websocket");
+  }
+  if (!head.AnyListHas("Connection", "upgrade")) {
+    return BadAnswer("its Connection header does not list Upgrade");
+  }
+  if (head.Count("Sec-WebSocket-Accept") != 1 ||
+      *head.Find("Sec-WebSocket-Accept") != expected_accept_) {
+    return BadAnswer("its Sec-WebSocket-Accept does not answer the request's key");
+  }
+  if (head.Count("Sec-WebSocket-Extensions") != 0) {
+    return BadAnswer("it has an extension that was not offered");
+  }
+  const size_t protocols = head.Count("Sec-WebSocket-Protocol");
+  if (protocols == 0) return absl::OkStatus();
+  subprotocol_ = std::string(*head.Find("Sec-WebSocket-Protocol"));
+  if (protocols > 1 ||
+      std::find(offered_.begin(), offered_.end(), subprotocol_) == offered_.end()) {
+    return BadAnswer("it has a subprotocol that was not offered");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ClientHandshake::Refusal(int status, const internal::HttpHead& head) const {
+  const absl::string_view reason = absl::StripPrefix(head.start_line().substr(12), " ");
+  std::string message =
+      absl::StrCat("WebSocket handshake with ", host_, ": refused with ", status, " ",
+                   reason.empty() ? internal::ReasonPhrase(status) : absl::CHexEscape(reason));
+  if (const auto location = head.Find("Location"); status < 400 && location.has_value()) {
+    absl::StrAppend(&message, " to ", absl::CHexEscape(*location));
+  }
+  switch (status) {
+    case 401:
+    case 403:
+    case 407:
+      return absl::PermissionDeniedError(message);
+    case 404:
+    case 410:
+      return absl::NotFoundError(message);
+    case 429:
+      return absl::ResourceExhaustedError(message);
+    default:
+      return status >= 500 ? absl::UnavailableError(message)
+                           : absl::FailedPreconditionError(message);
+  }
+}
+
+absl::Status ClientHandshake::BadAnswer(absl::string_view why) const {
+  return absl::FailedPreconditionError(
+      absl::StrCat("WebSocket handshake with ", host_, ": the answer is wrong: ", why));
+}
+
+}  // namespace sluice::websocket
