@@ -124,6 +124,12 @@ template <typename C>
 concept ByteCodec = Codec<C> && std::same_as<typename C::Message, absl::Span<uint8_t>> &&
     EncoderOf<C, absl::Span<const uint8_t>>;
 
+// One whose frames can be sent back as they arrived.
+template <typename C>
+concept HasReusableFrames = ByteCodec<C> && requires {
+  requires C::kFrameIsReusable;
+};
+
 }  // namespace sluice
 
 #endif  // SLUICE_PROTOCOLS_CODEC_CODEC_H_

@@ -1,0 +1,7 @@
+#include "sluice/protocols/framing/frame_stream.h"
+
+namespace sluice {
+
+template class CodecStream<framing::FrameCodec>;
+
+}  // namespace sluice
