@@ -12,7 +12,7 @@ namespace {
 // `value` in [0, about 1000) with three significant digits.
 std::string ThreeDigits(double value) {
   if (value >= 99.95 || value == 0) return absl::StrFormat("%.0f", value);
-  return absl::StrFormat(value >= 9.995 ? "%.1f" : "%.2f", value);
+  return absl::StrFormat("%.*f", value >= 9.995 ? 1 : 2, value);
 }
 
 // The largest unit in which `value` is at least 1 after rounding, each `step` times the one before.
