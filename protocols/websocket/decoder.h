@@ -110,6 +110,8 @@ class FrameDecoder {
 
   Event Next(Input& input);
 
+  const Options& options() const { return *options_; }
+
   // After a kMessage, before the next call: gives away the block that holds the message, and the
   // room in front of it; null if it lies in the input. The event's pointers stay good while the
   // block lives.

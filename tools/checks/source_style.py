@@ -26,6 +26,9 @@ def is_cpp(path: str) -> bool:
 
 
 def is_test(path: str) -> bool:
+    # The examples of the README are what users copy: they have the port of a real server.
+    if path.startswith("tests/readme/"):
+        return False
     return path.endswith("_test.cc") or (path.startswith("tests/") and path.endswith((".h", ".cc", ".py", ".js", ".mjs")))
 
 

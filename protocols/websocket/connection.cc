@@ -1,0 +1,565 @@
+#include "sluice/protocols/websocket/connection.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/base/optimization.h"
+#include "absl/strings/str_cat.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/socket_address.h"
+#include "sluice/core/timer.h"
+#include "sluice/protocols/websocket/mask.h"
+#include "sluice/protocols/websocket/mask_key.h"
+
+namespace sluice::websocket {
+namespace {
+
+// Up to here a frame is put together on the stack and copied into the stream's queue; larger ones
+// are written once.
+constexpr size_t kSmallPayload = 2048;
+// A message that was gathered is handed over with its memory from here on; below, copying is
+// cheaper.
+constexpr size_t kLargePayload = 4096;
+constexpr size_t kMaxCloseReason = kMaxControlPayloadBytes - 2;
+
+absl::Span<const uint8_t> AsBytes(absl::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+// Cut so that no character is cut.
+absl::string_view CutReason(absl::string_view reason) {
+  if (reason.size() <= kMaxCloseReason) return reason;
+  size_t end = kMaxCloseReason;
+  while (end > 0 && (static_cast<uint8_t>(reason[end]) & 0xc0) == 0x80) --end;
+  return reason.substr(0, end);
+}
+
+// Writes header and payload to `out`, which has room for both, and returns their size.
+size_t EncodeFrame(Role role, Opcode opcode, absl::Span<const uint8_t> payload, uint8_t* out) {
+  FrameHeader header{.opcode = opcode, .payload_bytes = payload.size()};
+  if (role == Role::kClient) {
+    header.masked = true;
+    header.mask_key = NextMaskKey();
+  }
+  const size_t n = EncodeFrameHeader(header, out);
+  if (header.masked) {
+    ApplyMask(out + n, payload.data(), payload.size(), header.mask_key);
+  } else if (!payload.empty()) {
+    std::memcpy(out + n, payload.data(), payload.size());
+  }
+  return n + payload.size();
+}
+
+Buffer EncodeFrame(Role role, Opcode opcode, absl::Span<const uint8_t> payload) {
+  Buffer frame;
+  const size_t room = kMaxFrameHeaderBytes + payload.size();
+  frame.Commit(EncodeFrame(role, opcode, payload, frame.Reserve(room).data()));
+  return frame;
+}
+
+}  // namespace
+
+void Handler::OnDrain(Connection& connection) { connection.Close(CloseCode::kGoingAway); }
+
+// What only few connections need at a time.
+struct Connection::Extras {
+  explicit Extras(Connection& connection)
+      : timer([&connection] { connection.OnTimer(); }),
+        release([&connection] { connection.ReleaseHeld(); }) {}
+
+  std::variant<std::monostate, ServerHandshake, ClientHandshake> handshake;
+  Timer timer;    // the deadline of the handshake or of the close, or keep-alive
+  Timer release;  // held bytes are delivered when it runs: never from inside ResumeReceiving
+  std::vector<uint8_t> held;
+  bool awaiting_pong = false;
+  bool ping_waits = false;  // a ping that could not be answered yet, and its payload
+  std::vector<uint8_t> ping;
+  // The first close frame.
+  CloseCode close_code = CloseCode::kAbnormal;
+  std::string close_reason;
+  bool close_by_peer = false;
+  absl::Status failure;
+};
+
+// The message that OnMessage is being called with.
+struct Connection::Delivery {
+  Delivery(const Connection& c, const FrameDecoder::Event& e) : connection(&c), event(e) {}
+
+  const Connection* const connection;
+  const FrameDecoder::Event& event;
+  mutable Slice taken;        // keeps the payload's memory, once it was sent with it
+  mutable bool used = false;  // its room holds a header already
+};
+
+Connection::Connection(std::unique_ptr<Stream> stream, const Settings& settings, Handler& handler,
+                       bool owns_handler)
+    : stream_(std::move(stream)),
+      handler_(&handler),
+      decoder_(settings),
+      owns_handler_(owns_handler),
+      paused_(false),
+      blocked_(false),
+      heard_(false),
+      close_sent_(false),
+      close_received_(false) {}
+
+Connection::~Connection() = default;
+
+// Null while no OnMessage of this connection runs.
+const Connection::Delivery* Connection::delivery() const {
+  const Delivery* const current = settings().delivery;
+  return current != nullptr && current->connection == this ? current : nullptr;
+}
+
+Connection::Extras& Connection::extras() {
+  if (extras_ == nullptr) extras_ = std::make_unique<Extras>(*this);
+  return *extras_;
+}
+
+void Connection::ArmTimer(absl::Duration after) {
+  TimerNode& timer = extras().timer;
+  timer.Cancel();
+  if (after != absl::InfiniteDuration()) stream_->loop().ArmTimer(timer, after);
+}
+
+std::string Connection::Peer() const { return stream_->peer_address().ToString(); }
+
+// The opening handshake.
+
+absl::string_view Connection::subprotocol() const {
+  if (extras_ == nullptr) return "";
+  if (const auto* server = std::get_if<ServerHandshake>(&extras_->handshake))
+    return server->subprotocol();
+  if (const auto* client = std::get_if<ClientHandshake>(&extras_->handshake))
+    return client->subprotocol();
+  return "";
+}
+
+void Connection::BeginHandshake() {
+  ArmTimer(settings().options.handshake_timeout);
+  if (auto* client = std::get_if<ClientHandshake>(&extras_->handshake))
+    stream_->Send(client->request());
+  stream_->SetHandler(*this);
+}
+
+// The first frames may follow the head at once.
+void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
+  absl::Span<const uint8_t> rest = bytes;
+  if (auto* server = std::get_if<ServerHandshake>(&extras_->handshake)) {
+    const auto decide = [this](const HandshakeRequest& request, HandshakeReply& reply) {
+      handler_->OnRequest(request, reply);
+    };
+    std::string answer;
+    const ServerHandshake::Result result = server->Read(rest, decide, answer);
+    if (result == ServerHandshake::kNeedMore) return;
+    stream_->Send(answer);
+    if (result == ServerHandshake::kRefused) {
+      extras_->failure = absl::FailedPreconditionError(absl::StrCat(
+          Peer(), ": the opening handshake was refused with status ", server->status()));
+      return EndStream();
+    }
+  } else {
+    const absl::StatusOr<bool> open = std::get<ClientHandshake>(extras_->handshake).Read(rest);
+    if (open.ok() && !*open) return;
+    if (!open.ok()) {
+      extras_->failure = open.status();
+      return EndStream();
+    }
+  }
+  Opened();
+  if (state_ != State::kEnded && !rest.empty()) ReceiveFrames(bytes.last(rest.size()));
+}
+
+void Connection::Opened() {
+  state_ = State::kOpen;
+  extras_->timer.Cancel();
+  handler_->OnOpen(*this);
+  extras_->handshake.emplace<std::monostate>();
+  if (state_ != State::kOpen || paused_) return;
+  if (settings().options.ping_interval == absl::InfiniteDuration()) {
+    extras_ = nullptr;
+  } else {
+    ArmTimer(settings().options.ping_interval);
+  }
+}
+
+// Receiving.
+
+void Connection::OnReceive(Stream& /*stream*/, absl::Span<uint8_t> bytes) {
+  heard_ = true;
+  if (ABSL_PREDICT_TRUE(state_ == State::kOpen || state_ == State::kClosing))
+    return ReceiveFrames(bytes);
+  if (state_ == State::kEnded) return;
+  ContinueHandshake(bytes);
+}
+
+void Connection::ReceiveFrames(absl::Span<uint8_t> bytes) {
+  FrameDecoder::Input input{bytes.data(), bytes.data() + bytes.size(), bytes.data()};
+  while (state_ != State::kEnded) {
+    if (ABSL_PREDICT_FALSE(paused_)) return Hold(absl::MakeSpan(input.begin, input.end));
+    const FrameDecoder::Event event = decoder_.Next(input);
+    if (event.kind == FrameDecoder::Event::kNeedMore) return;
+    Deliver(event);
+  }
+}
+
+void Connection::Deliver(const FrameDecoder::Event& event) {
+  switch (event.kind) {
+    case FrameDecoder::Event::kMessage:
+      return DeliverMessage(event);
+    case FrameDecoder::Event::kPing:
+      return DeliverPing(event.bytes());
+    case FrameDecoder::Event::kPong:
+      if (state_ == State::kOpen) handler_->OnPong(*this, event.bytes());
+      return;
+    case FrameDecoder::Event::kClose:
+      return OnPeersClose(event);
+    case FrameDecoder::Event::kError:
+      return Fail(event.code, event.error);
+    case FrameDecoder::Event::kNeedMore:
+      return;
+  }
+}
+
+void Connection::DeliverMessage(const FrameDecoder::Event& event) {
+  if (state_ != State::kOpen) return;  // after Close nothing is delivered
+  const Delivery current(*this, event);
+  const Settings& shared = settings();
+  shared.delivery = &current;
+  handler_->OnMessage(*this, Message{event.is_text, event.bytes()});
+  shared.delivery = nullptr;
+}
+
+// A peer that pings and does not read gets one pong when it reads again: RFC 6455 section 5.5.3
+// asks for the latest only.
+void Connection::DeliverPing(absl::Span<const uint8_t> payload) {
+  if (state_ != State::kOpen) return;
+  if (blocked_) {
+    extras().ping_waits = true;
+    extras().ping.assign(payload.begin(), payload.end());
+  } else {
+    SendControlFrame(Opcode::kPong, payload);
+  }
+  handler_->OnPing(*this, payload);
+}
+
+void Connection::OnPeersClose(const FrameDecoder::Event& event) {
+  close_received_ = true;
+  if (!close_sent_) {
+    extras().close_code = event.code;
+    extras().close_reason = std::string(event.text());
+    extras().close_by_peer = true;
+    SendCloseFrame(event.code, "");
+  }
+  // The server ends the connection, the client waits for that: RFC 6455 section 7.1.1.
+  if (role() == Role::kServer) return EndStream();
+  state_ = State::kEnded;
+  ArmTimer(settings().options.close_timeout);
+}
+
+void Connection::OnReceiveEnd(Stream& /*stream*/) {
+  if (state_ == State::kHandshake) {
+    extras().failure = absl::UnavailableError(
+        absl::StrCat(Peer(), ": the peer ended the connection during the handshake"));
+  }
+  EndStream();
+}
+
+void Connection::PauseReceiving() {
+  paused_ = true;
+  stream_->PauseReceiving();
+}
+
+void Connection::ResumeReceiving() {
+  if (!paused_) return;
+  paused_ = false;
+  if (extras_ == nullptr || extras_->held.empty()) return stream_->ResumeReceiving();
+  stream_->loop().ArmTimer(extras_->release, absl::ZeroDuration());
+}
+
+void Connection::Hold(absl::Span<const uint8_t> bytes) {
+  if (bytes.empty()) return;
+  extras().held.assign(bytes.begin(), bytes.end());
+}
+
+void Connection::ReleaseHeld() {
+  if (paused_) return;
+  std::vector<uint8_t> held = std::move(extras_->held);
+  extras_->held.clear();
+  ReceiveFrames(absl::MakeSpan(held));
+  if (!paused_) stream_->ResumeReceiving();
+}
+
+// Sending.
+
+// Remembers whether the queue is above its high mark.
+SendResult Connection::Note(SendResult result) {
+  if (ABSL_PREDICT_FALSE(result == SendResult::kBlocked)) blocked_ = true;
+  return result;
+}
+
+SendResult Connection::SendFrame(Opcode opcode, absl::Span<const uint8_t> payload) {
+  if (state_ != State::kOpen) return SendResult::kRefused;
+  if (payload.size() > kSmallPayload)
+    return Note(stream_->Send(EncodeFrame(role(), opcode, payload)));
+  uint8_t frame[kMaxFrameHeaderBytes + kSmallPayload];
+  return Note(
+      stream_->Send(absl::MakeConstSpan(frame, EncodeFrame(role(), opcode, payload, frame))));
+}
+
+SendResult Connection::SendText(absl::string_view text) {
+  return SendFrame(Opcode::kText, AsBytes(text));
+}
+
+SendResult Connection::SendBinary(absl::Span<const uint8_t> bytes) {
+  return SendFrame(Opcode::kBinary, bytes);
+}
+
+SendResult Connection::Send(const PreparedMessage& message) {
+  if (state_ != State::kOpen) return SendResult::kRefused;
+  if (role() == Role::kClient) return SendFrame(message.opcode_, message.payload());
+  return Note(stream_->Send(message.frame_));
+}
+
+SendResult Connection::SendInPlace(const Message& message) {
+  const Opcode opcode = message.is_text ? Opcode::kText : Opcode::kBinary;
+  const absl::Span<const uint8_t> payload = message.payload;
+  const Delivery* const current = delivery();
+  const size_t header_bytes = FrameHeaderBytes(payload.size());
+  const bool in_place = current != nullptr && !current->used && role() == Role::kServer &&
+                        state_ == State::kOpen && payload.data() == current->event.payload &&
+                        payload.size() <= current->event.size &&
+                        header_bytes <= current->event.room;
+  if (!in_place) return SendFrame(opcode, payload);
+  current->used = true;
+  uint8_t* const begin = current->event.payload - header_bytes;
+  EncodeFrameHeader({.opcode = opcode, .payload_bytes = payload.size()}, begin);
+  const auto frame = absl::MakeConstSpan(begin, header_bytes + payload.size());
+  if (ABSL_PREDICT_FALSE(payload.size() >= kLargePayload)) {
+    if (FrameDecoder::Storage storage = decoder_.TakeStorage()) {
+      current->taken = Slice::External(frame, [memory = std::move(storage)] {});
+      return Note(stream_->Send(current->taken));
+    }
+  }
+  return Note(stream_->SendLent(frame));
+}
+
+SendResult Connection::SendControlFrame(Opcode opcode, absl::Span<const uint8_t> payload) {
+  uint8_t frame[kMaxFrameHeaderBytes + kMaxControlPayloadBytes];
+  payload = payload.first(std::min(payload.size(), kMaxControlPayloadBytes));
+  return Note(stream_->SendControl(
+      absl::MakeConstSpan(frame, EncodeFrame(role(), opcode, payload, frame))));
+}
+
+SendResult Connection::SendPing(absl::Span<const uint8_t> payload) {
+  return state_ == State::kOpen ? SendControlFrame(Opcode::kPing, payload) : SendResult::kRefused;
+}
+
+void Connection::OnSendReady(Stream& /*stream*/) {
+  blocked_ = false;
+  if (state_ != State::kOpen) return;
+  if (extras_ != nullptr && std::exchange(extras_->ping_waits, false))
+    SendControlFrame(Opcode::kPong, extras_->ping);
+  handler_->OnSendReady(*this);
+}
+
+// The end.
+
+void Connection::SendCloseFrame(CloseCode code, absl::string_view reason) {
+  close_sent_ = true;
+  if (code == CloseCode::kNoStatus) {
+    SendControlFrame(Opcode::kClose, {});
+    return;
+  }
+  uint8_t payload[kMaxControlPayloadBytes];
+  payload[0] = static_cast<uint8_t>(static_cast<uint16_t>(code) >> 8);
+  payload[1] = static_cast<uint8_t>(code);
+  std::copy(reason.begin(), reason.end(), payload + 2);
+  SendControlFrame(Opcode::kClose, absl::MakeConstSpan(payload, 2 + reason.size()));
+}
+
+void Connection::Close(CloseCode code, absl::string_view reason) {
+  if (state_ == State::kHandshake)
+    return Abort(absl::CancelledError(absl::StrCat(Peer(), ": closed during the handshake")));
+  if (state_ != State::kOpen) return;
+  if (!MayBeSent(static_cast<uint16_t>(code)) && code != CloseCode::kNoStatus)
+    code = CloseCode::kInternalError;
+  reason = CutReason(reason);
+  extras().close_code = code;
+  extras().close_reason = std::string(reason);
+  state_ = State::kClosing;
+  SendCloseFrame(code, reason);
+  // The peer's close frame may stand behind messages that are held back or not received: they are
+  // passed over.
+  ResumeReceiving();
+  ArmTimer(settings().options.close_timeout);
+}
+
+void Connection::Abort(absl::Status status) {
+  if (state_ == State::kEnded && stream_->closing()) return;
+  state_ = State::kEnded;
+  extras().timer.Cancel();
+  if (extras_->failure.ok()) extras_->failure = status;
+  stream_->Abort(std::move(status));
+}
+
+// `why` goes to the peer as the reason, and to our user with the peer's address.
+void Connection::Fail(CloseCode code, absl::string_view why) {
+  extras().failure = absl::InvalidArgumentError(absl::StrCat(Peer(), ": ", why));
+  if (!close_sent_) {
+    const absl::string_view reason = CutReason(why);
+    extras_->close_code = code;
+    extras_->close_reason = std::string(reason);
+    SendCloseFrame(code, reason);
+  }
+  EndStream();
+}
+
+// What is queued still leaves.
+void Connection::EndStream() {
+  state_ = State::kEnded;
+  if (extras_ != nullptr) extras_->timer.Cancel();
+  stream_->Close();
+}
+
+void Connection::OnDrain(Stream& stream) {
+  if (state_ == State::kOpen) return handler_->OnDrain(*this);
+  if (state_ == State::kHandshake) stream.Close();
+}
+
+void Connection::OnClose(Stream& /*stream*/, const absl::Status& status) {
+  CloseInfo info;
+  std::string reason;
+  if (extras_ != nullptr) {
+    info.code = extras_->close_code;
+    info.by_peer = extras_->close_by_peer;
+    info.status = extras_->failure;
+    reason = std::move(extras_->close_reason);
+  }
+  info.reason = reason;
+  info.clean = close_sent_ && close_received_ && info.status.ok();
+  if (info.status.ok() && !info.clean) {
+    info.status = !status.ok()
+                      ? status
+                      : absl::UnavailableError("the connection ended without a closing handshake");
+  }
+  state_ = State::kEnded;
+  Handler* const handler = handler_;
+  const bool owns_handler = owns_handler_;
+  handler->OnClose(*this, info);
+  delete this;
+  if (owns_handler) delete handler;
+}
+
+// Deadlines.
+
+void Connection::OnTimer() {
+  switch (state_) {
+    case State::kHandshake:
+      return Abort(absl::DeadlineExceededError(
+          absl::StrCat(Peer(), ": the opening handshake was not complete within ",
+                       absl::FormatDuration(settings().options.handshake_timeout))));
+    case State::kOpen:
+      return KeepAlive();
+    case State::kClosing:
+    case State::kEnded:
+      if (close_received_)
+        return EndStream();  // a client that has waited for the server to end the connection
+      return Abort(absl::DeadlineExceededError(
+          absl::StrCat(Peer(), ": the peer did not answer the close frame within ",
+                       absl::FormatDuration(settings().options.close_timeout))));
+  }
+}
+
+void Connection::KeepAlive() {
+  const ConnectionOptions& options = settings().options;
+  // Bytes that wait because we do not read are a sign of life, too, but one that cannot be seen.
+  if (heard_ || paused_) {
+    heard_ = false;
+    extras_->awaiting_pong = false;
+  } else if (extras_->awaiting_pong) {
+    return Abort(
+        absl::DeadlineExceededError(absl::StrCat(Peer(), ": the peer did not answer a ping within ",
+                                                 absl::FormatDuration(options.pong_timeout))));
+  } else {
+    extras_->awaiting_pong = true;
+    SendControlFrame(Opcode::kPing, {});
+  }
+  ArmTimer(extras_->awaiting_pong ? options.pong_timeout : options.ping_interval);
+}
+
+// Prepared messages.
+
+PreparedMessage::PreparedMessage(Opcode opcode, absl::Span<const uint8_t> payload)
+    : opcode_(opcode), payload_bytes_(payload.size()) {
+  std::string frame(FrameHeaderBytes(payload.size()) + payload.size(), '\0');
+  EncodeFrame(Role::kServer, opcode, payload, reinterpret_cast<uint8_t*>(frame.data()));
+  frame_ = Slice::Take(std::move(frame));
+}
+
+PreparedMessage PreparedMessage::Text(absl::string_view text) {
+  return PreparedMessage(Opcode::kText, AsBytes(text));
+}
+
+PreparedMessage PreparedMessage::Binary(absl::Span<const uint8_t> bytes) {
+  return PreparedMessage(Opcode::kBinary, bytes);
+}
+
+absl::Span<const uint8_t> PreparedMessage::payload() const {
+  return frame_.span().last(payload_bytes_);
+}
+
+// Makers.
+
+Server::Server(Options options)
+    : settings_(Role::kServer, options.connection), handshake_(std::move(options.handshake)) {}
+
+Connection& Server::Start(std::unique_ptr<Stream> stream, Handler& handler,
+                          bool owns_handler) const {
+  auto* connection =
+      new Connection(std::move(stream), settings_, handler, owns_handler);  // deletes itself
+  connection->extras().handshake.emplace<ServerHandshake>(handshake_);
+  connection->BeginHandshake();
+  return *connection;
+}
+
+Connection& Server::Serve(std::unique_ptr<Stream> stream, Handler& handler) const {
+  return Start(std::move(stream), handler, false);
+}
+
+Connection& Server::Serve(std::unique_ptr<Stream> stream, std::unique_ptr<Handler> handler) const {
+  return Start(std::move(stream), *handler.release(), true);
+}
+
+Client::Client(Options options)
+    : settings_(Role::kClient, options.connection), handshake_(std::move(options.handshake)) {}
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Create(Options options) {
+  const absl::StatusOr<ClientHandshake> trial = ClientHandshake::Create(options.handshake);
+  if (!trial.ok()) return trial.status();
+  return std::unique_ptr<Client>(new Client(std::move(options)));
+}
+
+Connection& Client::Start(std::unique_ptr<Stream> stream, Handler& handler,
+                          bool owns_handler) const {
+  auto* connection =
+      new Connection(std::move(stream), settings_, handler, owns_handler);  // deletes itself
+  // Create has seen that these options make a request.
+  connection->extras().handshake = *ClientHandshake::Create(handshake_);
+  connection->BeginHandshake();
+  return *connection;
+}
+
+Connection& Client::Open(std::unique_ptr<Stream> stream, Handler& handler) const {
+  return Start(std::move(stream), handler, false);
+}
+
+Connection& Client::Open(std::unique_ptr<Stream> stream, std::unique_ptr<Handler> handler) const {
+  return Start(std::move(stream), *handler.release(), true);
+}
+
+}  // namespace sluice::websocket

@@ -1,0 +1,60 @@
+#include "sluice/protocols/websocket/connection.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/socket_address.h"
+#include "sluice/core/tcp.h"
+
+namespace sluice::websocket {
+namespace {
+
+constexpr absl::Duration kBound = absl::Seconds(60);
+
+TEST(ConnectionTest, HeaderExample) {
+  class Echo : public Handler {
+    void OnMessage(Connection& connection, Message message) override {
+      connection.SendInPlace(message);
+    }
+  };
+  struct Asker : Handler {
+    void OnOpen(Connection& connection) override { connection.SendText("hello"); }
+    void OnMessage(Connection& connection, Message message) override {
+      answer = std::string(message.text());
+      connection.Close();
+    }
+    void OnClose(Connection&, const CloseInfo& info) override {
+      clean = info.clean;
+      closed = true;
+    }
+    std::string answer;
+    bool closed = false;
+    bool clean = false;
+  };
+  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  Echo echo;
+  Server server({});
+  auto on_accept = [&](std::unique_ptr<Stream> stream) { server.Serve(std::move(stream), echo); };
+  auto listener = *Listener::Listen(*loop, SocketAddress::Ipv4Loopback(0), {}, on_accept);
+
+  Client::Options options;
+  options.handshake.host = listener->address().ToString();
+  std::unique_ptr<Client> client = *Client::Create(options);
+  Asker asker;
+  Connector connector(*loop);
+  connector.Connect(listener->address(), {}, [&](absl::StatusOr<std::unique_ptr<Stream>> stream) {
+    ASSERT_TRUE(stream.ok()) << stream.status();
+    client->Open(*std::move(stream), asker);
+  });
+  ASSERT_TRUE(loop->RunUntil([&] { return asker.closed; }, kBound));
+  EXPECT_EQ(asker.answer, "hello");
+  EXPECT_TRUE(asker.clean);
+}
+
+}  // namespace
+}  // namespace sluice::websocket
