@@ -44,8 +44,7 @@ END
   command_on_path dpkg-query <<'END'
     case $1 in
       --show) for package; do :; done; grep -qx "$package" "$machine/installed" && printf installed ;;
-      --search) case $2 in */root/usr/bin/bazel*) echo "bazel-bootstrap: $2" ;; *) exit 1 ;; esac ;;
-      --listfiles) echo /usr/bin/bazel; echo /usr/bin/bazel-4 ;;
+      --listfiles) printf '%s\n' /usr/bin/bazel /usr/bin/bazel-4 "$machine/root/usr/bin/bazel" "$machine/root/usr/bin/bazel-4" ;;
     esac
 END
   command_on_path apt-get <<'END'
