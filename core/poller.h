@@ -54,7 +54,7 @@ struct SocketOptions {
 };
 
 struct ListenOptions {
-  SocketOptions socket;
+  SocketOptions socket = {};
   int backlog = 4096;
   // SO_REUSEPORT: sockets of one user listen on the same port, and the system spreads the
   // connections over them. kJoin does so whoever came first; kFirst binds alone, so that a port in

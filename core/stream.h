@@ -70,7 +70,7 @@ struct StreamLimits {
 
 // What a stream starts with; each can be changed on it later.
 struct StreamOptions {
-  StreamLimits limits;
+  StreamLimits limits = {};
   absl::Duration idle_timeout = absl::InfiniteDuration();
   absl::Duration linger_timeout = absl::Seconds(5);
 };

@@ -39,8 +39,8 @@ namespace sluice {
 class Listener {
  public:
   struct Options {
-    ListenOptions listen;
-    StreamOptions stream;
+    ListenOptions listen = {};
+    StreamOptions stream = {};
     // Open connections that came from this listener; at the limit it stops accepting, and further
     // ones wait in the system's queue (`backlog`), until one closes.
     int max_connections = 100'000;
@@ -90,8 +90,8 @@ class Listener {
 class Connector {
  public:
   struct Options {
-    SocketOptions socket;
-    StreamOptions stream;
+    SocketOptions socket = {};
+    StreamOptions stream = {};
     absl::Duration timeout = absl::Seconds(10);
   };
   // Gets the stream, or: kDeadlineExceeded, kUnavailable (refused, unreachable), ...; the message
