@@ -147,9 +147,9 @@ class EpollPoller final : public Poller {
 int EpollPoller::WaitForEvents(MonotonicTime deadline) {
   if (deadline == MonotonicTime::InfiniteFuture())
     return epoll_wait(epoll_.get(), events_.data(), kEventsPerTurn, -1);
-  const int64_t left =
-      (deadline == MonotonicTime()) ? 0 : deadline.nanoseconds() - Now().nanoseconds();
-  if (left <= 0) return epoll_wait(epoll_.get(), events_.data(), kEventsPerTurn, 0);
+  const MonotonicTime now = deadline <= MonotonicTime() ? MonotonicTime() : Now();
+  if (deadline <= now) return epoll_wait(epoll_.get(), events_.data(), kEventsPerTurn, 0);
+  const int64_t left = deadline.nanoseconds() - now.nanoseconds();
 #ifdef SYS_epoll_pwait2
   if (has_pwait2_) {
     const timespec timeout = {static_cast<time_t>(left / 1'000'000'000),
