@@ -43,6 +43,9 @@ constexpr uint32_t kWatchesIn = 1 << 5;   // with EPOLLIN,
 constexpr uint32_t kWatchesOut = 1 << 6;  // with EPOLLOUT
 constexpr uint32_t kReceiveEnded = 1 << 7;
 
+// Engine's bit in Acceptor::flags.
+constexpr uint32_t kPaused = 1;
+
 // What an epoll event's pointer points to, in its low bits.
 enum class Target : uintptr_t { kSocket = 0, kAcceptor = 1, kWake = 2 };
 constexpr uintptr_t kTargetMask = 3;
@@ -84,9 +87,11 @@ class EpollPoller final : public Poller {
                       const ListenOptions& options) override;
   absl::Status ListenShared(Acceptor& acceptor, const Acceptor& other) override;
   void PauseAccepting(Acceptor& acceptor) override {
+    flags(acceptor) |= kPaused;
     WatchAcceptor(acceptor, EPOLL_CTL_MOD, 0).IgnoreError();
   }
   void ResumeAccepting(Acceptor& acceptor) override {
+    flags(acceptor) &= ~kPaused;
     WatchAcceptor(acceptor, EPOLL_CTL_MOD, EPOLLIN).IgnoreError();
   }
   void Close(Acceptor& acceptor) override;
@@ -251,6 +256,7 @@ void EpollPoller::Close(Acceptor& acceptor) {
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, handle(acceptor), nullptr);
   close(handle(acceptor));
   handle(acceptor) = -1;
+  flags(acceptor) = 0;
 }
 
 absl::Status EpollPoller::Connect(Socket& socket, const SocketAddress& address,
@@ -411,7 +417,7 @@ void EpollPoller::HandleAcceptor(Acceptor& acceptor) {
     if (fd >= 0) {
       acceptor.OnAccept(Accepted(*this, fd), SocketAddress::FromSockaddr(
                                                  reinterpret_cast<const sockaddr*>(&peer), length));
-      if (current_ != &acceptor) return;
+      if (current_ != &acceptor || (flags(acceptor) & kPaused) != 0) return;
       continue;
     }
     if (errno == EAGAIN) return;
