@@ -61,7 +61,9 @@ class EpollPoller final : public Poller {
       : epoll_(std::move(epoll)),
         wake_(std::move(wake)),
         reserve_(OpenReserve()),
-        receive_block_(Block::NewExact(kReceiveBytes)) {}
+        receive_block_(Block::NewExact(kReceiveBytes)) {
+    set_receive_block(*receive_block_);
+  }
 
   absl::Status Init() {
     epoll_event event = {};
@@ -110,7 +112,6 @@ class EpollPoller final : public Poller {
   SocketAddress LocalAddress(const Socket& socket) const override {
     return LocalAddressOf(handle(socket));
   }
-  Block& receive_block() override { return *receive_block_; }
 
  protected:
   void CloseAccepted(int32_t fd) override { close(fd); }

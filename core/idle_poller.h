@@ -58,7 +58,6 @@ class IdlePoller final : public Poller {
   void ShutdownSend(Socket&) override {}
   void Close(Socket&, bool) override {}
   SocketAddress LocalAddress(const Socket&) const override { return {}; }
-  Block& receive_block() override { return *block_; }
 
   MonotonicTime now = MonotonicTime() + absl::Hours(1);
   int waits = 0;
@@ -70,7 +69,6 @@ class IdlePoller final : public Poller {
 
  private:
   std::atomic<int>& wakes_;
-  BlockPtr block_{Block::NewExact(16)};
 };
 
 }  // namespace sluice

@@ -189,7 +189,7 @@ class Poller {
   virtual SocketAddress LocalAddress(const Socket& socket) const = 0;
 
   // The block in which lent bytes lie during OnReceive.
-  virtual Block& receive_block() = 0;
+  Block& receive_block() const { return *receive_block_; }
 
   static bool is_open(const Socket& socket) { return socket.handle_ >= 0; }
   static void set_has_receive_space(Socket& socket, bool has) {
@@ -207,7 +207,13 @@ class Poller {
   static int32_t handle(const Acceptor& acceptor) { return acceptor.handle_; }
   static uint32_t& flags(Acceptor& acceptor) { return acceptor.flags_; }
 
+  // Set by the engine: once, or before each OnReceive.
+  void set_receive_block(Block& block) { receive_block_ = &block; }
+
   virtual void CloseAccepted(int32_t handle) = 0;
+
+ private:
+  Block* receive_block_ = nullptr;
 };
 
 }  // namespace sluice

@@ -43,7 +43,6 @@ class VirtualPoller final : public Poller {
   }
   SocketAddress LocalAddress(const Acceptor&) const override { return {}; }
   SocketAddress LocalAddress(const Socket&) const override { return {}; }
-  Block& receive_block() override { return *receive_block_; }
 
   // Only for sockets, of which there are none.
   void PauseAccepting(Acceptor&) override {}
@@ -66,7 +65,6 @@ class VirtualPoller final : public Poller {
   // Not the epoch: a loop takes a deadline at the epoch for one that has passed.
   MonotonicTime now_ = MonotonicTime() + absl::Hours(1);
   std::atomic<bool> woken_{false};
-  BlockPtr receive_block_{Block::New(16)};
 };
 
 // A callback's sends beyond this are passed on before it returns, as a TCP stream does.
@@ -96,8 +94,7 @@ void VirtualLoop::RunUntilIdle() {
 
 void VirtualLoop::Advance(absl::Duration duration) {
   RunUntilIdle();
-  const MonotonicTime end =
-      loop_.NowExact() + duration + TimerWheel::kResolution;
+  const MonotonicTime end = loop_.NowExact() + duration + TimerWheel::kResolution;
   while (loop_.NowExact() < end) {
     loop_.RunOnce(end - loop_.now());
     RunUntilIdle();

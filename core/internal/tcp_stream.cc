@@ -44,12 +44,6 @@ TcpStream::Extras& TcpStream::extras() {
   return *extras_;
 }
 
-const StreamOptions& TcpStream::options() const {
-  static constexpr StreamOptions kDefault;
-  if (extras_ != nullptr) return extras_->options;
-  return origin_ != nullptr ? origin_->stream_options() : kDefault;  // none: after the end
-}
-
 void TcpStream::ForgetOrigin() {
   extras();
   origin_ = nullptr;

@@ -96,6 +96,8 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
     bool ended : 1;          // OnClose is owed, or was delivered
   };
 
+  static constexpr StreamOptions kDefaultOptions = {};
+
   // What most streams never need, or only at their end.
   struct Extras {
     StreamOptions options;
@@ -104,7 +106,10 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   };
 
   Extras& extras();
-  const StreamOptions& options() const;
+  const StreamOptions& options() const {
+    if (extras_ != nullptr) return extras_->options;
+    return origin_ != nullptr ? origin_->stream_options() : kDefaultOptions;  // none: after the end
+  }
   const StreamLimits& limits() const { return options().limits; }
   bool MayQueue(size_t bytes, size_t reserve);
   SendResult Queued();

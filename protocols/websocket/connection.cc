@@ -202,15 +202,18 @@ void Connection::ReceiveFrames(absl::Span<uint8_t> bytes) {
   while (state_ != State::kEnded) {
     if (ABSL_PREDICT_FALSE(paused_)) return Hold(absl::MakeSpan(input.begin, input.end));
     const FrameDecoder::Event event = decoder_.Next(input);
-    if (event.kind == FrameDecoder::Event::kNeedMore) return;
-    Deliver(event);
+    if (ABSL_PREDICT_TRUE(event.kind == FrameDecoder::Event::kMessage)) {
+      DeliverMessage(event);
+    } else if (event.kind == FrameDecoder::Event::kNeedMore) {
+      return;
+    } else {
+      DeliverControl(event);
+    }
   }
 }
 
-void Connection::Deliver(const FrameDecoder::Event& event) {
+void Connection::DeliverControl(const FrameDecoder::Event& event) {
   switch (event.kind) {
-    case FrameDecoder::Event::kMessage:
-      return DeliverMessage(event);
     case FrameDecoder::Event::kPing:
       return DeliverPing(event.bytes());
     case FrameDecoder::Event::kPong:
@@ -220,8 +223,9 @@ void Connection::Deliver(const FrameDecoder::Event& event) {
       return OnPeersClose(event);
     case FrameDecoder::Event::kError:
       return Fail(event.code, event.error);
+    case FrameDecoder::Event::kMessage:
     case FrameDecoder::Event::kNeedMore:
-      return;
+      return;  // seen to by the caller
   }
 }
 

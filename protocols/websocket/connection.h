@@ -219,8 +219,8 @@ class Connection final : private StreamHandler {
   void Opened();
 
   void ReceiveFrames(absl::Span<uint8_t> bytes);
-  void Deliver(const FrameDecoder::Event& event);
   void DeliverMessage(const FrameDecoder::Event& event);
+  void DeliverControl(const FrameDecoder::Event& event);
   void DeliverPing(absl::Span<const uint8_t> payload);
   void OnPeersClose(const FrameDecoder::Event& event);
   void Hold(absl::Span<const uint8_t> bytes);

@@ -108,6 +108,8 @@ FrameDecoder::Event FrameDecoder::Next(Input& input) {
     return EndEvent();
   }
   if (assembly_ != nullptr && !assembly_->busy()) assembly_.reset();
+  FrameHeader common;
+  if (ABSL_PREDICT_TRUE(TakeCommonHeader(input, common))) return TakeInPlace(common, input);
   Event event;
   for (;;) {
     if (assembly_ == nullptr || assembly_->open == Assembly::Open::kNone) {
@@ -121,6 +123,38 @@ FrameDecoder::Event FrameDecoder::Next(Input& input) {
     if (FinishFrame(event)) return event;
   }
   return end_ == End::kNotYet ? event : EndEvent();
+}
+
+// Reads the header of what nearly every frame is to a server, a whole message of up to 64 KiB that
+// has arrived whole, in one look. False, and nothing is done, for all others.
+inline bool FrameDecoder::TakeCommonHeader(Input& input, FrameHeader& header) const {
+  const uint8_t* const bytes = input.begin;
+  const size_t have = static_cast<size_t>(input.end - bytes);
+  if (have < 8 || header_size_ != 0 || assembly_ != nullptr) return false;
+  const uint8_t opcode = bytes[0] ^ 0x80;  // with FIN and without reserved bits
+  if (opcode != static_cast<uint8_t>(Opcode::kText) &&
+      opcode != static_cast<uint8_t>(Opcode::kBinary)) {
+    return false;
+  }
+  if (bytes[1] < 0x80 || options_->role != Role::kServer) return false;
+  size_t size = bytes[1] & 0x7f;
+  size_t header_bytes = 6;
+  if (size >= kLengthIn2) {
+    if (size == kLengthIn8) return false;
+    size = static_cast<size_t>(bytes[2]) << 8 | bytes[3];
+    if (size < kLengthIn2) return false;
+    header_bytes = 8;
+  }
+  if (size > have - header_bytes || size > options_->max_message_bytes ||
+      size > options_->max_frame_bytes) {
+    return false;
+  }
+  header.opcode = static_cast<Opcode>(opcode);
+  header.masked = true;
+  header.payload_bytes = size;
+  std::memcpy(&header.mask_key, bytes + header_bytes - 4, 4);
+  input.begin += header_bytes;
+  return true;
 }
 
 // Reads a header to its end. False when that has not arrived, or when end_ says what is wrong.

@@ -130,6 +130,7 @@ class FrameDecoder {
   struct Assembly;
 
   bool in_message() const;
+  bool TakeCommonHeader(Input& input, FrameHeader& header) const;
   bool HaveHeader(Input& input, FrameHeader& header);
   End CheckStart(uint8_t byte0, uint8_t byte1) const;
   End CheckLength(const FrameHeader& header, uint8_t length_code) const;
