@@ -5,8 +5,10 @@
 //
 // Example:
 //   ABSL_FLAG(bool, loud, false, "shout");
-//   Command greet = {.name = "greet", .summary = "says hello", .arguments = {"NAME"}, .flags =
-//   {"loud"},
+//   Command greet = {.name = "greet",
+//                    .summary = "says hello",
+//                    .arguments = {"NAME"},
+//                    .flags = {"loud"},
 //                    .run = [](const Invocation& invocation) { ...; return kSuccess; }};
 //   return RunCommandLine("tool", {greet}, argc, argv, stdout, stderr);
 //

@@ -30,7 +30,7 @@ std::string WithUnit(double value, double step, absl::Span<const absl::string_vi
 
 std::string FormatCount(uint64_t count) {
   std::string digits = absl::StrCat(count);
-  for (size_t position = digits.size(); position > 3;) digits.insert(position -= 3, ",");
+  for (size_t position = digits.size(); position > 3;) digits.insert(position -= 3, 1, ',');
   return digits;
 }
 

@@ -4,35 +4,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "sluice/tools/printable.h"
 
 namespace sluice::tools {
 namespace {
-
-// The length of the UTF-8 character at the front of `text`, or 0 when there is none.
-size_t CharacterLength(absl::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  const size_t length = lead < 0x80   ? 1
-                        : lead < 0xC2 ? 0
-                        : lead < 0xE0 ? 2
-                        : lead < 0xF0 ? 3
-                        : lead < 0xF5 ? 4
-                                      : 0;
-  if (length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  // Not the over-long forms, surrogates and numbers past U+10FFFF.
-  if ((lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xED && byte(1) > 0x9F)) return 0;
-  if ((lead == 0xF0 && byte(1) < 0x90) || (lead == 0xF4 && byte(1) > 0x8F)) return 0;
-  return length;
-}
 
 std::string Quote(absl::string_view text) {
   std::string quoted = "\"";
   while (!text.empty()) {
     const unsigned char c = static_cast<unsigned char>(text[0]);
-    const size_t length = CharacterLength(text);
+    const size_t length = Utf8CharacterLength(text);
     if (c == '"' || c == '\\') {
       absl::StrAppend(&quoted, "\\", text.substr(0, 1));
     } else if (length == 0 || c < 0x20 || c == 0x7F) {

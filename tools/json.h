@@ -4,8 +4,8 @@
 //   JsonObject latency;
 //   latency.Add("p50", int64_t{12});
 //   JsonObject result;
-//   result.Add("url", "ws://127.0.0.1:9000/").Add("ok", true).Add("latency_ns", latency);
-//   result.ToString();       // {"url":"ws://127.0.0.1:9000/","ok":true,"latency_ns":{"p50":12}}
+//   result.Add("url", "ws://example/").Add("ok", true).Add("latency_ns", latency);
+//   result.ToString();       // {"url":"ws://example/","ok":true,"latency_ns":{"p50":12}}
 //
 // Thread-compatible.
 #ifndef SLUICE_TOOLS_JSON_H_

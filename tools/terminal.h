@@ -2,7 +2,7 @@
 //
 // Example:
 //   const Terminal terminal = DetectTerminal(stdout);
-//   std::fputs(LatencyPicture(histogram, terminal).c_str(), stdout);
+//   std::fputs(PercentilePicture(histogram, terminal).c_str(), stdout);
 //
 // A value; tests make their own.
 #ifndef SLUICE_TOOLS_TERMINAL_H_

@@ -1,0 +1,72 @@
+#include "sluice/tools/bench.h"
+
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "sluice/tools/load_flags.h"
+#include "sluice/tools/load_options.h"
+#include "sluice/tools/load_report.h"
+#include "sluice/tools/poller_flag.h"
+#include "sluice/tools/process_limits.h"
+#include "sluice/tools/shared_flags.h"
+#include "sluice/tools/terminal.h"
+#include "sluice/tools/url.h"
+
+ABSL_FLAG(bool, verify, true, "do not compare each answer with what was sent");
+ABSL_FLAG(bool, json, false, "prints one JSON object instead of tables");
+
+namespace sluice::tools {
+namespace {
+
+int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
+  const std::string& text = invocation.arguments[0];
+  const std::vector<UrlScheme> schemes = protocols.schemes();
+  const absl::StatusOr<Url> url = ParseUrl(text, schemes);
+  if (!url.ok()) return invocation.BadUsage(url.status().message());
+  LoadOptions options = LoadOptionsFromFlags();
+  options.protocol = protocols.FindByScheme(url->scheme);
+  options.url = *url;
+  options.poller = absl::GetFlag(FLAGS_poller);
+  options.timeout = absl::GetFlag(FLAGS_timeout).value();
+  options.verify = absl::GetFlag(FLAGS_verify);
+  if (options.threads > options.connections) {
+    return invocation.BadUsage("--threads may not be more than --connections");
+  }
+
+  RaiseDescriptorLimit();
+  const absl::StatusOr<LoadResult> result = RunLoad(options);
+  if (!result.ok()) return invocation.Failure(result.status().message());
+  const std::string report = absl::GetFlag(FLAGS_json)
+                                 ? absl::StrCat(LoadReportJson(text, options, *result), "\n")
+                                 : LoadReport(text, options, *result, DetectTerminal(stdout));
+  std::fwrite(report.data(), 1, report.size(), stdout);
+  return result->errors.total() == 0 ? kSuccess : kFailure;
+}
+
+}  // namespace
+
+Command BenchCommand(const ProtocolTable& protocols) {
+  std::vector<std::string> flags = LoadFlagNames();
+  flags.insert(flags.end(), {"poller", "timeout", "verify", "json"});
+  return {
+      .name = "bench",
+      .summary = "puts a load on an echo server and tells how it went",
+      .description =
+          absl::StrCat("Each connection keeps --pipeline messages in flight and sends the next "
+                       "when an answer comes. Every\n"
+                       "answer is compared with what was sent. Progress goes to standard error. "
+                       "Ctrl-C ends the run early.\n"
+                       "The exit status is 1 if anything went wrong on any connection.\n\nURL: ",
+                       AcceptedUrls(protocols.schemes()), "."),
+      .arguments = {"URL"},
+      .flags = std::move(flags),
+      .run = [&protocols](const Invocation& invocation) { return RunBench(protocols, invocation); },
+  };
+}
+
+}  // namespace sluice::tools

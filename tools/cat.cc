@@ -1,0 +1,66 @@
+#include "sluice/tools/cat.h"
+
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/tools/cat_session.h"
+#include "sluice/tools/flag_types.h"
+#include "sluice/tools/poller_flag.h"
+#include "sluice/tools/shared_flags.h"
+#include "sluice/tools/url.h"
+
+namespace sluice::tools {
+namespace {
+
+int RunCat(const ProtocolTable& protocols, const Invocation& invocation) {
+  const std::vector<UrlScheme> schemes = protocols.schemes();
+  const absl::StatusOr<Url> url = ParseUrl(invocation.arguments[0], schemes);
+  if (!url.ok()) return invocation.BadUsage(url.status().message());
+  const absl::StatusOr<std::unique_ptr<EventLoop>> loop =
+      EventLoop::Create(absl::GetFlag(FLAGS_poller));
+  if (!loop.ok()) return invocation.Failure(loop.status().message());
+
+  CatSession session(
+      **loop,
+      {.protocol = protocols.FindByScheme(url->scheme),
+       .url = *url,
+       .connect_timeout = absl::GetFlag(FLAGS_timeout).value(),
+       .max_message_bytes = static_cast<size_t>(absl::GetFlag(FLAGS_max_message_bytes).value()),
+       .input = STDIN_FILENO,
+       .output = STDOUT_FILENO,
+       .output_is_terminal = isatty(STDOUT_FILENO) != 0});
+  const absl::Status status = session.Run();
+  return status.ok() ? kSuccess : invocation.Failure(status.message());
+}
+
+}  // namespace
+
+Command CatCommand(const ProtocolTable& protocols) {
+  return {
+      .name = "cat",
+      .summary = "connects standard input and output to a server, like nc and wscat",
+      .description = absl::StrCat("Lines typed become messages; messages received are printed as "
+                                  "lines, in which control characters and what is no\n"
+                                  "text are escaped. Over tcp:// and unix:// bytes are passed on "
+                                  "as they are, line feeds included (escaped only\n"
+                                  "where they are shown on a terminal).\n\n"
+                                  "The end of standard input ends the sending half of the "
+                                  "connection (with ws://, begins the closing handshake).\n"
+                                  "What the server still sends is printed, until it ends its half "
+                                  "too. The exit status is 0 after such an end,\n"
+                                  "whichever side began it, and 1 otherwise.\n\nURL: ",
+                                  AcceptedUrls(protocols.schemes()), "."),
+      .arguments = {"URL"},
+      .flags = {"timeout", "max_message_bytes", "poller"},
+      .run = [&protocols](const Invocation& invocation) { return RunCat(protocols, invocation); },
+  };
+}
+
+}  // namespace sluice::tools

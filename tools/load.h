@@ -1,0 +1,87 @@
+// Load puts a closed-loop load on a server: each connection keeps a number of messages in flight
+// and sends the next when an answer has come. (So a slow server is asked less often, and its
+// latencies are those of clients that wait, not of ones that arrive on their own.)
+//
+// Example:
+//   Load load({.protocol = protocol, .url = url, .connections = 50});
+//   absl::StatusOr<LoadResult> result =
+//       load.Run(absl::Seconds(1), [&](const Load::Progress& now) { ... });
+//
+// Each answer is compared with what was sent. A run ends when its duration is over and the missing
+// answers are there, or are late; also before that when no connection is left.
+//
+// To be used by the thread that made it.
+#ifndef SLUICE_TOOLS_LOAD_H_
+#define SLUICE_TOOLS_LOAD_H_
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "sluice/core/loop_group.h"
+#include "sluice/tools/load_options.h"
+#include "sluice/tools/load_worker.h"
+#include "sluice/tools/message_pattern.h"
+
+namespace sluice::tools {
+
+class Load {
+ public:
+  struct Progress {
+    bool connecting = false;      // not all connections are open yet
+    absl::Duration elapsed = {};  // since they were
+    uint64_t messages = 0;
+    double messages_per_second = 0;  // since the progress before
+    int open = 0;
+    uint64_t errors = 0;
+  };
+
+  explicit Load(const LoadOptions& options);
+  ~Load();
+  Load(const Load&) = delete;
+  Load& operator=(const Load&) = delete;
+
+  // Runs it to its end, and calls `show` every `interval` on the way. Once. SIGINT and SIGTERM make
+  // it come to its end early. What fails on the way is in the result; errors are those of
+  // LoopGroup::Start.
+  absl::StatusOr<LoadResult> Run(absl::Duration interval,
+                                 absl::FunctionRef<void(const Progress&)> show);
+
+ private:
+  using Show = absl::FunctionRef<void(const Progress&)>;
+
+  using Clock = std::chrono::steady_clock;
+
+  absl::Status StartWorkers();
+  // Waits until as many workers as there are have been counted in `count`, or, unless it is told to
+  // go on, a signal has come. Which of both, is the answer.
+  bool Await(const int& count, bool or_stop, absl::Duration interval, Show show);
+  Progress TakeProgress();
+  void Count(int& count);
+  void Stop();
+
+  const LoadOptions options_;
+  const MessagePattern pattern_;
+  std::unique_ptr<LoopGroup> group_;
+  std::vector<std::unique_ptr<LoadWorker>> workers_;  // one a loop, touched on its thread
+  bool connecting_ = true;
+  Clock::time_point began_;
+  Clock::time_point shown_at_;
+  uint64_t shown_messages_ = 0;
+
+  absl::Mutex mutex_;
+  int ready_ ABSL_GUARDED_BY(mutex_) = 0;  // workers
+  int done_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_LOAD_H_

@@ -1,0 +1,69 @@
+// What a load is, and what came of it: the words that Load, its workers and the commands share.
+#ifndef SLUICE_TOOLS_LOAD_OPTIONS_H_
+#define SLUICE_TOOLS_LOAD_OPTIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "sluice/core/poller.h"
+#include "sluice/tools/histogram.h"
+#include "sluice/tools/protocol.h"
+#include "sluice/tools/url.h"
+
+namespace sluice::tools {
+
+struct LoadOptions {
+  const Protocol* protocol = nullptr;  // must outlive the load
+  Url url = {};
+  PollerKind poller = PollerKind::kAuto;
+  int connections = 50;
+  int pipeline = 1;    // messages in flight on each
+  size_t size = 1024;  // of a message
+  absl::Duration duration = absl::Seconds(5);
+  absl::Duration timeout = absl::Seconds(5);  // for a connection to open, and for an answer
+  int threads = 1;
+  bool verify = true;  // compares each answer with what was sent
+  uint64_t seed = 1;   // of what is sent
+};
+
+// What went wrong, by kind. One failed connection counts once.
+struct LoadErrors {
+  enum Kind : uint8_t {
+    kConnect,   // did not open
+    kTimeout,   // an answer was late
+    kMismatch,  // an answer was not what was sent
+    kClosed,    // the server ended the connection, or it broke
+    kProtocol,  // the server sent what the protocol does not allow
+  };
+  static constexpr int kKinds = 5;
+  static absl::string_view Name(int kind);
+
+  void Add(Kind kind, absl::string_view what);
+  LoadErrors& operator+=(const LoadErrors& other);
+  uint64_t total() const;
+
+  uint64_t count[kKinds] = {};
+  std::string first = {};  // what was wrong the first time
+};
+
+struct LoadResult {
+  int connections = 0;    // that opened
+  uint64_t messages = 0;  // answers
+  uint64_t bytes = 0;     // that they carried, which is as much as was sent for them
+  absl::Duration elapsed =
+      {};                  // from the first message to the end of sending, or to the last answer
+  Histogram latency = {};  // from Send to the whole answer
+  LoadErrors errors = {};
+
+  // The result of both together, at the same time.
+  LoadResult& operator+=(const LoadResult& other);
+  double messages_per_second() const;
+  double bytes_per_second() const;
+};
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_LOAD_OPTIONS_H_

@@ -1,0 +1,44 @@
+// MessagePattern gives each message of a load its own content, of which nothing is stored but one
+// block of noise: a message is a window into it, placed by connection and sequence number. An
+// answer is checked with memcmp. Two messages of one connection differ in where their window lies
+// if fewer than kWindows lie between them, so that a lost, doubled or swapped answer shows.
+//
+// Example:
+//   MessagePattern pattern(1024, /*seed=*/1);
+//   client.Send(pattern.Message(connection, sequence));
+//
+// Thread-safe.
+#ifndef SLUICE_TOOLS_MESSAGE_PATTERN_H_
+#define SLUICE_TOOLS_MESSAGE_PATTERN_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+
+namespace sluice::tools {
+
+class MessagePattern {
+ public:
+  static constexpr size_t kWindows = 16384;
+
+  MessagePattern(size_t size, uint64_t seed);
+
+  size_t size() const { return size_; }
+
+  absl::Span<const uint8_t> Message(uint64_t connection, uint64_t sequence) const {
+    // Any odd step visits all windows; this one keeps neighbours in sequence in neighbouring cache
+    // lines.
+    const size_t window = static_cast<size_t>(connection * 7919 + sequence * 67) % kWindows;
+    return absl::MakeConstSpan(noise_).subspan(window, size_);
+  }
+
+ private:
+  const size_t size_;
+  std::vector<uint8_t> noise_;
+};
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_MESSAGE_PATTERN_H_

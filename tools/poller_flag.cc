@@ -1,0 +1,29 @@
+#include "sluice/tools/poller_flag.h"
+
+#include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
+
+ABSL_FLAG(sluice::PollerKind, poller, sluice::PollerKind::kAuto,
+          "the I/O engine: auto (the best that this system surely has) or epoll");
+
+namespace sluice {
+namespace {
+
+constexpr PollerKind kKinds[] = {PollerKind::kAuto, PollerKind::kEpoll};
+
+}  // namespace
+
+bool AbslParseFlag(absl::string_view text, PollerKind* kind, std::string* error) {
+  for (PollerKind candidate : kKinds) {
+    if (PollerKindName(candidate) == text) {
+      *kind = candidate;
+      return true;
+    }
+  }
+  *error = "takes auto or epoll";
+  return false;
+}
+
+std::string AbslUnparseFlag(PollerKind kind) { return std::string(PollerKindName(kind)); }
+
+}  // namespace sluice

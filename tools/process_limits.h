@@ -1,0 +1,14 @@
+// What a process that holds many connections asks of its system.
+#ifndef SLUICE_TOOLS_PROCESS_LIMITS_H_
+#define SLUICE_TOOLS_PROCESS_LIMITS_H_
+
+namespace sluice::tools {
+
+// Raises the number of descriptors that this process may have to the most that it may ask for
+// (RLIMIT_NOFILE's hard limit): the usual 1024 is for programs that use select(2), which sluice
+// does not.
+void RaiseDescriptorLimit();
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_PROCESS_LIMITS_H_

@@ -1,0 +1,169 @@
+// Protocol is what the command line has to know of a protocol: its name (--protocol=NAME), its URL
+// scheme, how a server echoes over a Stream, and how a client exchanges messages over one. main()
+// puts those that it wants into a ProtocolTable; nothing registers itself. A codec becomes one with
+// CodecProtocol (codec_protocol.h), in one line.
+//
+// Example: the whole command line with one protocol more.
+//
+//   int main(int argc, char** argv) {
+//     sluice::tools::ProtocolTable protocols = sluice::tools::StandardProtocols();
+//     protocols.Add(sluice::tools::CodecProtocol<ShortTextCodec>("short"));
+//     return sluice::tools::SluiceMain(protocols, argc, argv);
+//   }
+//
+// A Protocol and a filled table are thread-safe; what they make belongs to one loop.
+#ifndef SLUICE_TOOLS_PROTOCOL_H_
+#define SLUICE_TOOLS_PROTOCOL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "sluice/core/stream.h"
+#include "sluice/tools/url.h"
+
+namespace sluice::tools {
+
+// What a server has done, on one loop or on all.
+struct EchoTotals {
+  uint64_t connections = 0;
+  uint64_t messages = 0;  // pieces, as they came, where the protocol has no messages
+  uint64_t bytes = 0;     // of what the messages carry
+  uint64_t errors = 0;    // connections that did not end gracefully
+
+  EchoTotals& operator+=(const EchoTotals& other);
+};
+
+// Sends back what arrives, on all connections of one loop.
+class EchoService {
+ public:
+  EchoService() = default;
+  EchoService(const EchoService&) = delete;
+  EchoService& operator=(const EchoService&) = delete;
+  virtual ~EchoService() = default;
+
+  // Takes a connection on, until it ends. The service must outlive it.
+  virtual void Serve(std::unique_ptr<Stream> stream) = 0;
+
+  const EchoTotals& totals() const { return totals_; }
+
+ protected:
+  EchoTotals totals_;
+};
+
+// One connection, seen by its client. It must live until Handler::OnClose, and may be destroyed
+// there.
+class Client {
+ public:
+  enum class Kind : uint8_t { kText, kBinary };
+
+  // What the user of a Client implements.
+  class Handler {
+   public:
+    // The handshake is over, and messages may be sent. Not called where there is none: is_open() is
+    // then true from the beginning.
+    virtual void OnOpen(Client& /*client*/) {}
+    // A whole message, or, where the protocol has none, the bytes that have come. They are valid
+    // until the callback returns.
+    virtual void OnMessage(Client& client, absl::Span<const uint8_t> message) = 0;
+    // After a Send that answered kBlocked: go on.
+    virtual void OnSendReady(Client& /*client*/) {}
+    // The peer will send nothing more, and this side has not ended yet.
+    virtual void OnReceiveEnd(Client& client) { client.End(); }
+    // The last callback. OK after a graceful end by either side.
+    virtual void OnClose(Client& client, const absl::Status& status) = 0;
+
+   protected:
+    ~Handler() = default;
+  };
+
+  Client() = default;
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  virtual ~Client() = default;
+
+  virtual bool is_open() const { return true; }
+  // Copies the message.
+  virtual SendResult Send(Kind kind, absl::Span<const uint8_t> message) = 0;
+  // Ends gracefully: no message follows. Answers to what was sent are still received.
+  virtual void End() = 0;
+  virtual void PauseReceiving() = 0;
+  virtual void ResumeReceiving() = 0;
+  virtual void Abort(absl::Status status) = 0;
+};
+
+// Makes the clients of one loop.
+class ClientFactory {
+ public:
+  ClientFactory() = default;
+  ClientFactory(const ClientFactory&) = delete;
+  ClientFactory& operator=(const ClientFactory&) = delete;
+  virtual ~ClientFactory() = default;
+
+  // A client over a connected stream. Factory and handler must outlive it.
+  virtual std::unique_ptr<Client> NewClient(std::unique_ptr<Stream> stream,
+                                            Client::Handler& handler) = 0;
+};
+
+struct ServerOptions {
+  size_t max_message_bytes = 1024 * 1024;
+};
+
+struct ClientOptions {
+  size_t max_message_bytes = 1024 * 1024;
+  absl::Duration handshake_timeout = absl::Seconds(10);
+  Url url = {};
+};
+
+class Protocol {
+ public:
+  // One without messages carries a flow of bytes.
+  Protocol(absl::string_view name, UrlScheme scheme, bool has_messages)
+      : name_(name), scheme_(std::move(scheme)), has_messages_(has_messages) {}
+  Protocol(const Protocol&) = delete;
+  Protocol& operator=(const Protocol&) = delete;
+  virtual ~Protocol() = default;
+
+  const std::string& name() const { return name_; }
+  const UrlScheme& scheme() const { return scheme_; }
+  bool has_messages() const { return has_messages_; }
+
+  virtual std::unique_ptr<EchoService> NewEchoService(const ServerOptions& options) const = 0;
+
+  // kInvalidArgument for a URL that the protocol cannot use.
+  virtual absl::StatusOr<std::unique_ptr<ClientFactory>> NewClientFactory(
+      const ClientOptions& options) const = 0;
+
+ private:
+  const std::string name_;
+  const UrlScheme scheme_;
+  const bool has_messages_;
+};
+
+class ProtocolTable {
+ public:
+  // The name and the scheme must not be taken.
+  void Add(std::unique_ptr<Protocol> protocol);
+
+  // Null for one that is not there.
+  const Protocol* FindByName(absl::string_view name) const;
+  const Protocol* FindByScheme(absl::string_view scheme) const;
+
+  std::vector<UrlScheme> schemes() const;
+  std::vector<std::string> names() const;
+
+ private:
+  std::vector<std::unique_ptr<Protocol>> protocols_;
+};
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_PROTOCOL_H_

@@ -1,0 +1,10 @@
+#include "sluice/tools/shared_flags.h"
+
+#include "absl/flags/flag.h"
+
+ABSL_FLAG(sluice::tools::Threads, threads, sluice::tools::Threads(1),
+          "event loops, each on a thread of its own");
+ABSL_FLAG(sluice::tools::MessageBytes, max_message_bytes, sluice::tools::MessageBytes(1024 * 1024),
+          "longer messages from the peer are refused, and end the connection");
+ABSL_FLAG(sluice::tools::Timeout, timeout, sluice::tools::Timeout(absl::Seconds(5)),
+          "how long a connection may take to open, and, for bench, an answer to come");

@@ -1,0 +1,38 @@
+#include "sluice/tools/signal_scope.h"
+
+#include <signal.h>
+
+#include <utility>
+
+#include "absl/synchronization/notification.h"
+
+namespace sluice::tools {
+namespace {
+
+void RunOnLoop(EventLoop& loop, absl::AnyInvocable<void()> function) {
+  absl::Notification done;
+  loop.Post([&] {
+    function();
+    done.Notify();
+  });
+  done.WaitForNotification();
+}
+
+}  // namespace
+
+SignalScope::SignalScope(EventLoop& loop, absl::AnyInvocable<void()> on_signal)
+    : loop_(loop), on_signal_(std::move(on_signal)) {
+  RunOnLoop(loop_, [this] {
+    watcher_ = std::make_unique<SignalWatcher>(loop_, std::initializer_list<int>{SIGINT, SIGTERM},
+                                               [this](int /*signal*/) {
+                                                 watcher_.reset();
+                                                 on_signal_();
+                                               });
+  });
+}
+
+SignalScope::~SignalScope() {
+  RunOnLoop(loop_, [this] { watcher_.reset(); });
+}
+
+}  // namespace sluice::tools

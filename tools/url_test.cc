@@ -1,0 +1,105 @@
+#include "sluice/tools/url.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace sluice::tools {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+const std::vector<UrlScheme>& Schemes() {
+  static const auto* const kSchemes = new std::vector<UrlScheme>{
+      {.name = "tcp"}, {.name = "frame"}, {.name = "ws", .default_port = 80, .has_target = true}};
+  return *kSchemes;
+}
+
+// "scheme address authority target" of a URL, or the error.
+std::string Parse(absl::string_view text) {
+  const absl::StatusOr<Url> url = ParseUrl(text, Schemes());
+  if (!url.ok()) return std::string(url.status().message());
+  return absl::StrCat(url->scheme, " ", url->address.ToString(), " ", url->authority, " ",
+                      url->target);
+}
+
+TEST(UrlTest, LiteralAddresses) {
+  EXPECT_EQ(Parse("tcp://127.0.0.1:80"), "tcp 127.0.0.1:80 127.0.0.1:80 /");
+  EXPECT_EQ(Parse("frame://[::1]:80"), "frame [::1]:80 [::1]:80 /");
+  EXPECT_EQ(Parse("tcp://127.0.0.1:80/"), "tcp 127.0.0.1:80 127.0.0.1:80 /");
+}
+
+TEST(UrlTest, LocalhostIsTheIpv4Loopback) {
+  EXPECT_EQ(Parse("tcp://localhost:81"), "tcp 127.0.0.1:81 localhost:81 /");
+}
+
+TEST(UrlTest, WebSocketHasADefaultPortAndATarget) {
+  EXPECT_EQ(Parse("ws://127.0.0.1"), "ws 127.0.0.1:80 127.0.0.1 /");
+  EXPECT_EQ(Parse("ws://[::1]/chat"), "ws [::1]:80 [::1] /chat");
+  EXPECT_EQ(Parse("ws://[::1]:8080/a/b?c=d:e&f=%20"), "ws [::1]:8080 [::1]:8080 /a/b?c=d:e&f=%20");
+  EXPECT_EQ(Parse("ws://127.0.0.1?x=1"), "ws 127.0.0.1:80 127.0.0.1 /?x=1");
+}
+
+TEST(UrlTest, UnixSockets) {
+  EXPECT_EQ(Parse("unix:///run/a:b.sock"), "tcp unix:/run/a:b.sock localhost /");
+  EXPECT_EQ(Parse("tcp+unix:///run/a"), "tcp unix:/run/a localhost /");
+  EXPECT_EQ(Parse("frame+unix:///run/a"), "frame unix:/run/a localhost /");
+  EXPECT_EQ(Parse("ws+unix:///run/a"), "ws unix:/run/a localhost /");
+  EXPECT_EQ(Parse("ws+unix:///run/a:/chat?x"), "ws unix:/run/a localhost /chat?x");
+  EXPECT_EQ(Parse("unix://@name"), "tcp unix:@name localhost /");
+}
+
+TEST(UrlTest, WhatIsNoUrlIsToldWhatIs) {
+  const std::string accepted =
+      "accepted are tcp://HOST:PORT, frame://HOST:PORT, ws://HOST[:PORT][/PATH], unix:///PATH, "
+      "frame+unix:///PATH, "
+      "ws+unix:///PATH[:/TARGET]";
+  EXPECT_EQ(Parse("127.0.0.1"), "\"127.0.0.1\": this is not a URL; " + accepted);
+  EXPECT_EQ(Parse(""), "\"\": this is not a URL; " + accepted);
+  for (const char* scheme :
+       {"wss", "tls", "frames", "http", "WS", "", "+unix", "wss+unix", "unix+unix"}) {
+    EXPECT_EQ(Parse(absl::StrCat(scheme, "://127.0.0.1")),
+              absl::StrCat("\"", scheme, "://127.0.0.1\": ", scheme,
+                           ":// is not among the schemes; ", accepted));
+  }
+}
+
+TEST(UrlTest, NamesAreRefusedWithWhatIsAccepted) {
+  for (const char* host :
+       {"example.org", "127.1", "1.2.3.4.5", "*", "[::1", "[nonsense]", "local host"}) {
+    EXPECT_THAT(
+        Parse(absl::StrCat("tcp://", host, ":80")),
+        AllOf(HasSubstr(absl::StrCat("the host ", host, " is no literal address")),
+              HasSubstr("accepted are addresses such as 127.0.0.1 and [::1], and localhost")));
+  }
+}
+
+TEST(UrlTest, PortsAreChecked) {
+  for (const char* port : {"0", "65536", "-1", "8o", ""}) {
+    EXPECT_THAT(Parse(absl::StrCat("tcp://127.0.0.1:", port)),
+                HasSubstr(absl::StrCat("the port is ", port, " and must be 1 to 65535")));
+  }
+  EXPECT_THAT(Parse("tcp://127.0.0.1"), HasSubstr("there is no port: tcp://127.0.0.1:PORT"));
+  EXPECT_THAT(Parse("frame://[::1]"), HasSubstr("there is no port: frame://[::1]:PORT"));
+}
+
+TEST(UrlTest, WhatHasNoMeaningIsRefused) {
+  EXPECT_THAT(Parse("tcp://:80"), HasSubstr("there is no host"));
+  EXPECT_THAT(Parse("ws:///chat"), HasSubstr("there is no host"));
+  EXPECT_THAT(Parse("tcp://127.0.0.1:80/path"), HasSubstr("nothing may follow the port of tcp://"));
+  EXPECT_THAT(Parse("ws://user@127.0.0.1/"), HasSubstr("a user name has no meaning here"));
+  EXPECT_THAT(Parse("ws://127.0.0.1/#part"), HasSubstr("a fragment (#) has no meaning here"));
+  EXPECT_THAT(Parse("ws://127.0.0.1/a b"), HasSubstr("visible ASCII"));
+  EXPECT_THAT(Parse("ws://127.0.0.1/\r\nX: y"), HasSubstr("visible ASCII"));
+  EXPECT_THAT(Parse("unix://run/a"), HasSubstr("begins with / or @: unix:///PATH"));
+  EXPECT_THAT(Parse(absl::StrCat("unix:///", std::string(200, 'x'))), HasSubstr("107"));
+}
+
+}  // namespace
+}  // namespace sluice::tools

@@ -1,0 +1,144 @@
+#include "sluice/tools/websocket_protocol.h"
+
+#include <cstdint>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/timer.h"
+#include "sluice/protocols/websocket/close_code.h"
+#include "sluice/protocols/websocket/connection.h"
+
+namespace sluice::tools {
+namespace {
+
+// One handler for all connections of a loop.
+class WebSocketEcho final : public EchoService, private websocket::Handler {
+ public:
+  explicit WebSocketEcho(const ServerOptions& options)
+      : server_({.connection = {.max_message_bytes = options.max_message_bytes}, .handshake = {}}) {
+  }
+
+  void Serve(std::unique_ptr<Stream> stream) override {
+    ++totals_.connections;
+    server_.Serve(std::move(stream), *this);
+  }
+
+ private:
+  void OnMessage(websocket::Connection& connection, websocket::Message message) override {
+    ++totals_.messages;
+    totals_.bytes += message.payload.size();
+    if (connection.SendInPlace(message) == SendResult::kBlocked) connection.PauseReceiving();
+  }
+  void OnSendReady(websocket::Connection& connection) override { connection.ResumeReceiving(); }
+  void OnClose(websocket::Connection& /*connection*/, const websocket::CloseInfo& info) override {
+    if (!info.status.ok()) ++totals_.errors;
+  }
+
+  const websocket::Server server_;
+};
+
+// How long the server may be silent between a client's End and its answer to that.
+constexpr absl::Duration kEndTimeout = absl::Seconds(5);
+
+// OK for a closing handshake that says that all was well.
+absl::Status StatusOf(const websocket::CloseInfo& info) {
+  if (!info.status.ok() || !info.by_peer || info.code == websocket::CloseCode::kNormal ||
+      info.code == websocket::CloseCode::kGoingAway ||
+      info.code == websocket::CloseCode::kNoStatus) {
+    return info.status;
+  }
+  return absl::AbortedError(absl::StrCat("the server closed the connection with code ",
+                                         static_cast<int>(info.code),
+                                         info.reason.empty() ? "" : ": ", info.reason));
+}
+
+class WebSocketClient final : public Client, private websocket::Handler {
+ public:
+  WebSocketClient(const websocket::Client& client, std::unique_ptr<Stream> stream,
+                  Client::Handler& handler)
+      : handler_(handler),
+        end_timer_([this] { connection_.Close(); }),
+        connection_(client.Open(std::move(stream), *this)) {}
+
+  bool is_open() const override { return connection_.open(); }
+  SendResult Send(Kind kind, absl::Span<const uint8_t> message) override {
+    if (kind == Kind::kBinary) return connection_.SendBinary(message);
+    return connection_.SendText({reinterpret_cast<const char*>(message.data()), message.size()});
+  }
+  // A close frame ends both directions at once. So a ping goes first: a server that works in order
+  // answers it when it has answered what came before.
+  void End() override {
+    if (std::exchange(has_ended_, true)) return;
+    if (connection_.SendPing() == SendResult::kRefused) return connection_.Close();
+    ArmEndTimer();
+  }
+  void PauseReceiving() override { connection_.PauseReceiving(); }
+  void ResumeReceiving() override { connection_.ResumeReceiving(); }
+  void Abort(absl::Status status) override { connection_.Abort(std::move(status)); }
+
+ private:
+  void OnOpen(websocket::Connection& /*connection*/) override { handler_.OnOpen(*this); }
+  void OnMessage(websocket::Connection& /*connection*/, websocket::Message message) override {
+    if (has_ended_) ArmEndTimer();
+    handler_.OnMessage(*this, message.payload);
+  }
+  void OnPong(websocket::Connection& connection, absl::Span<const uint8_t> /*payload*/) override {
+    if (has_ended_) connection.Close();
+  }
+  void OnSendReady(websocket::Connection& /*connection*/) override { handler_.OnSendReady(*this); }
+  void OnClose(websocket::Connection& /*connection*/, const websocket::CloseInfo& info) override {
+    end_timer_.Cancel();
+    handler_.OnClose(*this, StatusOf(info));
+  }
+
+  void ArmEndTimer() { connection_.stream().loop().ArmTimer(end_timer_, kEndTimeout); }
+
+  Client::Handler& handler_;
+  bool has_ended_ = false;
+  Timer end_timer_;
+  websocket::Connection& connection_;  // its own; until OnClose
+};
+
+class WebSocketClientFactory final : public ClientFactory {
+ public:
+  explicit WebSocketClientFactory(std::unique_ptr<websocket::Client> client)
+      : client_(std::move(client)) {}
+
+  std::unique_ptr<Client> NewClient(std::unique_ptr<Stream> stream,
+                                    Client::Handler& handler) override {
+    return std::make_unique<WebSocketClient>(*client_, std::move(stream), handler);
+  }
+
+ private:
+  const std::unique_ptr<websocket::Client> client_;
+};
+
+class WebSocket final : public Protocol {
+ public:
+  WebSocket()
+      : Protocol("websocket", {.name = "ws", .default_port = 80, .has_target = true},
+                 /*has_messages=*/true) {}
+
+  std::unique_ptr<EchoService> NewEchoService(const ServerOptions& options) const override {
+    return std::make_unique<WebSocketEcho>(options);
+  }
+  absl::StatusOr<std::unique_ptr<ClientFactory>> NewClientFactory(
+      const ClientOptions& options) const override {
+    websocket::Client::Options client_options;
+    client_options.connection.max_message_bytes = options.max_message_bytes;
+    client_options.connection.handshake_timeout = options.handshake_timeout;
+    client_options.handshake.host = options.url.authority;
+    client_options.handshake.target = options.url.target;
+    absl::StatusOr<std::unique_ptr<websocket::Client>> client =
+        websocket::Client::Create(std::move(client_options));
+    if (!client.ok()) return client.status();
+    return std::make_unique<WebSocketClientFactory>(*std::move(client));
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Protocol> WebSocketProtocol() { return std::make_unique<WebSocket>(); }
+
+}  // namespace sluice::tools
