@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -87,10 +88,12 @@ struct Connection::Extras {
 
 // The message that OnMessage is being called with.
 struct Connection::Delivery {
-  Delivery(const Connection& c, const FrameDecoder::Event& e) : connection(&c), event(e) {}
+  Delivery(const Connection& c, const FrameDecoder::Event& e, bool l)
+      : connection(&c), event(e), lent(l) {}
 
   const Connection* const connection;
   const FrameDecoder::Event& event;
+  const bool lent;            // it lies in what the Stream lends
   mutable Slice taken;        // keeps the payload's memory, once it was sent with it
   mutable bool used = false;  // its room holds a header already
 };
@@ -171,7 +174,8 @@ void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
     }
   }
   Opened();
-  if (state_ != State::kEnded && !rest.empty()) ReceiveFrames(bytes.last(rest.size()));
+  if (state_ != State::kEnded && !rest.empty())
+    ReceiveFrames(bytes.last(rest.size()), /*lent=*/true);
 }
 
 void Connection::Opened() {
@@ -179,11 +183,11 @@ void Connection::Opened() {
   extras_->timer.Cancel();
   handler_->OnOpen(*this);
   extras_->handshake.emplace<std::monostate>();
-  if (state_ != State::kOpen || paused_) return;
-  if (settings().options.ping_interval == absl::InfiniteDuration()) {
-    extras_ = nullptr;
-  } else {
+  if (state_ != State::kOpen) return;
+  if (settings().options.ping_interval != absl::InfiniteDuration()) {
     ArmTimer(settings().options.ping_interval);
+  } else if (!paused_) {
+    extras_ = nullptr;
   }
 }
 
@@ -192,18 +196,21 @@ void Connection::Opened() {
 void Connection::OnReceive(Stream& /*stream*/, absl::Span<uint8_t> bytes) {
   heard_ = true;
   if (ABSL_PREDICT_TRUE(state_ == State::kOpen || state_ == State::kClosing))
-    return ReceiveFrames(bytes);
+    return ReceiveFrames(bytes, /*lent=*/true);
   if (state_ == State::kEnded) return;
   ContinueHandshake(bytes);
 }
 
-void Connection::ReceiveFrames(absl::Span<uint8_t> bytes) {
+void Connection::ReceiveFrames(absl::Span<uint8_t> bytes, bool lent) {
+  const std::less<const uint8_t*> below;
   FrameDecoder::Input input{bytes.data(), bytes.data() + bytes.size(), bytes.data()};
   while (state_ != State::kEnded) {
     if (ABSL_PREDICT_FALSE(paused_)) return Hold(absl::MakeSpan(input.begin, input.end));
     const FrameDecoder::Event event = decoder_.Next(input);
     if (ABSL_PREDICT_TRUE(event.kind == FrameDecoder::Event::kMessage)) {
-      DeliverMessage(event);
+      // What came in parts lies in memory of the decoder's.
+      DeliverMessage(event, lent && !below(event.payload, bytes.data()) &&
+                                below(event.payload, bytes.data() + bytes.size()));
     } else if (event.kind == FrameDecoder::Event::kNeedMore) {
       return;
     } else {
@@ -229,9 +236,9 @@ void Connection::DeliverControl(const FrameDecoder::Event& event) {
   }
 }
 
-void Connection::DeliverMessage(const FrameDecoder::Event& event) {
+void Connection::DeliverMessage(const FrameDecoder::Event& event, bool lent) {
   if (state_ != State::kOpen) return;  // after Close nothing is delivered
-  const Delivery current(*this, event);
+  const Delivery current(*this, event, lent);
   const Settings& shared = settings();
   shared.delivery = &current;
   handler_->OnMessage(*this, Message{event.is_text, event.bytes()});
@@ -294,7 +301,7 @@ void Connection::ReleaseHeld() {
   if (paused_) return;
   std::vector<uint8_t> held = std::move(extras_->held);
   extras_->held.clear();
-  ReceiveFrames(absl::MakeSpan(held));
+  ReceiveFrames(absl::MakeSpan(held), /*lent=*/false);
   if (!paused_) stream_->ResumeReceiving();
 }
 
@@ -343,13 +350,14 @@ SendResult Connection::SendInPlace(const Message& message) {
   uint8_t* const begin = current->event.payload - header_bytes;
   EncodeFrameHeader({.opcode = opcode, .payload_bytes = payload.size()}, begin);
   const auto frame = absl::MakeConstSpan(begin, header_bytes + payload.size());
-  if (ABSL_PREDICT_FALSE(payload.size() >= kLargePayload)) {
+  if (ABSL_PREDICT_TRUE(current->lent)) return Note(stream_->SendLent(frame));
+  if (payload.size() >= kLargePayload) {
     if (FrameDecoder::Storage storage = decoder_.TakeStorage()) {
       current->taken = Slice::External(frame, [memory = std::move(storage)] {});
       return Note(stream_->Send(current->taken));
     }
   }
-  return Note(stream_->SendLent(frame));
+  return Note(stream_->Send(frame));
 }
 
 SendResult Connection::SendControlFrame(Opcode opcode, absl::Span<const uint8_t> payload) {

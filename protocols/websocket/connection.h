@@ -218,8 +218,9 @@ class Connection final : private StreamHandler {
   void ContinueHandshake(absl::Span<uint8_t> bytes);
   void Opened();
 
-  void ReceiveFrames(absl::Span<uint8_t> bytes);
-  void DeliverMessage(const FrameDecoder::Event& event);
+  // `lent`: the bytes are what the Stream lends just now, and not what was held back.
+  void ReceiveFrames(absl::Span<uint8_t> bytes, bool lent);
+  void DeliverMessage(const FrameDecoder::Event& event, bool lent);
   void DeliverControl(const FrameDecoder::Event& event);
   void DeliverPing(absl::Span<const uint8_t> payload);
   void OnPeersClose(const FrameDecoder::Event& event);

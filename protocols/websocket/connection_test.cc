@@ -36,16 +36,18 @@ TEST(ConnectionTest, HeaderExample) {
     bool closed = false;
     bool clean = false;
   };
-  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  // Before the loop, which ends the connections that are left and calls OnClose.
   Echo echo;
+  Asker asker;
   Server server({});
+  std::unique_ptr<Client> client;
+  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
   auto on_accept = [&](std::unique_ptr<Stream> stream) { server.Serve(std::move(stream), echo); };
   auto listener = *Listener::Listen(*loop, SocketAddress::Ipv4Loopback(0), {}, on_accept);
 
   Client::Options options;
   options.handshake.host = listener->address().ToString();
-  std::unique_ptr<Client> client = *Client::Create(options);
-  Asker asker;
+  client = *Client::Create(options);
   Connector connector(*loop);
   connector.Connect(listener->address(), {}, [&](absl::StatusOr<std::unique_ptr<Stream>> stream) {
     ASSERT_TRUE(stream.ok()) << stream.status();
