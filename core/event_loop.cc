@@ -24,10 +24,13 @@ struct EventLoop::PostedFunction final : EventLoop::Posted {
 };
 
 struct EventLoop::DrainState {
-  DrainState(absl::AnyInvocable<void()> d, absl::AnyInvocable<void()> on_deadline)
-      : done(std::move(d)), deadline(std::move(on_deadline)) {}
+  DrainState(absl::Duration t, absl::AnyInvocable<void()> d)
+      : timeout(t), done(std::move(d)), deadline([this] { expired = true; }) {}
+  const absl::Duration timeout;
   absl::AnyInvocable<void()> done;
   Timer deadline;
+  bool asked = false;
+  bool expired = false;
 };
 
 namespace {
@@ -153,6 +156,7 @@ void EventLoop::RunTurn(MonotonicTime wait_until) {
   Add(counters_.io_events, events);
   Add(counters_.timers, timers_.AdvanceTo(now_));
   if (posted_.load(std::memory_order_relaxed) != nullptr) RunPosted();
+  if (ABSL_PREDICT_FALSE(drain_ != nullptr)) AskToDrain();
   if (!members_->settling.alone()) SettleMembers();
   if (ABSL_PREDICT_FALSE(drain_ != nullptr)) CheckDrained();
   thread_.store(0, std::memory_order_relaxed);
@@ -185,21 +189,28 @@ void EventLoop::VisitMembers(absl::FunctionRef<void(Member&)> visit) {
 }
 
 void EventLoop::Drain(absl::Duration timeout, absl::AnyInvocable<void()> done) {
-  drain_ = std::make_unique<DrainState>(std::move(done), [this, timeout] {
-    const absl::Status status = absl::DeadlineExceededError(
-        absl::StrCat("not finished within the drain timeout of ", absl::FormatDuration(timeout)));
-    VisitMembers([&](Member& member) { member.End(status); });
-  });
+  drain_ = std::make_unique<DrainState>(timeout, std::move(done));
   ArmTimer(drain_->deadline, timeout);
+  poller_->Wake();  // there may be no event to end the next turn's wait with
+}
+
+// At the end of a turn, and not inside Drain: that may be called by a handler in the middle of a
+// callback, and who holds lent bytes there does not expect another one.
+void EventLoop::AskToDrain() {
+  if (std::exchange(drain_->asked, true)) return;
   VisitMembers([](Member& member) { member.OnDrain(); });
-  poller_->Wake();  // without a member there may be no event to end the drain with
 }
 
 void EventLoop::CheckDrained() {
-  if (members_->count != 0) return;
-  absl::AnyInvocable<void()> done = std::move(drain_->done);
-  drain_.reset();
-  if (done) done();
+  if (members_->count == 0) {
+    absl::AnyInvocable<void()> done = std::move(drain_->done);
+    drain_.reset();
+    if (done) done();
+  } else if (drain_->expired) {
+    const absl::Status status = absl::DeadlineExceededError(absl::StrCat(
+        "not finished within the drain timeout of ", absl::FormatDuration(drain_->timeout)));
+    VisitMembers([&](Member& member) { member.End(status); });
+  }
 }
 
 EventLoop::Counters EventLoop::counters() const {

@@ -88,8 +88,9 @@ class EventLoop {
   void ArmTimer(TimerNode& timer, MonotonicTime at) { timers_.Arm(timer, at); }
   void CancelTimer(TimerNode& timer) { timers_.Cancel(timer); }
 
-  // Asks every open stream to finish: StreamHandler::OnDrain for each; those still open after
-  // `timeout` are aborted with kDeadlineExceeded. `done` runs when no stream is left. Close
+  // Asks every open stream to finish: StreamHandler::OnDrain for each, at the end of this turn.
+  // Connects under way are given up, with kCancelled. What is still open after `timeout`, and what
+  // is opened later, is aborted with kDeadlineExceeded. `done` runs when no stream is left. Close
   // listeners first. One drain at a time; a second replaces the first one's `done` and deadline.
   void Drain(absl::Duration timeout, absl::AnyInvocable<void()> done);
 
@@ -126,6 +127,7 @@ class EventLoop {
   void RunTurn(MonotonicTime wait_until);
   void SettleMembers();
   void VisitMembers(absl::FunctionRef<void(Member&)> visit);
+  void AskToDrain();
   void CheckDrained();
 
   std::unique_ptr<Poller> poller_;

@@ -408,17 +408,5 @@ TEST_P(TcpTest, ACancelledConnectIsNotReported) {
   loop_->RunOnce(absl::Milliseconds(1));
 }
 
-TEST_P(TcpTest, DrainFinishesWhatIsInFlight) {
-  Connect();
-  const std::string much(1 << 20, 'x');
-  server_.stream->Send(much);
-  bool drained = false;
-  loop_->Drain(kBound, [&] { drained = true; });
-  ASSERT_TRUE(Until([&] { return drained; }));
-  EXPECT_TRUE(server_.recorder.closed);
-  EXPECT_EQ(client_.recorder.received.size(), 0u)
-      << "both sides drain: the client's Close discards";
-}
-
 }  // namespace
 }  // namespace sluice

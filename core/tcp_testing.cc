@@ -1,6 +1,7 @@
 #include "sluice/core/tcp_testing.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -93,6 +94,28 @@ size_t SendUntilBlocked(Stream& stream, size_t piece) {
   }
   EXPECT_EQ(result, SendResult::kBlocked);
   return sent;
+}
+
+SilentListener::SilentListener()
+    : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
+      filler_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  const SocketAddress any_port = SocketAddress::Ipv4Loopback(0);
+  EXPECT_EQ(bind(listener_, any_port.data(), any_port.length()), 0);
+  EXPECT_EQ(listen(listener_, 0), 0);
+  // Linux takes one more than the backlog says.
+  EXPECT_EQ(connect(filler_, address().data(), address().length()), 0);
+}
+
+SilentListener::~SilentListener() {
+  close(filler_);
+  close(listener_);
+}
+
+SocketAddress SilentListener::address() const {
+  sockaddr_storage storage;
+  socklen_t length = sizeof(storage);
+  EXPECT_EQ(getsockname(listener_, reinterpret_cast<sockaddr*>(&storage), &length), 0);
+  return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), length);
 }
 
 ShortTempDir::ShortTempDir() { EXPECT_NE(mkdtemp(path_), nullptr); }

@@ -30,7 +30,7 @@
 namespace sluice::test {
 
 // Long enough never to be reached by a test that works.
-constexpr absl::Duration kBound = absl::Seconds(60);
+constexpr absl::Duration kBound = absl::Seconds(30);
 
 // Runs the loop until `done`; false when the bound was reached.
 inline bool Until(EventLoop& loop, absl::FunctionRef<bool()> done) {
@@ -89,6 +89,20 @@ struct Pair {
 
 // Sends on `stream` until it answers kBlocked, and returns how many bytes of Pattern(0) it took.
 size_t SendUntilBlocked(Stream& stream, size_t piece = 64 * 1024);
+
+// An address at which connects stay unanswered: of a listener whose queue is full.
+class SilentListener {
+ public:
+  SilentListener();
+  ~SilentListener();
+  SilentListener(const SilentListener&) = delete;
+  SilentListener& operator=(const SilentListener&) = delete;
+  SocketAddress address() const;
+
+ private:
+  int listener_;
+  int filler_;
+};
 
 // A directory that goes when it is empty. Its path is short, unlike testing::TempDir(): a Unix
 // socket's path has 107 bytes at most.

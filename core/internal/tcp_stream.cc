@@ -320,7 +320,9 @@ void TcpStream::OnDrain() {
 }
 
 void TcpStream::End(const absl::Status& status) {
-  if (!state_.ended) Finish(status, /*abort=*/true);
+  if (state_.ended) return;
+  if (!state_.connected) return origin_->OnConnect(*this, ECANCELED);  // destroys this
+  Finish(status, /*abort=*/true);
 }
 
 // Deadlines.
