@@ -6,6 +6,7 @@
 #include "absl/base/optimization.h"
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
+#include "sluice/core/internal/check.h"
 #include "sluice/core/internal/this_thread.h"
 #include "sluice/core/member.h"
 #include "sluice/core/poller_factory.h"
@@ -31,6 +32,19 @@ struct EventLoop::DrainState {
   Timer deadline;
   bool asked = false;
   bool expired = false;
+};
+
+// While one of these is, the calling thread is the loop's.
+class EventLoop::Running {
+ public:
+  explicit Running(EventLoop& loop) : loop_(loop) {
+    // Or the loop runs already: on another thread, or further up the stack.
+    SLUICE_CHECK(loop_.thread_.exchange(internal::ThisThread(), std::memory_order_relaxed) == 0);
+  }
+  ~Running() { loop_.thread_.store(0, std::memory_order_relaxed); }
+
+ private:
+  EventLoop& loop_;
 };
 
 namespace {
@@ -65,16 +79,20 @@ EventLoop::~EventLoop() {
   const absl::Status status = absl::CancelledError("the event loop was destroyed");
   VisitMembers([&](Member& member) { member.End(status); });
   while (!members_->settling.alone()) SettleMembers();
-  Posted* posted = posted_.exchange(nullptr, std::memory_order_acquire);
-  while (posted != nullptr) std::exchange(posted, posted->next)->Discard();
+  // What is destroyed may post.
+  while (Posted* posted = posted_.exchange(nullptr, std::memory_order_acquire)) {
+    while (posted != nullptr) std::exchange(posted, posted->next)->Discard();
+  }
 }
 
 void EventLoop::Run() {
+  const Running running(*this);
   while (!stop_.exchange(false, std::memory_order_acquire))
     RunTurn(MonotonicTime::InfiniteFuture());
 }
 
 bool EventLoop::RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout) {
+  const Running running(*this);
   const MonotonicTime deadline = NowExact() + timeout;
   bool result = done();
   while (!result && !stop_.exchange(false, std::memory_order_acquire) && now_ < deadline) {
@@ -85,12 +103,19 @@ bool EventLoop::RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout)
 }
 
 void EventLoop::RunOnce(absl::Duration max_wait) {
+  const Running running(*this);
   RunTurn(max_wait <= absl::ZeroDuration() ? MonotonicTime() : NowExact() + max_wait);
 }
 
 MonotonicTime EventLoop::NowExact() {
   now_ = poller_->Now();
   return now_;
+}
+
+void EventLoop::ArmTimer(TimerNode& timer, absl::Duration after) {
+  // The last turn may be long ago.
+  const bool runs = thread_.load(std::memory_order_relaxed) != 0;
+  timers_.Arm(timer, (runs ? now_ : NowExact()) + after);
 }
 
 void EventLoop::Stop() {
@@ -131,7 +156,6 @@ void EventLoop::RunPosted() {
 }
 
 void EventLoop::RunTurn(MonotonicTime wait_until) {
-  thread_.store(internal::ThisThread(), std::memory_order_relaxed);
   // Work that is already there must not wait: sends and closes made before the turn, posts that
   // raced with going to sleep.
   Posted* nothing = nullptr;
@@ -159,7 +183,6 @@ void EventLoop::RunTurn(MonotonicTime wait_until) {
   if (ABSL_PREDICT_FALSE(drain_ != nullptr)) AskToDrain();
   if (!members_->settling.alone()) SettleMembers();
   if (ABSL_PREDICT_FALSE(drain_ != nullptr)) CheckDrained();
-  thread_.store(0, std::memory_order_relaxed);
 }
 
 // Each once: what they put off again while being settled waits for the next turn.

@@ -60,7 +60,8 @@ class EventLoop {
   EventLoop& operator=(const EventLoop&) = delete;
   ~EventLoop();
 
-  // Runs turns until Stop. The calling thread becomes the loop's.
+  // Runs turns until Stop. The calling thread becomes the loop's. Neither this nor the two below
+  // may be called while one of them runs, so not from a callback.
   void Run();
 
   // Runs turns until `done` returns true, asked after each, or until `timeout` has passed on the
@@ -83,8 +84,9 @@ class EventLoop {
   MonotonicTime now() const { return now_; }
   MonotonicTime NowExact();
 
-  // Timers run after I/O in the turn in which they are due. A duration counts from now().
-  void ArmTimer(TimerNode& timer, absl::Duration after) { timers_.Arm(timer, now_ + after); }
+  // Timers run after I/O in the turn in which they are due. A duration counts from now(), and while
+  // the loop does not run, from the time at which this is called.
+  void ArmTimer(TimerNode& timer, absl::Duration after);
   void ArmTimer(TimerNode& timer, MonotonicTime at) { timers_.Arm(timer, at); }
   void CancelTimer(TimerNode& timer) { timers_.Cancel(timer); }
 
@@ -120,6 +122,7 @@ class EventLoop {
   struct Link;
   struct Members;
   struct DrainState;
+  class Running;
 
   // Lock-free and async-signal-safe.
   void Push(Posted& posted);

@@ -155,6 +155,28 @@ TEST(EventLoopTest, KnowsItsThread) {
   EXPECT_FALSE(outside);
 }
 
+TEST(EventLoopTest, AnotherThreadIsNotItsOwnBetweenTurnsEither) {
+  std::unique_ptr<EventLoop> loop = NewLoop();
+  std::atomic<bool> runs{false};
+  std::function<void()> keep_turning = [&] {
+    runs = true;
+    loop->Post(keep_turning);
+  };
+  loop->Post(keep_turning);
+  std::thread runner([&] { loop->Run(); });
+  while (!runs) std::this_thread::yield();
+  for (int i = 0; i < 10'000; ++i) ASSERT_FALSE(loop->InLoopThread());
+  loop->Stop();
+  runner.join();
+  EXPECT_TRUE(loop->InLoopThread());
+}
+
+TEST(EventLoopDeathTest, RunningItInsideOneOfItsCallbacksIsABug) {
+  std::unique_ptr<EventLoop> loop = NewLoop();
+  loop->Post([&] { loop->RunOnce(absl::ZeroDuration()); });
+  EXPECT_DEATH(loop->RunOnce(absl::ZeroDuration()), "check failed");
+}
+
 TEST_F(IdleLoopTest, SleepsUntilTheNextTimerAndNoLonger) {
   Timer timer([] {});
   const MonotonicTime deadline = poller_->now + absl::Seconds(10);
@@ -183,6 +205,19 @@ TEST_F(IdleLoopTest, RunsTimersByTheEnginesClock) {
   loop_.RunOnce(absl::ZeroDuration());
   EXPECT_EQ(ran, 1);
   EXPECT_EQ(loop_.counters().timers, 1u);
+}
+
+TEST_F(IdleLoopTest, ATimerArmedWhileTheLoopDoesNotRunCountsFromThen) {
+  loop_.RunOnce(absl::ZeroDuration());
+  poller_->now = poller_->now + absl::Hours(1);  // the program does something else
+  bool ran = false;
+  Timer timer([&] { ran = true; });
+  loop_.ArmTimer(timer, absl::Seconds(30));
+  loop_.RunOnce(absl::ZeroDuration());
+  EXPECT_FALSE(ran);
+  poller_->now = poller_->now + absl::Seconds(31);
+  loop_.RunOnce(absl::ZeroDuration());
+  EXPECT_TRUE(ran);
 }
 
 TEST_F(IdleLoopTest, ACancelledTimerDoesNotRun) {
