@@ -232,6 +232,12 @@ TEST_F(DrainTest, AStreamWithoutAHandlerIsClosedToo) {
   Drain(kBound);
   ASSERT_TRUE(UntilDone());
   EXPECT_TRUE(accepted->closing());
+  // It is told when there is somebody to tell.
+  Recorder late;
+  accepted->SetHandler(late);
+  EXPECT_FALSE(late.closed) << "no callback from inside a call";
+  ASSERT_TRUE(Until(*loop_, [&] { return late.closed; }));
+  EXPECT_EQ(late.Events(), "close");
 }
 
 TEST_F(DrainTest, DoneMayDrainAgainOrStopOrPost) {
@@ -302,6 +308,24 @@ TEST(LoopEndTest, AStreamThatOutlivesItIsClosedAndHarmless) {
   stream.SetHandler(late);
 }
 
+TEST(LoopEndTest, AStreamWithoutAHandlerMayOutliveIt) {
+  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  std::unique_ptr<Stream> accepted;
+  {
+    const std::unique_ptr<Listener> listener =
+        *Listener::Listen(*loop, SocketAddress::Ipv4Loopback(0), {},
+                          [&](std::unique_ptr<Stream> stream) { accepted = std::move(stream); });
+    Connector connector(*loop);
+    connector.Connect(listener->address(), {}, [](absl::StatusOr<std::unique_ptr<Stream>>) {});
+    ASSERT_TRUE(Until(*loop, [&] { return accepted != nullptr; }));
+  }
+  loop = nullptr;
+  Recorder late;
+  accepted->SetHandler(late);
+  EXPECT_FALSE(late.closed);
+  accepted = nullptr;
+}
+
 TEST(LoopEndTest, OnCloseMayDestroyOtherStreams) {
   std::unique_ptr<EventLoop> loop = *EventLoop::Create();
   Pair pair(*loop);
@@ -321,6 +345,24 @@ TEST(LoopEndTest, StreamsInPostedFunctionsGoWithThem) {
   loop->Post([stream = std::move(pair.client.stream)] {});
   loop = nullptr;
   EXPECT_EQ(pair.client.recorder.Events(), "close");
+}
+
+TEST(LoopEndTest, WhatIsPostedWhileItEndsIsDestroyedToo) {
+  struct PostsAtItsEnd {
+    PostsAtItsEnd(EventLoop& l, std::shared_ptr<int> a) : loop(&l), alive(std::move(a)) {}
+    PostsAtItsEnd(PostsAtItsEnd&& other) noexcept
+        : loop(std::exchange(other.loop, nullptr)), alive(std::move(other.alive)) {}
+    ~PostsAtItsEnd() {
+      if (loop != nullptr) loop->Post([alive = alive] {});
+    }
+    EventLoop* loop;
+    std::shared_ptr<int> alive;
+  };
+  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  auto alive = std::make_shared<int>(0);
+  loop->Post([posts = PostsAtItsEnd(*loop, alive)] {});
+  loop = nullptr;
+  EXPECT_EQ(alive.use_count(), 1);
 }
 
 }  // namespace

@@ -79,6 +79,7 @@ EventLoop::~EventLoop() {
   const absl::Status status = absl::CancelledError("the event loop was destroyed");
   VisitMembers([&](Member& member) { member.End(status); });
   while (!members_->settling.alone()) SettleMembers();
+  while (!members_->parked.alone()) members_->parked.next->Unlink();
   // What is destroyed may post.
   while (Posted* posted = posted_.exchange(nullptr, std::memory_order_acquire)) {
     while (posted != nullptr) std::exchange(posted, posted->next)->Discard();
@@ -258,6 +259,18 @@ void EventLoop::Member::Leave() {
   Unlink();
   loop_->counters_.streams.store(--loop_->members_->count, std::memory_order_relaxed);
   if (loop_->running_ == this) loop_->running_ = nullptr;
+}
+
+void EventLoop::Member::Park() {
+  Leave();
+  InsertBefore(loop_->members_->parked);
+}
+
+void EventLoop::Member::Unpark() {
+  if (left()) return;
+  Unlink();
+  InsertBefore(loop_->members_->resting);
+  loop_->counters_.streams.store(++loop_->members_->count, std::memory_order_relaxed);
 }
 
 }  // namespace sluice

@@ -87,6 +87,12 @@ class EventLoop::Member : public Poller::Socket, private EventLoop::Link {
   // Leaves the loop's lists, for good.
   void Leave();
 
+  // Over, but somebody is still to be told, who is not known yet: it is not open, and the loop asks
+  // nothing of it, until Unpark, which is to be called before the destructor, too. The loop may go
+  // meanwhile; then the member has left.
+  void Park();
+  void Unpark();
+
  private:
   friend class EventLoop;
 
@@ -103,6 +109,7 @@ struct EventLoop::Members {
   Link resting;
   Link settling;      // to be settled at the turn's end
   Link settling_now;  // what remains of those while they are settled
+  Link parked;        // not counted
   size_t count = 0;
 };
 

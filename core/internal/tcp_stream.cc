@@ -35,6 +35,7 @@ TcpStream::TcpStream(EventLoop& loop, const SocketAddress& peer, Origin& origin)
       peer_(peer) {}
 
 TcpStream::~TcpStream() {
+  if (state_.parked) Unpark();
   if (!state_.ended) poller().Close(*this, /*abort=*/state_.connected);
   if (origin_ != nullptr) origin_->OnStreamGone();
 }
@@ -80,6 +81,11 @@ absl::Status TcpStream::Error(int error, absl::string_view operation) const {
 
 void TcpStream::OnHandlerSet() {
   CheckThread();
+  if (ABSL_PREDICT_FALSE(state_.parked)) {
+    state_.parked = false;
+    Unpark();
+    if (!left()) SettleLater();
+  }
   UpdateReceiving();
 }
 
@@ -307,6 +313,10 @@ void TcpStream::Settle() {
   if (!state_.ended) return TellSendReady();
   const absl::Status status = extras_ != nullptr ? extras_->end_status : absl::OkStatus();
   if (origin_ != nullptr) std::exchange(origin_, nullptr)->OnStreamGone();
+  if (ABSL_PREDICT_FALSE(handler() == nullptr)) {
+    state_.parked = true;
+    return Park();
+  }
   Leave();
   DeliverClose(status);  // this may be gone
 }

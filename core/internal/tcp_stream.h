@@ -94,6 +94,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
     bool send_shut : 1;      // and was
     bool closing : 1;        // Close was called
     bool ended : 1;          // OnClose is owed, or was delivered
+    bool parked : 1;         // owed to a handler that is not set yet
   };
 
   static constexpr StreamOptions kDefaultOptions = {};
