@@ -1,5 +1,6 @@
 #include "sluice/core/internal/tcp_stream.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
@@ -16,6 +17,11 @@ namespace {
 // A callback that writes more than this before it returns has it sent at once: the gathering has
 // paid by then, and memory is bounded.
 constexpr size_t kCorkBytes = 128 * 1024;
+
+// A shared slice costs a node and a share of its block. Smaller ones than this are copied where
+// they will wait: a queue of ten-byte slices would cost seven times its bytes, and the limits count
+// bytes.
+constexpr size_t kCopyUpTo = 256;
 
 bool Contains(Block& block, absl::Span<const uint8_t> bytes) {
   return bytes.data() >= block.storage() &&
@@ -164,25 +170,31 @@ bool TcpStream::MayQueue(size_t bytes, size_t reserve) {
   CheckThread();
   if (ABSL_PREDICT_FALSE(state_.closing || state_.ended || state_.shutting_down)) return false;
   const size_t queued = queue_.size();
-  if (ABSL_PREDICT_TRUE(queued == 0 || queued + bytes <= limits().hard + reserve)) return true;
+  const size_t limit = limits().hard + reserve;
+  if (ABSL_PREDICT_TRUE(queued == 0 || queued + bytes <= limit)) return true;
+  // What was only gathered so far does not count.
+  Flush();
+  if (state_.ended) return false;
+  if (queue_.empty() || queue_.size() + bytes <= limit) return true;
   if (reserve == 0) {
-    Finish(absl::ResourceExhaustedError(absl::StrCat(peer_address().ToString(), ": send: ", queued,
-                                                     " bytes are queued, and ", bytes,
-                                                     " more pass the limit of ", limits().hard)),
+    Finish(absl::ResourceExhaustedError(
+               absl::StrCat(peer_address().ToString(), ": send: ", queue_.size(),
+                            " bytes are queued, and ", bytes, " more pass the limit of ", limit)),
            /*abort=*/true);
   }
   return false;
 }
 
 // What was gathered leaves when the callback returns, or at the end of the turn, but a lot of it at
-// once.
+// once: nobody is told of back-pressure before the transport has refused something.
 SendResult TcpStream::Queued() {
-  if (ABSL_PREDICT_FALSE(queue_.size() > kCorkBytes) && !state_.send_blocked) {
+  const size_t high = limits().high;
+  if (ABSL_PREDICT_FALSE(queue_.size() > std::min(kCorkBytes, high)) && !state_.send_blocked) {
     Flush();
     if (state_.ended) return SendResult::kRefused;
   }
   if (!in_callback()) SettleLater();
-  if (ABSL_PREDICT_TRUE(queue_.size() <= limits().high)) return SendResult::kSent;
+  if (ABSL_PREDICT_TRUE(queue_.size() <= high)) return SendResult::kSent;
   state_.blocked_told = true;
   return SendResult::kBlocked;
 }
@@ -195,12 +207,25 @@ SendResult TcpStream::Send(absl::Span<const uint8_t> bytes) {
 
 SendResult TcpStream::Send(Slice slice) {
   if (!MayQueue(slice.size(), 0)) return SendResult::kRefused;
-  queue_.Append(std::move(slice));
+  if (ABSL_PREDICT_FALSE(state_.send_blocked && slice.size() <= kCopyUpTo)) {
+    queue_.Append(slice.span());
+  } else {
+    queue_.Append(std::move(slice));
+  }
   return Queued();
 }
 
 SendResult TcpStream::Send(Buffer buffer) {
   if (!MayQueue(buffer.size(), 0)) return SendResult::kRefused;
+  while (ABSL_PREDICT_FALSE(state_.send_blocked) && !buffer.empty()) {
+    const absl::Span<const uint8_t> piece = buffer.front();
+    if (piece.size() <= kCopyUpTo) {
+      queue_.Append(piece);
+      buffer.Drain(piece.size());
+    } else {
+      queue_.Append(buffer.Split(piece.size()));
+    }
+  }
   queue_.Append(std::move(buffer));
   return Queued();
 }
