@@ -421,7 +421,11 @@ void Connection::Abort(absl::Status status) {
 
 // `why` goes to the peer as the reason, and to our user with the peer's address.
 void Connection::Fail(CloseCode code, absl::string_view why) {
-  extras().failure = absl::InvalidArgumentError(absl::StrCat(Peer(), ": ", why));
+  extras().failure = code == CloseCode::kMessageTooBig
+                         ? absl::ResourceExhaustedError(absl::StrCat(
+                               Peer(), ": ", why, " of ", settings().options.max_message_bytes,
+                               " bytes (max_message_bytes)"))
+                         : absl::InvalidArgumentError(absl::StrCat(Peer(), ": ", why));
   if (!close_sent_) {
     const absl::string_view reason = CutReason(why);
     extras_->close_code = code;

@@ -75,8 +75,8 @@ struct CloseInfo {
   absl::string_view reason;
   bool by_peer = false;  // that frame was the peer's
   bool clean = false;    // both sides sent one
-  // OK when clean. Else why: the transport's failure, the broken rule or limit, the refused
-  // handshake.
+  // OK when clean. Else why: the transport's failure, a broken rule (kInvalidArgument) or limit
+  // (kResourceExhausted), the refused handshake.
   absl::Status status;
 };
 

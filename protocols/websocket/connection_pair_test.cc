@@ -505,6 +505,17 @@ TEST_F(ServerTest, ErrorsOfThePeerGetTheirCloseCode) {
   }
 }
 
+TEST_F(ServerTest, AMessageOverTheLimitIsToldWithPeerAndLimit) {
+  options.max_message_bytes = 100;
+  StartOpen();
+  Say(Client(Opcode::kBinary, std::string(101, 'x')));
+  peer->stream().Close();
+  loop.RunUntilIdle();
+  EXPECT_TRUE(absl::IsResourceExhausted(log.status)) << log.status;
+  EXPECT_THAT(std::string(log.status.message()),
+              HasSubstr(": a message is over the limit of 100 bytes (max_message_bytes)"));
+}
+
 TEST_F(ServerTest, ADrainingLoopSaysGoingAway) {
   StartOpen();
   bool drained = false;
