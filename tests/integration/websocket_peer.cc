@@ -1,0 +1,192 @@
+// A WebSocket endpoint for the integration tests: it sends back every message, does what a message
+// that begins with
+// '!' says, and tells on standard output what happens to it. As a server and as a client, so that
+// one set of tests runs in both directions.
+//
+//   websocket_peer serve ADDRESS:PORT [SUBPROTOCOL...]      prints `listening on ADDRESS:PORT`;
+//   until SIGTERM websocket_peer connect ws://ADDRESS:PORT/TARGET [SUBPROTOCOL...]      until the
+//   connection has ended
+//
+// Messages that it obeys:
+//   !close CODE REASON     begins the closing handshake; code 1005: without a code
+//   !ping PAYLOAD          sends a ping; its pong is reported
+//   !abort                 resets the connection
+//
+// As a server it refuses the target /refused with 403.
+
+#include <signal.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/signals.h"
+#include "sluice/core/socket_address.h"
+#include "sluice/core/stream.h"
+#include "sluice/core/tcp.h"
+#include "sluice/protocols/websocket/close_code.h"
+#include "sluice/protocols/websocket/connection.h"
+
+namespace {
+
+using sluice::Connector;
+using sluice::EventLoop;
+using sluice::Listener;
+using sluice::SendResult;
+using sluice::SocketAddress;
+using sluice::Stream;
+using sluice::websocket::Client;
+using sluice::websocket::CloseCode;
+using sluice::websocket::CloseInfo;
+using sluice::websocket::Connection;
+using sluice::websocket::HandshakeReply;
+using sluice::websocket::HandshakeRequest;
+using sluice::websocket::Message;
+using sluice::websocket::Server;
+
+// One line: words that are separated by tabs, the first of them the name.
+void Tell(absl::string_view event) {
+  std::printf("%s\n", std::string(event).c_str());
+  std::fflush(stdout);
+}
+
+std::string Escaped(absl::string_view text) { return absl::Utf8SafeCEscape(text); }
+
+absl::string_view AsText(absl::Span<const uint8_t> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+class Peer : public sluice::websocket::Handler {
+ public:
+  explicit Peer(EventLoop& loop, bool stop_at_close) : loop_(loop), stop_at_close_(stop_at_close) {}
+
+ private:
+  void OnRequest(const HandshakeRequest& request, HandshakeReply& reply) override {
+    if (request.path() == "/refused") reply.Respond(403, "not here");
+  }
+
+  void OnOpen(Connection& connection) override {
+    Tell(absl::StrCat("open\tsubprotocol=", connection.subprotocol()));
+  }
+
+  void OnMessage(Connection& connection, Message message) override {
+    absl::string_view text = message.text();
+    if (message.is_text && absl::ConsumePrefix(&text, "!")) return Obey(connection, text);
+    if (connection.SendInPlace(message) == SendResult::kBlocked) connection.PauseReceiving();
+  }
+
+  void OnSendReady(Connection& connection) override { connection.ResumeReceiving(); }
+
+  void OnPing(Connection& /*connection*/, absl::Span<const uint8_t> payload) override {
+    Tell(absl::StrCat("ping\tpayload=", Escaped(AsText(payload))));
+  }
+
+  void OnPong(Connection& /*connection*/, absl::Span<const uint8_t> payload) override {
+    Tell(absl::StrCat("pong\tpayload=", Escaped(AsText(payload))));
+  }
+
+  void OnClose(Connection& /*connection*/, const CloseInfo& info) override {
+    Tell(absl::StrCat("close\tcode=", static_cast<int>(info.code),
+                      "\tby=", info.by_peer ? "peer" : "sluice", "\tclean=", info.clean ? 1 : 0,
+                      "\treason=", Escaped(info.reason),
+                      "\tstatus=", Escaped(info.status.ToString())));
+    if (stop_at_close_) loop_.Stop();
+  }
+
+  static void Obey(Connection& connection, absl::string_view command) {
+    const std::pair<absl::string_view, absl::string_view> words =
+        absl::StrSplit(command, absl::MaxSplits(' ', 1));
+    if (words.first == "ping") {
+      connection.SendPing(absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(words.second.data()),
+                                              words.second.size()));
+    } else if (words.first == "abort") {
+      connection.Abort(absl::AbortedError("asked to"));
+    } else if (words.first == "close") {
+      const std::pair<absl::string_view, absl::string_view> why =
+          absl::StrSplit(words.second, absl::MaxSplits(' ', 1));
+      int code = 0;
+      if (absl::SimpleAtoi(why.first, &code))
+        connection.Close(static_cast<CloseCode>(code), why.second);
+    }
+  }
+
+  EventLoop& loop_;
+  const bool stop_at_close_;
+};
+
+int Fail(absl::string_view why) {
+  std::fprintf(stderr, "websocket_peer: %s\n", std::string(why).c_str());
+  return 1;
+}
+
+int Serve(EventLoop& loop, absl::string_view where, std::vector<std::string> subprotocols) {
+  const absl::StatusOr<SocketAddress> address = SocketAddress::Parse(where);
+  if (!address.ok()) return Fail(address.status().ToString());
+  Peer peer(loop, /*stop_at_close=*/false);
+  Server::Options options;
+  options.handshake.subprotocols = std::move(subprotocols);
+  const Server server(std::move(options));
+  absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Listen(
+      loop, *address, {},
+      [&](std::unique_ptr<Stream> stream) { server.Serve(std::move(stream), peer); });
+  if (!listener.ok()) return Fail(listener.status().ToString());
+  const sluice::SignalWatcher signals(loop, {SIGTERM}, [&](int /*signal*/) {
+    listener->reset();
+    loop.Drain(absl::Seconds(10), [&] { loop.Stop(); });
+  });
+  Tell(absl::StrCat("listening on ", (*listener)->address().ToString()));
+  loop.Run();
+  return 0;
+}
+
+int Connect(EventLoop& loop, absl::string_view url, std::vector<std::string> subprotocols) {
+  if (!absl::ConsumePrefix(&url, "ws://")) return Fail("the URL is ws://ADDRESS:PORT/TARGET");
+  const std::pair<absl::string_view, absl::string_view> parts =
+      absl::StrSplit(url, absl::MaxSplits('/', 1));
+  const absl::StatusOr<SocketAddress> address = SocketAddress::Parse(parts.first);
+  if (!address.ok()) return Fail(address.status().ToString());
+  Client::Options options;
+  options.handshake.host = std::string(parts.first);
+  options.handshake.target = absl::StrCat("/", parts.second);
+  options.handshake.subprotocols = std::move(subprotocols);
+  const absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(std::move(options));
+  if (!client.ok()) return Fail(client.status().ToString());
+
+  Peer peer(loop, /*stop_at_close=*/true);
+  Connector connector(loop);
+  absl::Status connected;
+  connector.Connect(*address, {}, [&](absl::StatusOr<std::unique_ptr<Stream>> stream) {
+    connected = stream.status();
+    if (!connected.ok()) return loop.Stop();
+    (*client)->Open(*std::move(stream), peer);
+  });
+  loop.Run();
+  return connected.ok() ? 0 : Fail(connected.ToString());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.size() < 2) return Fail("serve ADDRESS:PORT | connect URL, and subprotocols");
+  std::vector<std::string> subprotocols(words.begin() + 2, words.end());
+  absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create();
+  if (!loop.ok()) return Fail(loop.status().ToString());
+  if (words[0] == "serve") return Serve(**loop, words[1], std::move(subprotocols));
+  if (words[0] == "connect") return Connect(**loop, words[1], std::move(subprotocols));
+  return Fail("neither serve nor connect");
+}
