@@ -75,15 +75,19 @@ EventLoop::EventLoop(std::unique_ptr<Poller> poller)
       timers_(now_) {}
 
 EventLoop::~EventLoop() {
-  drain_.reset();
-  const absl::Status status = absl::CancelledError("the event loop was destroyed");
-  VisitMembers([&](Member& member) { member.End(status); });
-  while (!members_->settling.alone()) SettleMembers();
+  EndMembers();
   while (!members_->parked.alone()) members_->parked.next->Unlink();
   // What is destroyed may post.
   while (Posted* posted = posted_.exchange(nullptr, std::memory_order_acquire)) {
     while (posted != nullptr) std::exchange(posted, posted->next)->Discard();
   }
+}
+
+void EventLoop::EndMembers() {
+  drain_.reset();
+  const absl::Status status = absl::CancelledError("the event loop was destroyed");
+  VisitMembers([&](Member& member) { member.End(status); });
+  while (!members_->settling.alone()) SettleMembers();
 }
 
 void EventLoop::Run() {

@@ -108,6 +108,7 @@ class EventLoop {
   class Member;
 
  private:
+  friend class LoopGroup;
   friend class SignalWatcher;
 
   // A function on its way to the loop; also embedded by SignalWatcher, since a signal handler may
@@ -130,6 +131,7 @@ class EventLoop {
   void RunTurn(MonotonicTime wait_until);
   void SettleMembers();
   void VisitMembers(absl::FunctionRef<void(Member&)> visit);
+  void EndMembers();
   void AskToDrain();
   void CheckDrained();
 

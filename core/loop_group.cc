@@ -28,7 +28,9 @@ struct LoopGroup::Worker {
   absl::Status Start(bool own_descriptor_table) {
     Beginning beginning{.worker = *this, .own_descriptor_table = own_descriptor_table};
     if (const int error = pthread_create(&thread, nullptr, &Worker::Main, &beginning); error != 0) {
-      return internal::SystemError(error, "pthread_create", "loop group");
+      // EAGAIN, of which the general meaning is another.
+      return absl::ResourceExhaustedError(
+          internal::SystemError(error, "pthread_create", "loop group").message());
     }
     started = true;
     beginning.done.wait();
@@ -37,9 +39,12 @@ struct LoopGroup::Worker {
   }
 
   std::unique_ptr<EventLoop> loop;
-  std::atomic<bool> quit{false};
   pthread_t thread;
   bool started = false;
+  // The end, step by step: the thread leaves Run, ends the loop's streams, and destroys the loop.
+  std::atomic<bool> quit{false};
+  std::latch streams_ended{1};
+  std::latch may_destroy{1};
 
  private:
   struct Beginning {
@@ -55,6 +60,9 @@ struct LoopGroup::Worker {
     if (beginning.own_descriptor_table && unshare(CLONE_FILES) != 0) beginning.error = errno;
     beginning.done.count_down();  // it is gone from here on
     while (!worker.quit.load(std::memory_order_acquire)) worker.loop->Run();
+    worker.loop->EndMembers();
+    worker.streams_ended.count_down();
+    worker.may_destroy.wait();
     worker.loop.reset();
     return nullptr;
   }
@@ -68,6 +76,7 @@ absl::StatusOr<std::unique_ptr<LoopGroup>> LoopGroup::Start(const Options& optio
                                                    " threads; accepted are 1 to ", kMostThreads));
   }
   std::unique_ptr<LoopGroup> group(new LoopGroup());
+  group->own_descriptor_tables_ = options.own_descriptor_tables;
   // All engines before all threads: the descriptors with which loops wake each other must be in
   // every thread's table.
   for (int i = 0; i < options.threads; ++i) {
@@ -83,15 +92,21 @@ absl::StatusOr<std::unique_ptr<LoopGroup>> LoopGroup::Start(const Options& optio
   return group;
 }
 
+// No loop goes before all have stopped: what a stream's handler does at its end may be to post to
+// another loop of the group.
 LoopGroup::~LoopGroup() {
-  for (const std::unique_ptr<Worker>& worker : workers_) {
-    if (!worker->started) continue;
-    worker->quit.store(true, std::memory_order_release);
-    worker->loop->Stop();
-  }
-  for (const std::unique_ptr<Worker>& worker : workers_) {
-    if (worker->started) pthread_join(worker->thread, nullptr);
-  }
+  const auto for_each_started = [this](absl::FunctionRef<void(Worker&)> function) {
+    for (const std::unique_ptr<Worker>& worker : workers_) {
+      if (worker->started) function(*worker);
+    }
+  };
+  for_each_started([](Worker& worker) {
+    worker.quit.store(true, std::memory_order_release);
+    worker.loop->Stop();
+  });
+  for_each_started([](Worker& worker) { worker.streams_ended.wait(); });
+  for_each_started([](Worker& worker) { worker.may_destroy.count_down(); });
+  for_each_started([](Worker& worker) { pthread_join(worker.thread, nullptr); });
 }
 
 EventLoop& LoopGroup::loop(int index) { return *workers_[static_cast<size_t>(index)]->loop; }
@@ -129,6 +144,12 @@ absl::Status GroupListener::ListenOnEach(const SocketAddress& address, Listener:
                                          const AcceptFunction& on_accept) {
   using ReusePort = ListenOptions::ReusePort;
   const int loops = group_.size();
+  if (loops > 1 && !address.is_ip() && group_.own_descriptor_tables_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(address.ToString(),
+                     ": loops that have descriptor tables of their own cannot "
+                     "share a listening socket; use an IP address"));
+  }
   options.max_connections = std::max(1, (options.max_connections + loops - 1) / loops);
   if (loops > 1 && options.listen.reuse_port == ReusePort::kNo)
     options.listen.reuse_port = ReusePort::kFirst;

@@ -32,7 +32,8 @@ class LoopGroup {
     PollerKind poller = PollerKind::kAuto;
     // Gives each thread a descriptor table of its own (unshare(2), CLONE_FILES), so that each may
     // hold as many connections as a process may. A descriptor that one thread opens afterwards
-    // means nothing to the others. Linux only.
+    // means nothing to the others; one that is open already is open in every table, so that closing
+    // it in one ends nothing. Start such a group before anything is connected. Linux only.
     bool own_descriptor_tables = false;
   };
 
@@ -40,7 +41,8 @@ class LoopGroup {
   // cannot be had.
   static absl::StatusOr<std::unique_ptr<LoopGroup>> Start(const Options& options);
 
-  // Stops the loops, destroys each on its own thread, and joins the threads.
+  // Stops the loops, ends their streams (kCancelled), destroys each loop on its own thread, and
+  // joins the threads. Handlers may post to all loops of the group until the last stream has ended.
   ~LoopGroup();
   LoopGroup(const LoopGroup&) = delete;
   LoopGroup& operator=(const LoopGroup&) = delete;
@@ -59,7 +61,10 @@ class LoopGroup {
  private:
   struct Worker;
   LoopGroup();
+  friend class GroupListener;
+
   std::vector<std::unique_ptr<Worker>> workers_;
+  bool own_descriptor_tables_ = false;
 };
 
 class GroupListener {
@@ -68,8 +73,8 @@ class GroupListener {
   using AcceptFunction = std::function<void(EventLoop& loop, std::unique_ptr<Stream> stream)>;
 
   // One Listener a loop: with SO_REUSEPORT for IP addresses, on one shared socket for Unix ones
-  // (not with own_descriptor_tables). A port in use is an error, unless options.listen.reuse_port
-  // is kJoin. max_connections is divided among the loops, rounded up.
+  // (kInvalidArgument with own_descriptor_tables). A port in use is an error, unless
+  // options.listen.reuse_port is kJoin. max_connections is divided among the loops, rounded up.
   static absl::StatusOr<std::unique_ptr<GroupListener>> Listen(LoopGroup& group,
                                                                const SocketAddress& address,
                                                                const Listener::Options& options,
