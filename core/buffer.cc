@@ -164,44 +164,20 @@ void Buffer::Drain(size_t size) {
   SLUICE_CHECK(size <= size_);
   if (size == 0) return;
   if (size == size_) return FreeChain();
-  size_ -= size;
-  Node* first = tail_->next;
-  while (size >= first->slice.size_) {
-    size -= first->slice.size_;
-    FreeNode(std::exchange(first, first->next));
-  }
-  first->slice.data_ += size;
-  first->slice.size_ -= size;
-  tail_->next = first;
+  const Buffer drained = TakeSlices(size);
+  CutFront(size - drained.size_);
 }
 
 Buffer Buffer::Split(size_t size) {
   SLUICE_CHECK(size <= size_);
-  Buffer out;
-  if (size == 0) return out;
-  if (size == size_) {
-    swap(*this, out);
-    return out;
-  }
-  out.size_ = size;
-  size_ -= size;
-  Node* const front = tail_->next;
-  Node* last = nullptr;  // of the nodes that move as a whole
-  Node* node = front;
-  while (size >= node->slice.size_) {
-    size -= node->slice.size_;
-    last = node;
-    node = node->next;
-  }
-  tail_->next = node;
-  if (last != nullptr) {
-    last->next = front;
-    out.tail_ = last;
-  }
-  if (size > 0) {
-    out.LinkLast(node->slice.Subslice(0, size));
-    node->slice.data_ += size;
-    node->slice.size_ -= size;
+  if (size == 0) return Buffer();
+  if (size == size_) return std::move(*this);
+  Buffer out = TakeSlices(size);
+  const size_t rest = size - out.size_;
+  if (rest > 0) {
+    out.LinkLast(tail_->next->slice.Subslice(0, rest));
+    out.size_ += rest;
+    CutFront(rest);
   }
   return out;
 }
@@ -228,33 +204,26 @@ absl::Span<const uint8_t> Buffer::front() const {
 
 absl::Span<const uint8_t> Buffer::Linearize(size_t size) {
   SLUICE_CHECK(size <= size_);
-  if (size == 0) return {};
-  Node* const first = tail_->next;
-  Slice& slice = first->slice;
-  if (slice.size_ >= size) return {slice.data_, size};
-
-  Block* block = slice.block_;
-  if (block == nullptr || !block->writable() || block->capacity() < size) {
+  if (front().size() >= size) return front().first(size);
+  const Buffer pieces = Split(size);
+  const Slice& first = pieces.tail_->next->slice;
+  Block* block = first.block_;
+  uint8_t* data;
+  if (block != nullptr && block->writable() && block->capacity() >= size) {
+    data = Writable(first);
+    if (data + size > block->storage() + block->capacity()) {
+      data = static_cast<uint8_t*>(std::memmove(block->storage(), data, first.size_));
+    }
+    pieces.CopyTo(data + first.size_, first.size_, size - first.size_);
+    block->Ref();
+  } else {
     block = Block::New(size);
-    std::memcpy(block->storage(), slice.data_, slice.size_);
-    slice = Slice(block, {block->storage(), slice.size_});
-  } else if (slice.data_ + size > block->storage() + block->capacity()) {
-    std::memmove(block->storage(), slice.data_, slice.size_);
-    slice.data_ = block->storage();
+    data = block->storage();
+    pieces.CopyTo(data, 0, size);
   }
-  uint8_t* end = WritableEnd(slice);
-  for (size_t missing = size - slice.size_; missing > 0;) {
-    Slice& next = first->next->slice;
-    const size_t piece = std::min(missing, next.size_);
-    std::memcpy(end, next.data_, piece);
-    end += piece;
-    missing -= piece;
-    next.data_ += piece;
-    next.size_ -= piece;
-    if (next.empty()) UnlinkAfter(first);
-  }
-  slice.size_ = size;
-  return slice.span();
+  size_ += size;
+  LinkFirst(Slice(block, {data, size}));
+  return front();
 }
 
 size_t Buffer::IoVecs(absl::Span<struct iovec> pieces) const {
@@ -358,12 +327,37 @@ void Buffer::FreeNode(Node* node) {
   PoolRelease(PoolClass::kNode, node);
 }
 
+// Releasing a Slice may run a user's code, which may use this Buffer: it is empty before that.
 void Buffer::FreeChain() {
-  Node* node = tail_->next;
-  tail_->next = nullptr;
+  Node* node = std::exchange(tail_->next, nullptr);
   tail_ = nullptr;
   size_ = 0;
   while (node != nullptr) FreeNode(std::exchange(node, node->next));
+}
+
+// Moves out the Slices that lie within the first `size` bytes as a whole. There are more bytes.
+Buffer Buffer::TakeSlices(size_t size) {
+  Buffer out;
+  Node* const front = tail_->next;
+  Node* node = front;
+  while (node->slice.size_ <= size - out.size_) {
+    out.size_ += node->slice.size_;
+    out.tail_ = node;
+    node = node->next;
+  }
+  if (out.tail_ == nullptr) return out;
+  out.tail_->next = front;
+  tail_->next = node;
+  size_ -= out.size_;
+  return out;
+}
+
+// Takes `size` bytes, fewer than it has, off the first Slice.
+void Buffer::CutFront(size_t size) {
+  Slice& first = tail_->next->slice;
+  first.data_ += size;
+  first.size_ -= size;
+  size_ -= size;
 }
 
 void Buffer::LinkLast(Slice slice) {
@@ -470,7 +464,7 @@ size_t Buffer::NextCapacity(size_t size) const {
   if (tail_ == nullptr) return size;
   const Block* block = tail_->slice.block_;
   if (block == nullptr || !block->writable()) return size;
-  return std::max(size, std::min(2 * block->capacity(), Block::kMaxPooled));
+  return std::max(size, std::min(4 * block->capacity(), Block::kMaxPooled));
 }
 
 }  // namespace sluice

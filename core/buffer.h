@@ -44,19 +44,19 @@ namespace sluice {
 // appended or prepended must not lie in the Buffer itself. Offsets and sizes beyond size() are bugs
 // of the caller and end the process.
 //
+// Letting go of bytes may run the release function of a Slice::External. That may use the Buffer,
+// which has then removed the bytes already, for instance to append more; but not where Linearize,
+// which gives out a span, let go of them.
+//
 // Thread-compatible. Two Buffers that share Slices may be used on two threads.
 class Buffer {
  public:
   Buffer() = default;
   Buffer(const Buffer&) = delete;  // Share() is the explicit copy
-  Buffer& operator=(const Buffer&) = delete;
   Buffer(Buffer&& other) noexcept
       : tail_(std::exchange(other.tail_, nullptr)), size_(std::exchange(other.size_, 0)) {}
-  Buffer& operator=(Buffer&& other) noexcept {
-    if (this != &other) {
-      Clear();
-      swap(*this, other);
-    }
+  Buffer& operator=(Buffer other) noexcept {
+    swap(*this, other);
     return *this;
   }
   ~Buffer() { Clear(); }
@@ -153,6 +153,8 @@ class Buffer {
   static uint8_t* WritableEnd(const Slice& slice);
 
   void FreeChain();
+  Buffer TakeSlices(size_t size);
+  void CutFront(size_t size);
   void LinkLast(Slice slice);
   void LinkEmpty(size_t capacity);
   void LinkFirst(Slice slice);

@@ -422,6 +422,43 @@ TEST(BufferTest, MovingLeavesAnEmptyBuffer) {
   EXPECT_TRUE(b.empty());  // NOLINT(bugprone-use-after-move): it is empty by contract
 }
 
+// What is a user's is released when the Buffer has done with it: the release function may use it.
+TEST(BufferTest, AReleaseFunctionMayAppendToTheBufferThatLetGo) {
+  for (int way = 0; way < 4; ++way) {
+    Buffer buffer;
+    bool released = false;
+    buffer.Append(Slice::External(Bytes("external"), [&] {
+      released = true;
+      EXPECT_EQ(buffer.size(), way == 0 ? 4u : 0u);
+      buffer.Append("appended in release");
+      buffer.Drain(9);
+    }));
+    if (way == 0) {
+      buffer.Append("more bytes");
+      buffer.Drain(14);
+      EXPECT_EQ(buffer.ToString(), "ded in release") << "'ytes' and 'appen' were drained";
+    } else if (way == 1) {
+      buffer.Drain(8);
+    } else if (way == 2) {
+      buffer.Clear();
+    } else {
+      buffer = Buffer();
+    }
+    EXPECT_TRUE(released);
+    if (way != 0) {
+      EXPECT_EQ(buffer.ToString(), "in release");
+    }
+  }
+}
+
+TEST(BufferTest, AQueueOfBlocksCostsAtMostTwiceItsBytes) {
+  for (size_t size : {2'100, 3'000, 4'096, 5'000, 8'192, 16'384, 20'000, 32'768, 65'536, 100'000}) {
+    Buffer buffer;
+    buffer.Append(Text(size));
+    EXPECT_LE(buffer.allocated_bytes(), 2 * size + 64) << size;
+  }
+}
+
 TEST(BufferTest, ASteadyFlowAllocatesNothing) {
   Buffer buffer;
   const std::string text = Text(1'200);
@@ -450,6 +487,17 @@ TEST(BufferTest, ASmallQueueThatMovesAlongStaysSmall) {
     ASSERT_EQ(buffer.ToString(), expected);
     ASSERT_LE(buffer.allocated_bytes(), 1'100u);
   }
+}
+
+TEST(BufferTest, AFullBlockIsNotMovedToMakeRoom) {
+  Buffer buffer;
+  buffer.Reserve(4'000);
+  buffer.Append(Text(4'072));
+  buffer.Drain(100);
+  const uint8_t* data = buffer.front().data();
+  buffer.Append(Text(50));
+  EXPECT_EQ(buffer.front().data(), data);
+  EXPECT_EQ(Pieces(buffer).size(), 2u);
 }
 
 // Some Buffers against strings, in a random order of all operations.

@@ -387,12 +387,17 @@ TEST(TimerWheelTest, AdvancingToInfinityRunsAll) {
 TEST(TimerWheelTest, AClockThatStepsBackCountsAsTheLatestTime) {
   Log log;
   TimerWheel wheel(At(0));
-  Named a("a", log), b("b", log);
+  Named past("past", log), passed("passed", log), soon("soon", log);
   wheel.AdvanceTo(At(100 * kTick));
-  wheel.Arm(a, At(50 * kTick));
-  wheel.Arm(b, At(101 * kTick));
+  wheel.Arm(past, At(50 * kTick));
+  wheel.Arm(soon, At(101 * kTick));
   EXPECT_EQ(wheel.AdvanceTo(At(10 * kTick)), 1u);
-  EXPECT_EQ(log, Log{"a"});
+  EXPECT_EQ(log, Log{"past"});
+  wheel.Arm(passed, At(60 * kTick));
+  EXPECT_EQ(wheel.NextDeadline(), At(100 * kTick));
+  EXPECT_EQ(wheel.AdvanceTo(At(11 * kTick)), 1u);
+  EXPECT_EQ(wheel.AdvanceTo(At(101 * kTick)), 1u);
+  EXPECT_EQ(log, (Log{"past", "passed", "soon"}));
 }
 
 TEST(TimerWheelTest, ABigJumpRunsEverythingInOrder) {

@@ -10,11 +10,22 @@ namespace {
 
 using internal::PoolClass;
 
-constexpr PoolClass kClasses[] = {PoolClass::k4KiB, PoolClass::k17KiB, PoolClass::k65KiB};
-
 constexpr size_t CapacityOf(PoolClass pool_class) {
   return internal::kPoolBytes[static_cast<int>(pool_class)] - sizeof(Block);
 }
+
+// A size class serves who asks for half of it or more, so that a queue of blocks costs no more than
+// twice its bytes. The smallest serves from 1,000 bytes on: malloc is as fast only up to there.
+struct SizeClass {
+  PoolClass pool_class;
+  size_t above;
+  size_t up_to;
+};
+constexpr SizeClass kSizeClasses[] = {
+    {PoolClass::k4KiB, 1'000, CapacityOf(PoolClass::k4KiB)},
+    {PoolClass::k17KiB, CapacityOf(PoolClass::k17KiB) / 2, CapacityOf(PoolClass::k17KiB)},
+    {PoolClass::k65KiB, CapacityOf(PoolClass::k65KiB) / 2, CapacityOf(PoolClass::k65KiB)},
+};
 
 // malloc hands out multiples of 16 bytes, less the 8 that it keeps for itself.
 constexpr size_t RoundUpToMalloc(size_t bytes) { return ((bytes + 8 + 15) & ~size_t{15}) - 8; }
@@ -24,11 +35,15 @@ constexpr size_t RoundUpToMalloc(size_t bytes) { return ((bytes + 8 + 15) & ~siz
 static_assert(sizeof(Block) == Block::kHeaderBytes);
 
 Block* Block::New(size_t capacity) {
-  if (capacity <= kSmall || capacity > kMaxPooled) return NewExact(capacity);
-  int i = 0;
-  while (capacity > CapacityOf(kClasses[i])) ++i;
-  return new (internal::PoolAcquire(kClasses[i]))
-      Block(static_cast<Kind>(i), CapacityOf(kClasses[i]));
+  int kind = 0;
+  for (const SizeClass& size_class : kSizeClasses) {
+    if (capacity > size_class.above && capacity <= size_class.up_to) {
+      void* memory = internal::PoolAcquire(size_class.pool_class);
+      return new (memory) Block(static_cast<Kind>(kind), size_class.up_to);
+    }
+    ++kind;
+  }
+  return NewExact(capacity);
 }
 
 Block* Block::NewExact(size_t capacity) {
@@ -41,7 +56,7 @@ void Block::Free() noexcept {
     case Kind::k4KiB:
     case Kind::k17KiB:
     case Kind::k65KiB:
-      return internal::PoolRelease(kClasses[static_cast<int>(kind_)], this);
+      return internal::PoolRelease(kSizeClasses[static_cast<int>(kind_)].pool_class, this);
     case Kind::kHeap:
       return ::operator delete(this);
     case Kind::kForeign: {

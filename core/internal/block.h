@@ -35,8 +35,8 @@ class Block {
   static constexpr size_t kMaxPooled =
       internal::kPoolBytes[static_cast<int>(internal::PoolClass::k65KiB)] - kHeaderBytes;
 
-  // A block with one reference and at least `capacity` bytes, with room to grow: a little more than
-  // asked for up to kSmall bytes, then of the next size class of the pool; exact beyond kMaxPooled.
+  // A block with one reference and at least `capacity` bytes: from the pool where one of its sizes
+  // fits well, which leaves room to grow, else exact.
   static Block* New(size_t capacity);
 
   // The same from the heap, of `capacity` rounded up to the granularity of malloc (3 bytes cost
@@ -72,8 +72,6 @@ class Block {
   ~Block() = default;
 
  private:
-  static constexpr size_t kSmall = 1000;
-
   void Free() noexcept;
 
   std::atomic<uint32_t> references_;
