@@ -56,13 +56,14 @@ Command BenchCommand(const ProtocolTable& protocols) {
   return {
       .name = "bench",
       .summary = "puts a load on an echo server and tells how it went",
-      .description =
-          absl::StrCat("Each connection keeps --pipeline messages in flight and sends the next "
-                       "when an answer comes. Every\n"
-                       "answer is compared with what was sent. Progress goes to standard error. "
-                       "Ctrl-C ends the run early.\n"
-                       "The exit status is 1 if anything went wrong on any connection.\n\nURL: ",
-                       AcceptedUrls(protocols.schemes()), "."),
+      .description = absl::StrCat(
+          "Each connection keeps --pipeline messages in flight and sends the next when an answer "
+          "comes. Every answer is compared with what was sent. Progress goes to standard error. "
+          "Ctrl-C ends the run early. The exit status is 1 if anything went wrong on any "
+          "connection."
+          "\n\n"
+          "URL: ",
+          AcceptedUrls(protocols.schemes()), "."),
       .arguments = {"URL"},
       .flags = std::move(flags),
       .run = [&protocols](const Invocation& invocation) { return RunBench(protocols, invocation); },

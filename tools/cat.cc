@@ -46,17 +46,18 @@ Command CatCommand(const ProtocolTable& protocols) {
   return {
       .name = "cat",
       .summary = "connects standard input and output to a server, like nc and wscat",
-      .description = absl::StrCat("Lines typed become messages; messages received are printed as "
-                                  "lines, in which control characters and what is no\n"
-                                  "text are escaped. Over tcp:// and unix:// bytes are passed on "
-                                  "as they are, line feeds included (escaped only\n"
-                                  "where they are shown on a terminal).\n\n"
-                                  "The end of standard input ends the sending half of the "
-                                  "connection (with ws://, begins the closing handshake).\n"
-                                  "What the server still sends is printed, until it ends its half "
-                                  "too. The exit status is 0 after such an end,\n"
-                                  "whichever side began it, and 1 otherwise.\n\nURL: ",
-                                  AcceptedUrls(protocols.schemes()), "."),
+      .description = absl::StrCat(
+          "Lines typed become messages; messages received are printed as lines, in which control "
+          "characters and what is no text are escaped. Over tcp:// and unix:// bytes are passed on "
+          "as they are, line feeds included (escaped only where they are shown on a terminal)."
+          "\n\n"
+          "The end of standard input ends the sending half of the connection; over ws:// it begins "
+          "the closing handshake, once the server has answered a ping. What the server still sends "
+          "is printed, until it ends its half too. The exit status is 0 after such an end, "
+          "whichever side began it, and 1 otherwise."
+          "\n\n"
+          "URL: ",
+          AcceptedUrls(protocols.schemes()), "."),
       .arguments = {"URL"},
       .flags = {"timeout", "max_message_bytes", "poller"},
       .run = [&protocols](const Invocation& invocation) { return RunCat(protocols, invocation); },

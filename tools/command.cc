@@ -76,7 +76,10 @@ void PrintHelp(absl::string_view program, absl::Span<const Command> commands, st
 void PrintHelpOf(absl::string_view program, const Command& command, std::FILE* out) {
   Print(out, absl::StrCat("Usage: ", Usage(program, command), "\n\n", command.name, " ",
                           command.summary, ".\n"));
-  if (!command.description.empty()) Print(out, absl::StrCat("\n", command.description, "\n"));
+  for (absl::string_view paragraph :
+       absl::StrSplit(command.description, "\n\n", absl::SkipEmpty())) {
+    Print(out, absl::StrCat("\n", Wrap(paragraph, kHelpColumns, 0), "\n"));
+  }
   if (command.flags.empty()) return;
   std::vector<std::pair<std::string, std::string>> rows;
   for (const std::string& name : command.flags) {

@@ -51,7 +51,7 @@ struct Invocation {
 struct Command {
   std::string name;
   std::string summary;                      // half a line, for the list of commands
-  std::string description = {};             // paragraphs, for its own help
+  std::string description = {};             // paragraphs, for its own help, a blank line between
   std::vector<std::string> arguments = {};  // what usage calls them; all are required
   std::vector<std::string> flags = {};      // the names of those that it accepts
   std::function<int(const Invocation&)> run;

@@ -86,8 +86,7 @@ Command DemoCommand(const ProtocolTable& protocols) {
       .summary = "starts a WebSocket echo server, puts a load on it and draws the latencies",
       .description =
           "All in this process, over loopback; server and load have --threads threads each. The "
-          "exit status is 0 only\n"
-          "if every message came back intact.",
+          "exit status is 0 only if every message came back intact.",
       .flags = std::move(flags),
       .run = [&protocols](const Invocation& invocation) { return RunDemo(protocols, invocation); },
   };

@@ -1,6 +1,7 @@
 #include "sluice/tools/echo.h"
 
 #include <cstdio>
+#include <latch>
 #include <memory>
 #include <string>
 
@@ -8,7 +9,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/synchronization/notification.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/tools/echo_server.h"
 #include "sluice/tools/flag_types.h"
@@ -64,12 +64,12 @@ int RunEcho(const ProtocolTable& protocols, const Invocation& invocation) {
   absl::StatusOr<std::unique_ptr<EchoServer>> server = EchoServer::Start(options);
   if (!server.ok()) return invocation.Failure(server.status().message());
   {
-    absl::Notification asked_to_stop;
-    SignalScope signals((*server)->loop(), [&] { asked_to_stop.Notify(); });
+    std::latch asked_to_stop(1);
+    SignalScope signals((*server)->loop(), [&] { asked_to_stop.count_down(); });
     // Not before the signals are watched: who reads this line may send one.
     std::printf("listening on %s\n", (*server)->address().ToString().c_str());
     std::fflush(stdout);
-    asked_to_stop.WaitForNotification();
+    asked_to_stop.wait();
   }
 
   const EchoTotals totals = (*server)->Stop(absl::GetFlag(FLAGS_drain_timeout).value());
@@ -89,8 +89,10 @@ Command EchoCommand(const ProtocolTable& protocols) {
       .summary = "serves clients by sending back what they send",
       .description = absl::StrCat(
           "Prints `listening on ADDRESS:PORT` once it accepts. On SIGTERM and SIGINT it stops "
-          "accepting, answers what\n"
-          "has arrived, closes the connections, and prints one line of totals.\n\nProtocols: ",
+          "accepting, answers what has arrived, closes the connections, and prints one line of "
+          "totals."
+          "\n\n"
+          "Protocols: ",
           absl::StrJoin(protocols.names(), ", "), "."),
       .flags = {"listen", "protocol", "poller", "threads", "max_message_bytes", "max_connections",
                 "idle_timeout", "drain_timeout", "reuse_port", "own_descriptor_tables"},

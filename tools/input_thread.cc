@@ -23,8 +23,9 @@ InputThread::InputThread(int descriptor, EventLoop& loop, OnPiece on_piece)
 
 InputThread::~InputThread() {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     quit_ = true;
+    changed_.notify_one();
   }
   close(wake_[1]);
   thread_.join();
@@ -32,8 +33,9 @@ InputThread::~InputThread() {
 }
 
 void InputThread::Continue() {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   wanted_ = true;
+  changed_.notify_one();
 }
 
 bool InputThread::AwaitReadable() {
@@ -47,9 +49,8 @@ bool InputThread::AwaitReadable() {
 void InputThread::Run() {
   for (;;) {
     {
-      absl::MutexLock lock(&mutex_);
-      const auto may_go_on = [&] { return wanted_ || quit_; };
-      mutex_.Await(absl::Condition(&may_go_on));
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return wanted_ || quit_; });
       if (quit_) return;
       wanted_ = false;
     }

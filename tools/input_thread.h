@@ -13,15 +13,15 @@
 #ifndef SLUICE_TOOLS_INPUT_THREAD_H_
 #define SLUICE_TOOLS_INPUT_THREAD_H_
 
+#include <condition_variable>
 #include <cstddef>
+#include <mutex>
 #include <string>
 #include <thread>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
 #include "sluice/core/event_loop.h"
 
 namespace sluice::tools {
@@ -54,9 +54,10 @@ class InputThread {
   int wake_[2];  // a pipe: written once, in the destructor
   std::string buffer_;
 
-  absl::Mutex mutex_;
-  bool wanted_ ABSL_GUARDED_BY(mutex_) = false;
-  bool quit_ ABSL_GUARDED_BY(mutex_) = false;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool wanted_ = false;  // both under mutex_
+  bool quit_ = false;
   std::thread thread_;
 };
 

@@ -76,17 +76,19 @@ absl::Status Load::StartWorkers() {
 }
 
 void Load::Count(int& count) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   ++count;
+  changed_.notify_one();
 }
 
 bool Load::Await(const int& count, bool or_stop, absl::Duration interval, Show show) {
   const auto is_over = [&] { return count == options_.threads || (or_stop && stopped_); };
   for (;;) {
     {
-      absl::MutexLock lock(&mutex_);
-      if (mutex_.AwaitWithTimeout(absl::Condition(&is_over), interval))
+      std::unique_lock lock(mutex_);
+      if (changed_.wait_for(lock, absl::ToChronoNanoseconds(interval), is_over)) {
         return count == options_.threads;
+      }
     }
     show(TakeProgress());
   }
@@ -109,8 +111,9 @@ Load::Progress Load::TakeProgress() {
 }
 
 void Load::Stop() {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   stopped_ = true;
+  changed_.notify_one();
 }
 
 }  // namespace sluice::tools

@@ -15,15 +15,15 @@
 #define SLUICE_TOOLS_LOAD_H_
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "sluice/core/loop_group.h"
 #include "sluice/tools/load_options.h"
@@ -76,10 +76,11 @@ class Load {
   Clock::time_point shown_at_;
   uint64_t shown_messages_ = 0;
 
-  absl::Mutex mutex_;
-  int ready_ ABSL_GUARDED_BY(mutex_) = 0;  // workers
-  int done_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int ready_ = 0;  // workers; these three under mutex_
+  int done_ = 0;
+  bool stopped_ = false;
 };
 
 }  // namespace sluice::tools

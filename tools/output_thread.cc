@@ -18,9 +18,10 @@ OutputThread::OutputThread(int descriptor, EventLoop& loop, OnReady on_ready)
 OutputThread::~OutputThread() { Finish().IgnoreError(); }
 
 bool OutputThread::Write(absl::string_view text) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   if (!status_.ok()) return true;
   absl::StrAppend(&waiting_, text);
+  changed_.notify_one();
   if (waiting_.size() < kHighMark) return true;
   is_awaited_ = true;
   return false;
@@ -28,11 +29,12 @@ bool OutputThread::Write(absl::string_view text) {
 
 absl::Status OutputThread::Finish() {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     finished_ = true;
+    changed_.notify_one();
   }
   if (thread_.joinable()) thread_.join();
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return status_;
 }
 
@@ -41,9 +43,8 @@ void OutputThread::Run() {
     std::string text;
     bool was_awaited;
     {
-      absl::MutexLock lock(&mutex_);
-      const auto has_work = [&] { return !waiting_.empty() || finished_; };
-      mutex_.Await(absl::Condition(&has_work));
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return !waiting_.empty() || finished_; });
       if (waiting_.empty()) return;
       text.swap(waiting_);
       was_awaited = std::exchange(is_awaited_, false);
@@ -51,7 +52,7 @@ void OutputThread::Run() {
     absl::Status status = WriteAll(text);
     const bool failed = !status.ok();
     if (failed) {
-      absl::MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       status_ = status;
       waiting_.clear();
     }

@@ -11,15 +11,15 @@
 #ifndef SLUICE_TOOLS_OUTPUT_THREAD_H_
 #define SLUICE_TOOLS_OUTPUT_THREAD_H_
 
+#include <condition_variable>
 #include <cstddef>
+#include <mutex>
 #include <string>
 #include <thread>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
 #include "sluice/core/event_loop.h"
 
 namespace sluice::tools {
@@ -52,11 +52,12 @@ class OutputThread {
   EventLoop& loop_;
   OnReady on_ready_;
 
-  absl::Mutex mutex_;
-  std::string waiting_ ABSL_GUARDED_BY(mutex_);
-  bool is_awaited_ ABSL_GUARDED_BY(mutex_) = false;  // on_ready is owed
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string waiting_;      // the rest is under mutex_
+  bool is_awaited_ = false;  // on_ready is owed
+  bool finished_ = false;
+  absl::Status status_;
   std::thread thread_;
 };
 

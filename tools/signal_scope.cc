@@ -2,20 +2,19 @@
 
 #include <signal.h>
 
+#include <latch>
 #include <utility>
-
-#include "absl/synchronization/notification.h"
 
 namespace sluice::tools {
 namespace {
 
 void RunOnLoop(EventLoop& loop, absl::AnyInvocable<void()> function) {
-  absl::Notification done;
+  std::latch done(1);
   loop.Post([&] {
     function();
-    done.Notify();
+    done.count_down();
   });
-  done.WaitForNotification();
+  done.wait();
 }
 
 }  // namespace

@@ -3,9 +3,9 @@
 // so that a user who presses Ctrl-C again gets out.
 //
 // Example:
-//   absl::Notification asked_to_stop;
-//   SignalScope signals(group->loop(0), [&] { asked_to_stop.Notify(); });
-//   asked_to_stop.WaitForNotification();
+//   std::latch asked_to_stop(1);
+//   SignalScope signals(group->loop(0), [&] { asked_to_stop.count_down(); });
+//   asked_to_stop.wait();
 //
 // To be made and destroyed by one thread, which is not the loop's; the loop must run meanwhile.
 #ifndef SLUICE_TOOLS_SIGNAL_SCOPE_H_

@@ -1,0 +1,624 @@
+"""The command line as its users run it: processes, sockets, pipes and terminals.
+
+  sluice_test.py SLUICE OWN_CODEC [unittest's arguments]      the binaries; run by //tools:sluice_test
+"""
+
+import base64
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+SLUICE = os.path.abspath(sys.argv[1])
+OWN_CODEC = os.path.abspath(sys.argv[2])
+
+# Long enough for the slowest machine: what hangs fails, and nothing waits for it otherwise.
+PATIENCE = 120
+
+
+def run(*words, binary=SLUICE, stdin=b"", env=None):
+    """Runs a command to its end."""
+    return subprocess.run([binary, *words], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=PATIENCE, env=env)
+
+
+class Echo:
+    """`sluice echo` on a free port."""
+
+    def __init__(self, *flags, listen="127.0.0.1:0", binary=SLUICE):
+        self.process = subprocess.Popen([binary, "echo", f"--listen={listen}", *flags], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
+        line = self.process.stdout.readline().decode()
+        match = re.fullmatch(r"listening on (\S+)\n", line)
+        if not match:
+            raise AssertionError(f"no address in {line!r}: {self.process.communicate(timeout=PATIENCE)}")
+        self.address = match[1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=PATIENCE)
+
+    def connect(self):
+        if self.address.startswith("unix:"):
+            connected = socket.socket(socket.AF_UNIX)
+            connected.connect(self.address[len("unix:"):])
+        else:
+            host, port = self.address.rsplit(":", 1)
+            connected = socket.create_connection((host.strip("[]"), int(port)))
+        connected.settimeout(PATIENCE)
+        return connected
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.totals()
+
+    def totals(self):
+        """Waits for the end, which must be a good one, and returns the last line as a dictionary."""
+        out, err = self.process.communicate(timeout=PATIENCE)
+        if self.process.returncode != 0 or err:
+            raise AssertionError(f"status {self.process.returncode}: {out} {err}")
+        lines = out.decode().splitlines()
+        if len(lines) != 1 or not lines[0].startswith("totals: "):
+            raise AssertionError(f"no totals: {out}")
+        return {name: int(value) for name, value in (word.split("=") for word in lines[0].split()[1:])}
+
+
+class Fake:
+    """A server in this process that does `serve(connection)` with each connection."""
+
+    def __init__(self, serve):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.threads = []
+        self.closing = False
+        self.acceptor = threading.Thread(target=self.accept, args=(serve,))
+        self.acceptor.start()
+
+    def accept(self, serve):
+        while True:
+            connection, _ = self.listener.accept()
+            if self.closing:
+                connection.close()
+                return
+            thread = threading.Thread(target=self.serve, args=(serve, connection))
+            thread.start()
+            self.threads.append(thread)
+
+    @staticmethod
+    def serve(serve, connection):
+        with connection:
+            connection.settimeout(PATIENCE)
+            try:
+                serve(connection)
+            except OSError:
+                pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.closing = True  # and a connection, for accept to return
+        socket.create_connection(self.listener.getsockname()).close()
+        self.acceptor.join()
+        self.listener.close()
+        for thread in self.threads:
+            thread.join()
+
+
+def receive(connection, size):
+    data = b""
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+def receive_all(connection):
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def until_end(connection):
+    while connection.recv(65536):
+        pass
+
+
+class Terminal:
+    """A pseudo-terminal; `other` is for the process. What is shown on it is collected."""
+
+    def __init__(self):
+        self.own, self.other = pty.openpty()
+        self.shown = b""
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+
+    def read(self):
+        try:
+            while True:
+                self.shown += os.read(self.own, 65536)
+        except OSError:  # the process has closed the other end
+            pass
+
+    def close(self):
+        """After the process: returns what it has shown."""
+        os.close(self.other)
+        self.reader.join()
+        os.close(self.own)
+        return self.shown.decode()
+
+
+class UsageTest(unittest.TestCase):
+
+    def assert_bad_usage(self, *words, says):
+        result = run(*words)
+        self.assertEqual(result.returncode, 2, result)
+        self.assertEqual(result.stdout, b"")
+        self.assertIn(says, result.stderr.decode())
+
+    def test_without_words_it_lists_the_commands(self):
+        result = run()
+        self.assertEqual(result.returncode, 2)
+        for command in ("echo", "bench", "cat", "demo", "help"):
+            self.assertRegex(result.stderr.decode(), rf"\n  {command} ")
+
+    def test_help_is_no_error(self):
+        for words in (["help"], ["--help"], ["help", "echo"], ["echo", "--help"], ["help", "bench"], ["help", "cat"],
+                      ["help", "demo"]):
+            result = run(*words)
+            self.assertEqual(result.returncode, 0, words)
+            self.assertTrue(result.stdout.startswith(b"Usage: sluice "), words)
+            self.assertEqual(result.stderr, b"")
+            self.assertLessEqual(max(map(len, result.stdout.decode().splitlines())), 100, words)
+
+    def test_what_is_not_there_is_answered_with_what_is(self):
+        self.assert_bad_usage("relay", says="There are echo, bench, cat, demo and help.")
+        self.assert_bad_usage("echo", "--pipeline=3", says="It accepts --listen, --protocol, ")
+        self.assert_bad_usage("demo", "--listen=*:0", says="It accepts --connections, ")
+        self.assert_bad_usage("bench", says="URL is missing")
+        self.assert_bad_usage("cat", "tcp://[::1]:1", "more", says="unexpected argument more")
+
+    def test_bad_values_are_answered_with_good_ones(self):
+        self.assert_bad_usage("echo", "--threads=0", says="takes a whole number from 1 to 1024")
+        self.assert_bad_usage("echo", "--max_message_bytes=big", says="takes a number of bytes from 1 to ")
+        self.assert_bad_usage("echo", "--idle_timeout=30", says="takes a positive duration, such as 500ms")
+        self.assert_bad_usage("echo", "--poller=kqueue", says="takes auto or epoll")
+        self.assert_bad_usage("echo", "--protocol=http", says="takes one of raw, frame, websocket")
+        self.assert_bad_usage("echo", "--reuse_port=perhaps", says="takes true or false")
+        self.assert_bad_usage("bench", "tcp://[::1]:1", "--threads=3", "--connections=2",
+                              says="--threads may not be more than --connections")
+        self.assert_bad_usage("demo", "--size=0", says="takes a number of bytes from 1 to 1GiB")
+
+    def test_addresses_that_do_not_parse(self):
+        for address in ("", "here", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:http", "localhost:0", "::1:0", "unix:"):
+            self.assert_bad_usage("echo", f"--listen={address}", says="accepted are 127.0.0.1:9000")
+
+    def test_urls_that_do_not_parse(self):
+        for command in ("bench", "cat"):
+            self.assert_bad_usage(command, "127.0.0.1:1", says="accepted are tcp://HOST:PORT, frame://HOST:PORT, ws://HOST")
+            self.assert_bad_usage(command, "wss://127.0.0.1:1", says="wss:// is not among the schemes; accepted are tcp://")
+            self.assert_bad_usage(command, "tcp://example.org:1", says="names are not looked up")
+            self.assert_bad_usage(command, "tcp://127.0.0.1", says="there is no port")
+
+    def test_help_that_cannot_be_written_is_a_failure(self):
+        with open("/dev/full", "wb") as full:
+            result = subprocess.run([SLUICE, "help"], stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE)
+        self.assertEqual(result.returncode, 1)
+
+
+class EchoTest(unittest.TestCase):
+
+    def test_raw_bytes_come_back(self):
+        with Echo() as echo, echo.connect() as client:
+            data = os.urandom(300_000)
+            sender = threading.Thread(target=client.sendall, args=(data,))
+            sender.start()
+            self.assertEqual(receive(client, len(data)), data)
+            sender.join()
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(client.recv(1), b"")
+            totals = echo.stop()
+            self.assertEqual((totals["connections"], totals["bytes"], totals["errors"]), (1, len(data), 0))
+
+    def test_frames_come_back_however_they_are_cut(self):
+        frames = b"".join(struct.pack(">I", n) + os.urandom(n) for n in (0, 1, 5, 300, 70_000))
+        with Echo("--protocol=frame") as echo, echo.connect() as client:
+            for cut in (1, 3, 1000, 1 << 20):
+                for i in range(0, min(len(frames), 1000 * cut), cut):
+                    client.sendall(frames[i:i + cut])
+                rest = frames[1000 * cut:]
+                client.sendall(rest)
+                self.assertEqual(receive(client, len(frames)), frames)
+            client.close()
+            self.assertEqual(echo.stop(), {"connections": 1, "messages": 20, "bytes": 4 * 70_306, "errors": 0})
+
+    def test_a_plain_websocket_client_is_answered(self):
+        with Echo("--protocol=websocket") as echo, echo.connect() as client:
+            key = base64.b64encode(os.urandom(16)).decode()
+            client.sendall(f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                           f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += client.recv(1)
+            self.assertTrue(head.startswith(b"HTTP/1.1 101 "), head)
+            mask = b"\x01\x02\x03\x04"
+            client.sendall(b"\x81\x85" + mask + bytes(c ^ mask[i % 4] for i, c in enumerate(b"hello")))
+            self.assertEqual(receive(client, 7), b"\x81\x05hello")
+
+    def test_each_kind_of_address(self):
+        directory = tempfile.mkdtemp(dir="/tmp")
+        try:
+            listens = ["127.0.0.1:0", f"unix:{directory}/socket", f"unix:@{directory}"]
+            if socket.has_ipv6:
+                listens += ["[::1]:0", "*:0"]
+            for listen in listens:
+                try:
+                    echo = Echo(listen=listen)
+                except AssertionError as error:
+                    if "[::1]" in listen and "not available" in str(error).lower():
+                        continue  # no IPv6 here
+                    raise
+                with echo:
+                    if listen.startswith("unix:"):
+                        self.assertEqual(echo.address, listen)
+                        url = "unix://" + listen[len("unix:"):]
+                    else:
+                        url = "tcp://" + echo.address.replace("[::]", "127.0.0.1")
+                    result = run("cat", url, stdin=b"hello")
+                    self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"hello", b""), listen)
+                    self.assertEqual(echo.stop()["errors"], 0)
+            self.assertEqual(os.listdir(directory), [])
+        finally:
+            shutil.rmtree(directory)
+
+    def test_a_port_in_use_is_a_failure_that_names_it(self):
+        with Echo() as echo:
+            for threads in ("1", "2"):
+                result = run("echo", f"--listen={echo.address}", f"--threads={threads}")
+                self.assertEqual(result.returncode, 1)
+                self.assertEqual(result.stdout, b"")
+                self.assertIn(echo.address, result.stderr.decode())
+
+    def test_processes_may_share_a_port(self):
+        with Echo("--reuse_port") as one, Echo("--reuse_port", listen=one.address) as two:
+            for _ in range(20):
+                with one.connect() as client:
+                    client.sendall(b"x")
+                    self.assertEqual(client.recv(1), b"x")
+            self.assertEqual(one.stop()["connections"] + two.stop()["connections"], 20)
+
+    def test_sigterm_and_sigint_end_it_well(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with Echo("--threads=2") as echo:
+                self.assertEqual(echo.stop(number), {"connections": 0, "pieces": 0, "bytes": 0, "errors": 0})
+
+    def test_a_drain_answers_what_was_sent(self):
+        for protocol in ("raw", "frame"):
+            with Echo(f"--protocol={protocol}", "--threads=2", "--drain_timeout=100s") as echo:
+                clients = [echo.connect() for _ in range(20)]
+                message = struct.pack(">I", 1000) + os.urandom(1000)
+                for client in clients:
+                    client.sendall(message)
+                    self.assertEqual(receive(client, len(message)), message)  # it was accepted
+                for client in clients:
+                    client.sendall(50 * message)
+                echo.process.send_signal(signal.SIGTERM)
+                for client in clients:
+                    self.assertEqual(receive_all(client), 50 * message)
+                    client.close()
+                totals = echo.totals()
+                self.assertEqual(totals["errors"], 0)
+                self.assertEqual(totals["bytes"], 20 * 51 * (1000 if protocol == "frame" else 1004))
+
+    def test_a_drain_does_not_wait_forever(self):
+        with Echo("--drain_timeout=100ms") as echo, echo.connect() as client:
+            client.sendall(b"x")
+            self.assertEqual(client.recv(1), b"x")
+            self.assertEqual(echo.stop()["errors"], 1)
+
+    def test_a_second_signal_ends_it_at_once(self):
+        with Echo("--drain_timeout=inf") as echo, echo.connect() as client:
+            client.sendall(b"x")
+            self.assertEqual(client.recv(1), b"x")
+            echo.process.send_signal(signal.SIGTERM)
+            self.assertEqual(client.recv(1), b"")  # it drains, and waits for this client
+            echo.process.send_signal(signal.SIGTERM)
+            self.assertEqual(echo.process.wait(timeout=PATIENCE), -signal.SIGTERM)
+
+    def test_sigterm_under_load_loses_no_answer_that_it_counts(self):
+        for scheme, protocol in (("tcp", "raw"), ("frame", "frame"), ("ws", "websocket")):
+            with Echo(f"--protocol={protocol}", "--threads=2") as echo:
+                bench = subprocess.Popen([SLUICE, "bench", f"{scheme}://{echo.address}", "--json", "--duration=inf",
+                                          "--pipeline=4"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                # Until it is under way: it says so every two seconds.
+                while b" messages/s" not in bench.stderr.readline():
+                    self.assertIsNone(bench.poll())
+                totals = echo.stop()
+                out, _ = bench.communicate(timeout=PATIENCE)
+                self.assertEqual(bench.returncode, 1)
+                report = json.loads(out)
+                self.assertEqual(report["errors_total"], report["errors"]["closed"])
+                self.assertEqual(report["errors_total"], 50)
+                self.assertGreaterEqual(totals["bytes"], report["bytes"])
+                self.assertGreater(report["messages"], 0)
+
+    def test_one_bad_client_does_not_disturb_others(self):
+        with Echo("--protocol=frame", "--max_message_bytes=100") as echo, echo.connect() as good, echo.connect() as bad:
+            bad.sendall(b"\xff\xff\xff\xff")
+            with self.assertRaises(ConnectionResetError):
+                until_end(bad)
+                raise ConnectionResetError  # an end without a reset is as good
+            good.sendall(b"\0\0\0\x01x")
+            self.assertEqual(receive(good, 5), b"\0\0\0\x01x")
+            good.close()
+            self.assertEqual(echo.stop(), {"connections": 2, "messages": 1, "bytes": 1, "errors": 1})
+
+    def test_an_idle_connection_is_closed(self):
+        with Echo("--idle_timeout=50ms") as echo, echo.connect() as client:
+            try:
+                self.assertEqual(client.recv(1), b"")
+            except ConnectionResetError:
+                pass
+            self.assertEqual(echo.stop()["errors"], 1)
+
+
+class BenchTest(unittest.TestCase):
+
+    def bench(self, url, *flags):
+        result = run("bench", url, "--json", "--duration=100ms", *flags)
+        lines = result.stdout.decode().splitlines()
+        self.assertEqual(len(lines), 1, result)
+        report = json.loads(lines[0])
+        self.assertEqual(report["ok"], result.returncode == 0)
+        self.assertIn(result.returncode, (0, 1))
+        self.assertEqual(report["errors_total"], sum(report["errors"].values()))
+        return report
+
+    def test_json_has_what_came_of_it(self):
+        for scheme, protocol in (("tcp", "raw"), ("frame", "frame"), ("ws", "websocket")):
+            with Echo(f"--protocol={protocol}") as echo:
+                report = self.bench(f"{scheme}://{echo.address}", "--connections=4", "--pipeline=3", "--size=100",
+                                    "--threads=2")
+                self.assertTrue(report["ok"], report)
+                self.assertTrue(report["verified"])
+                self.assertEqual((report["protocol"], report["connections"], report["connections_opened"],
+                                  report["pipeline"], report["size"], report["threads"]), (protocol, 4, 4, 3, 100, 2))
+                self.assertGreaterEqual(report["messages"], 12)
+                self.assertEqual(report["bytes"], 100 * report["messages"])
+                self.assertGreaterEqual(report["seconds"], 0.1)
+                self.assertAlmostEqual(report["messages_per_second"], report["messages"] / report["seconds"],
+                                       delta=0.01 * report["messages_per_second"])
+                latency = report["latency_ns"]
+                self.assertEqual(list(latency), ["min", "mean", "p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99", "max"])
+                ranks = [latency[name] for name in latency if name != "mean"]
+                self.assertEqual(ranks, sorted(ranks))
+                totals = echo.stop()
+                self.assertEqual((totals["bytes"], totals["errors"]), (report["bytes"], 0))
+
+    def test_the_report_is_a_table_and_a_picture(self):
+        with Echo() as echo:
+            for locale, bar, other in (("C.UTF-8", "█", "#"), ("C", "#", "█")):
+                result = run("bench", f"tcp://{echo.address}", "--duration=100ms", env={"LC_ALL": locale})
+                self.assertEqual(result.returncode, 0)
+                text = result.stdout.decode()
+                self.assertIn("messages/s", text)
+                self.assertIn("p99", text)
+                self.assertIn(bar, text)
+                self.assertNotIn(other, text)
+                self.assertNotIn("\x1b", text)
+                self.assertIn("no errors; every message came back as it was sent\n", text)
+                if locale == "C":
+                    self.assertTrue(text.isascii(), text)
+
+    def test_a_terminal_sees_a_live_line(self):
+        with Echo() as echo:
+            terminal = Terminal()
+            result = subprocess.run([SLUICE, "bench", f"tcp://{echo.address}", "--duration=500ms"], timeout=PATIENCE,
+                                    stdout=subprocess.PIPE, stderr=terminal.other, env={"TERM": "xterm"})
+            shown = terminal.close()
+            self.assertEqual(result.returncode, 0)
+            self.assertRegex(shown, r"^\r\x1b\[K.* messages/s ")
+            self.assertTrue(shown.endswith("\r\x1b[K"), shown)
+            self.assertNotIn("\n", shown)
+
+    def test_nobody_there(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+        report = self.bench(f"tcp://{address}", "--connections=3")
+        self.assertEqual((report["errors"]["connect"], report["errors_total"], report["messages"]), (3, 3, 0))
+        self.assertIn(address, report["first_error"])
+
+    def test_a_server_that_is_killed(self):
+        for scheme, protocol in (("tcp", "raw"), ("ws", "websocket")):
+            with Echo(f"--protocol={protocol}") as echo:
+                bench = subprocess.Popen([SLUICE, "bench", f"{scheme}://{echo.address}", "--json", "--duration=inf",
+                                          "--connections=5"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                while b" messages/s" not in bench.stderr.readline():
+                    self.assertIsNone(bench.poll())
+                echo.process.kill()
+                out, _ = bench.communicate(timeout=PATIENCE)
+                self.assertEqual(bench.returncode, 1)
+                report = json.loads(out)
+                self.assertEqual((report["errors"]["closed"], report["errors_total"]), (5, 5), report)
+                self.assertFalse(report["ok"])
+
+    def test_a_server_that_lies_stalls_closes_or_talks_nonsense(self):
+        def lie(connection):
+            connection.sendall(bytes(len(receive(connection, 100))))
+            until_end(connection)
+
+        def close(connection):
+            receive(connection, 100)
+            connection.shutdown(socket.SHUT_WR)
+
+        def talk_nonsense(connection):
+            connection.sendall(b"\xff" * 10)
+            until_end(connection)
+
+        for scheme, serve, kind in (("tcp", lie, "mismatch"), ("tcp", until_end, "timeout"), ("tcp", close, "closed"),
+                                    ("frame", talk_nonsense, "protocol"), ("ws", talk_nonsense, "connect"),
+                                    ("ws", until_end, "connect")):
+            with Fake(serve) as fake:
+                result = run("bench", f"{scheme}://{fake.address}", "--json", "--duration=inf", "--timeout=300ms",
+                             "--size=100", "--connections=2")
+                self.assertEqual(result.returncode, 1)
+                report = json.loads(result.stdout)
+                self.assertEqual((report["errors"][kind], report["errors_total"]), (2, 2), (kind, report))
+                self.assertNotEqual(report["first_error"], "")
+
+    def test_errors_are_named_in_the_report(self):
+        with Fake(until_end) as fake:
+            result = run("bench", f"tcp://{fake.address}", "--duration=inf", "--timeout=100ms", "--connections=2")
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(b"errors: timeout 2\n  the first: no answer for 100ms\n", result.stdout)
+
+    def test_ctrl_c_ends_it_with_a_report(self):
+        with Echo() as echo:
+            bench = subprocess.Popen([SLUICE, "bench", f"tcp://{echo.address}", "--json", "--duration=inf"],
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            while b" messages/s" not in bench.stderr.readline():
+                self.assertIsNone(bench.poll())
+            bench.send_signal(signal.SIGINT)
+            out, _ = bench.communicate(timeout=PATIENCE)
+            self.assertEqual(bench.returncode, 0)
+            self.assertTrue(json.loads(out)["ok"])
+            self.assertEqual(echo.stop()["errors"], 0)
+
+
+class CatTest(unittest.TestCase):
+
+    def test_lines_go_out_and_come_back(self):
+        for scheme, protocol in (("tcp", "raw"), ("frame", "frame"), ("ws", "websocket")):
+            with Echo(f"--protocol={protocol}") as echo:
+                result = run("cat", f"{scheme}://{echo.address}", stdin=b"one\ntwo\n")
+                self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"one\ntwo\n", b""), scheme)
+                totals = echo.stop()
+                self.assertEqual((totals["connections"], totals["errors"]), (1, 0))
+
+    def test_input_may_be_a_file_or_nothing(self):
+        with Echo() as echo, tempfile.TemporaryFile() as file:
+            content = os.urandom(3_000_000)
+            file.write(content)
+            file.seek(0)
+            result = subprocess.run([SLUICE, "cat", f"tcp://{echo.address}"], stdin=file, stdout=subprocess.PIPE,
+                                    timeout=PATIENCE)
+            self.assertEqual(result.returncode, 0)
+            self.assertEqual(result.stdout, content)
+            result = subprocess.run([SLUICE, "cat", f"tcp://{echo.address}"], stdin=subprocess.DEVNULL,
+                                    stdout=subprocess.PIPE, timeout=PATIENCE)
+            self.assertEqual((result.returncode, result.stdout), (0, b""))
+
+    def test_a_terminal_is_not_driven_by_the_server(self):
+        def serve(connection):
+            connection.sendall(b"hello\x1b[2J\n")
+
+        with Fake(serve) as fake:
+            terminal = Terminal()
+            result = subprocess.run([SLUICE, "cat", f"tcp://{fake.address}"], stdin=subprocess.PIPE, timeout=PATIENCE,
+                                    stdout=terminal.other)
+            self.assertEqual(terminal.close(), "hello\\x1b[2J\r\n")
+            self.assertEqual(result.returncode, 0)
+
+    def test_lines_typed_at_a_terminal_are_sent_at_once(self):
+        with Echo("--protocol=websocket") as echo:
+            own, other = pty.openpty()
+            cat = subprocess.Popen([SLUICE, "cat", f"ws://{echo.address}"], stdin=other, stdout=subprocess.PIPE)
+            for line in (b"first\n", b"second\n"):
+                os.write(own, line)
+                self.assertEqual(cat.stdout.readline(), line)
+            os.write(own, b"\x04")  # Ctrl-D
+            self.assertEqual(cat.stdout.read(), b"")
+            self.assertEqual(cat.wait(timeout=PATIENCE), 0)
+            cat.stdout.close()
+            os.close(own)
+            os.close(other)
+
+    def test_the_servers_end_ends_it(self):
+        def serve(connection):
+            connection.sendall(b"bye\n")
+
+        with Fake(serve) as fake:
+            reading, writing = os.pipe()  # nothing is written, and it stays open
+            result = subprocess.run([SLUICE, "cat", f"tcp://{fake.address}"], stdin=reading, stdout=subprocess.PIPE,
+                                    timeout=PATIENCE)
+            os.close(reading)
+            os.close(writing)
+            self.assertEqual((result.returncode, result.stdout), (0, b"bye\n"))
+
+    def test_trouble_is_told_and_has_a_status(self):
+        def reset(connection):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        def answer_404(connection):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+        for scheme, serve, says in (("tcp", reset, "reset"), ("ws", answer_404, "404")):
+            with Fake(serve) as fake:
+                reading, writing = os.pipe()
+                result = subprocess.run([SLUICE, "cat", f"{scheme}://{fake.address}"], stdin=reading, timeout=PATIENCE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                os.close(reading)
+                os.close(writing)
+                self.assertEqual((result.returncode, result.stdout), (1, b""))
+                self.assertRegex(result.stderr.decode().lower(), rf"^sluice cat: .*{says}")
+
+    def test_nobody_there(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+        result = run("cat", f"tcp://{address}")
+        self.assertEqual((result.returncode, result.stdout), (1, b""))
+        self.assertIn(address, result.stderr.decode())
+
+    def test_a_server_that_accepts_and_says_nothing_is_given_up(self):
+        with Fake(until_end) as fake:
+            result = run("cat", f"ws://{fake.address}", "--timeout=100ms")
+            self.assertEqual((result.returncode, result.stdout), (1, b""))
+
+
+class DemoTest(unittest.TestCase):
+
+    def test_it_draws_a_picture_and_loses_nothing(self):
+        result = run("demo", "--duration=200ms", "--connections=10", env={"LC_ALL": "C.UTF-8"})
+        text = result.stdout.decode()
+        self.assertEqual(result.returncode, 0, result)
+        self.assertIn("no errors; every message came back as it was sent\n", text)
+        self.assertRegex(text, r"The server saw 10 connections, [\d,]+ messages and 0 errors\.\n$")
+        self.assertIn("█", text)
+
+    def test_large_messages_on_many_threads(self):
+        result = run("demo", "--duration=200ms", "--connections=4", "--threads=2", "--size=2MiB", "--pipeline=2")
+        self.assertEqual(result.returncode, 0, result)
+
+
+class OwnCodecTest(unittest.TestCase):
+
+    def test_a_codec_of_a_users_own_has_all_commands(self):
+        with Echo("--protocol=short", binary=OWN_CODEC) as echo:
+            with echo.connect() as client:
+                client.sendall(b"\x05hello")
+                self.assertEqual(receive(client, 6), b"\x05hello")
+            url = f"short://{echo.address}"
+            self.assertEqual(run("cat", url, stdin=b"one\ntwo", binary=OWN_CODEC).stdout, b"one\ntwo\n")
+            bench = run("bench", url, "--json", "--size=255", "--duration=100ms", binary=OWN_CODEC)
+            self.assertTrue(json.loads(bench.stdout)["ok"])
+            self.assertEqual(echo.stop()["errors"], 0)
+        self.assertIn("short://HOST:PORT", run("help", "cat", binary=OWN_CODEC).stdout.decode())
+        self.assertIn("raw, frame, websocket, short", run("help", "echo", binary=OWN_CODEC).stdout.decode())
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
