@@ -18,6 +18,9 @@ namespace {
 // paid by then, and memory is bounded.
 constexpr size_t kCorkBytes = 128 * 1024;
 
+// Room for what a callback gathers: a block of the pool, given back when it has left.
+constexpr size_t kGatherBytes = 4000;
+
 // A shared slice costs a node and a share of its block. Smaller ones than this are copied where
 // they will wait: a queue of ten-byte slices would cost seven times its bytes, and the limits count
 // bytes.
@@ -201,6 +204,8 @@ SendResult TcpStream::Queued() {
 
 SendResult TcpStream::Send(absl::Span<const uint8_t> bytes) {
   if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
+  // More will follow in the same callback, and all of it leaves at its end.
+  if (queue_.empty() && in_callback()) queue_.Reserve(std::max(bytes.size(), kGatherBytes));
   queue_.Append(bytes);
   return Queued();
 }
@@ -256,6 +261,7 @@ void TcpStream::Flush() {
     const int error = poller().Send(*this, queue_);
     if (ABSL_PREDICT_FALSE(error != 0)) return Finish(Error(error, "send"), /*abort=*/true);
     state_.send_blocked = !queue_.empty();
+    if (ABSL_PREDICT_FALSE(state_.send_blocked)) queue_.ShrinkToFit();  // it will wait
     if (queue_.size() != queued) active_ms_ = NowMs();
   }
   if (ABSL_PREDICT_FALSE(state_.blocked_told) && queue_.size() <= limits().low) SettleLater();
