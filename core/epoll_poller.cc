@@ -410,6 +410,7 @@ void EpollPoller::Forget(void* target) {
 
 void EpollPoller::HandleAcceptor(Acceptor& acceptor) {
   current_ = &acceptor;
+  if (ABSL_PREDICT_FALSE(!reserve_.ok())) reserve_ = OpenReserve();  // it was lost to somebody
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
     sockaddr_storage peer;
     socklen_t length = sizeof(peer);
