@@ -22,7 +22,7 @@
 // Messages are decoded where they lie in the bytes that the Stream lends; nothing is copied. Only
 // an incomplete one is kept until the rest of it arrives, in memory that exists only that long. A
 // message that announces its size gets that much at once if it is up to kAnnouncedAtOnce; beyond
-// that, the memory grows with what arrives, to at most four times of it. A long rest is received
+// that, the memory grows with what arrives, to four times of it. A long rest is received
 // straight into its place. What is kept is never more than the codec's max_frame_bytes(), and,
 // while receiving is paused, at most as much as the Stream lent at once.
 //

@@ -374,14 +374,22 @@ TEST_F(CodecStreamTest, APeerThatAnnouncesMuchAndSendsLittleCostsLittle) {
   constexpr size_t kMiB = 1024 * 1024;
   Start(LengthCodec(1024 * kMiB));
   pair_.to_server().set_max_chunk(10'000);
+  constexpr size_t kAtOnce = CodecStream<LengthCodec>::kAnnouncedAtOnce;
   Receive(LengthCodec::Length(1024 * kMiB));
-  EXPECT_LE(stream_->kept_bytes(), CodecStream<LengthCodec>::kAnnouncedAtOnce + kOverhead);
+  EXPECT_LE(stream_->kept_bytes(), kAtOnce + kOverhead);
   for (size_t sent = 4; sent < 3 * kMiB;) {
     Receive(std::string(50'000, 'x'));
     sent += 50'000;
-    EXPECT_LE(stream_->kept_bytes(),
-              std::max(CodecStream<LengthCodec>::kAnnouncedAtOnce, 4 * sent) + kOverhead);
+    EXPECT_LE(stream_->kept_bytes(), std::max(kAtOnce, 4 * sent) + kOverhead);
   }
+}
+
+TEST_F(CodecStreamTest, AHeaderDoesNotMakeTheMemoryOfAMessageOfRoundSizeGrowOnceMore) {
+  constexpr size_t kAtOnce = CodecStream<LengthCodec>::kAnnouncedAtOnce;
+  Start(LengthCodec(kAtOnce));
+  Receive(LengthCodec::Length(kAtOnce));
+  EXPECT_GE(stream_->kept_bytes(), kAtOnce + 4);
+  EXPECT_LE(stream_->kept_bytes(), kAtOnce + 4 + kOverhead);
 }
 
 TEST_F(CodecStreamTest, AMessageOfMoreThanIsGivenAtOnceArrivesWhole) {

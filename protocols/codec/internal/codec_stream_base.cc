@@ -30,8 +30,9 @@ constexpr size_t kCopyBytes = 2048;
 // to go on.
 size_t CapacityFor(size_t size, size_t want) {
   const size_t wish = want != 0 ? want : std::max(kSmallestGuess, 2 * size);
-  return std::max(size,
-                  std::min(wish, std::max(CodecStreamBase::kAnnouncedAtOnce, kGrowth * size)));
+  const size_t bound = std::max(CodecStreamBase::kAnnouncedAtOnce, kGrowth * size);
+  // For a little more (sizes like 1 MiB, and a header) it would be copied once again.
+  return wish <= bound + bound / 8 ? std::max(size, wish) : bound;
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ class CodecStreamBase : private StreamHandler {
   // The memory that is in use for what has arrived and was not delivered.
   size_t kept_bytes() const;
 
-  // A message that announces its size gets its memory at once up to this.
+  // A message that announces its size gets its memory at once up to this (and an eighth of it).
   static constexpr size_t kAnnouncedAtOnce = 256 * 1024;
 
  protected:

@@ -1,0 +1,143 @@
+// What a message costs between the transport and the user, there and back: over a Stream that does
+// nothing.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "benchmark/benchmark.h"
+#include "sluice/core/buffer.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/slice.h"
+#include "sluice/core/socket_address.h"
+#include "sluice/core/stream.h"
+#include "sluice/protocols/codec/codec.h"
+#include "sluice/protocols/codec/codec_stream.h"
+#include "sluice/protocols/framing/frame_codec.h"
+#include "sluice/protocols/framing/frame_stream.h"
+
+namespace sluice::framing {
+namespace {
+
+// Takes what is sent as a TCP stream does, and forgets it.
+class NullStream final : public Stream {
+ public:
+  explicit NullStream(EventLoop& loop) : loop_(loop) {}
+  void Receive(absl::Span<uint8_t> bytes) {
+    if (!storage_.empty()) {
+      const absl::Span<uint8_t> place = storage_.first(std::min(storage_.size(), bytes.size()));
+      storage_.remove_prefix(place.size());
+      handler()->OnReceive(*this, place);
+      bytes.remove_prefix(place.size());
+    }
+    if (!bytes.empty()) handler()->OnReceive(*this, bytes);
+    queue_.Clear();
+    lent_ = 0;
+  }
+
+  EventLoop& loop() const override { return loop_; }
+  SendResult Send(absl::Span<const uint8_t> bytes) override {
+    queue_.Append(bytes);
+    return SendResult::kSent;
+  }
+  SendResult Send(Slice slice) override {
+    queue_.Append(std::move(slice));
+    return SendResult::kSent;
+  }
+  SendResult Send(Buffer buffer) override {
+    queue_.Append(std::move(buffer));
+    return SendResult::kSent;
+  }
+  SendResult SendLent(absl::Span<const uint8_t> bytes) override {
+    lent_ += bytes.size();
+    benchmark::DoNotOptimize(lent_);
+    return SendResult::kSent;
+  }
+  SendResult SendControl(absl::Span<const uint8_t> bytes) override { return Send(bytes); }
+  size_t queued_bytes() const override { return queue_.size(); }
+  void PauseReceiving() override {}
+  void ResumeReceiving() override {}
+  bool receiving_paused() const override { return false; }
+  void ReceiveInto(absl::Span<uint8_t> storage) override { storage_ = storage; }
+  void ShutdownSend() override {}
+  void Close() override {}
+  void Abort(absl::Status) override {}
+  bool closing() const override { return false; }
+  void SetIdleTimeout(absl::Duration) override {}
+  void SetLingerTimeout(absl::Duration) override {}
+  void SetLimits(const StreamLimits&) override {}
+  SocketAddress peer_address() const override { return {}; }
+  SocketAddress local_address() const override { return {}; }
+
+ private:
+  void OnHandlerSet() override {}
+
+  EventLoop& loop_;
+  Buffer queue_;
+  absl::Span<uint8_t> storage_;
+  size_t lent_ = 0;
+};
+
+struct Ignore : FrameHandler {
+  void OnMessage(FrameStream&, absl::Span<uint8_t> message) override {
+    benchmark::DoNotOptimize(message);
+  }
+};
+struct EchoInPlace : FrameHandler {
+  void OnMessage(FrameStream& stream, absl::Span<uint8_t> message) override {
+    benchmark::DoNotOptimize(stream.SendInPlace(message));
+  }
+};
+struct EchoCopied : FrameHandler {
+  void OnMessage(FrameStream& stream, absl::Span<uint8_t> message) override {
+    benchmark::DoNotOptimize(stream.Send(message));
+  }
+};
+
+// Frames of the size, received in pieces of `piece` bytes (0: always whole ones, about 64 KiB at
+// once).
+template <typename Handler>
+void BM_Receive(benchmark::State& state) {
+  const size_t size = static_cast<size_t>(state.range(0));
+  const size_t piece = static_cast<size_t>(state.range(1));
+  Buffer out;
+  size_t frames = 0;
+  do {
+    (void)FrameCodec().Encode(std::string(size, 'm'), out);
+    ++frames;
+  } while (out.size() < 64 * 1024);
+  std::vector<uint8_t> bytes(out.size());
+  out.CopyTo(bytes.data(), 0, out.size());
+
+  const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  auto transport = std::make_unique<NullStream>(*loop);
+  NullStream& null = *transport;
+  Handler handler;
+  FrameStream stream(std::move(transport), FrameCodec(), handler);
+  for (auto _ : state) {
+    absl::Span<uint8_t> rest = absl::MakeSpan(bytes);
+    while (!rest.empty()) {
+      const size_t now = piece == 0 ? rest.size() : std::min(piece, rest.size());
+      null.Receive(rest.first(now));
+      rest.remove_prefix(now);
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(frames));
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(bytes.size()));
+}
+
+#define SIZES ArgsProduct({{64, 1024, 16 * 1024}, {0, 10'000}})
+BENCHMARK_TEMPLATE(BM_Receive, Ignore)->SIZES;
+BENCHMARK_TEMPLATE(BM_Receive, EchoInPlace)
+    ->SIZES->Args({1024 * 1024, 65'536})
+    ->Args({1024 * 1024, 10'000});
+BENCHMARK_TEMPLATE(BM_Receive, EchoCopied)->SIZES;
+
+}  // namespace
+}  // namespace sluice::framing
