@@ -38,7 +38,8 @@ class MessageSink {
   SendResult SendOn(Stream& stream);
 
  private:
-  static constexpr size_t kShort = 1024;
+  static constexpr size_t kShort =
+      2048 + 64;  // 2 KiB and a header; at 4 KiB the ways cost the same
 
   void AppendLong(absl::Span<const uint8_t> bytes);
 
