@@ -173,7 +173,6 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
     if (closing_ || ended_) return;
     closing_ = true;
     shutting_down_ = true;
-    storage_ = {};
     owning_loop().ArmTimer(deadline_, linger_timeout_);
     ScheduleArrival();
     SettleLater();
@@ -284,10 +283,7 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   // Both answer false when this is gone, or at its end.
   bool OnBytes() {
     const size_t size = std::min(in_.under_way_.size(), in_.max_chunk_);
-    if (closing_) {
-      TakeArrived(in_.under_way_.size(), nullptr);  // discarded
-      return true;
-    }
+    if (closing_) return Discard();
     if (!storage_.empty()) {
       const absl::Span<uint8_t> bytes = storage_.first(std::min(size, storage_.size()));
       storage_.remove_prefix(bytes.size());
@@ -299,6 +295,14 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
     const bool alive = Deliver(absl::MakeSpan(bytes));
     std::memset(bytes.data(), kPoison, bytes.size());
     return alive;
+  }
+
+  // Storage that was given to ReceiveInto, and not taken back before Close, is still this stream's
+  // to write to.
+  bool Discard() {
+    if (!storage_.empty()) std::memset(storage_.data(), kPoison, storage_.size());
+    TakeArrived(in_.under_way_.size(), nullptr);
+    return true;
   }
 
   void TakeArrived(size_t size, uint8_t* to) {

@@ -17,7 +17,9 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/event_loop.h"
 #include "sluice/core/slice.h"
+#include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/protocols/codec/codec.h"
@@ -159,6 +161,21 @@ class ShoutCodec {
 
  private:
   size_t looked_at_ = 0;
+};
+
+// Messages of one byte each, of which each is one only when three more are there.
+class LookaheadCodec {
+ public:
+  using Message = absl::Span<uint8_t>;
+  static constexpr size_t kLookahead = 3;
+
+  DecodeResult Decode(absl::Span<uint8_t> in, Message& message) {
+    if (in.size() <= kLookahead) return DecodeResult::NeedMore(1 + kLookahead);
+    message = in.first(1);
+    return DecodeResult::Message(1);
+  }
+  absl::Status status() const { return absl::OkStatus(); }
+  size_t max_frame_bytes() const { return 1 + kLookahead; }
 };
 
 // Writes down what happens, and does what the test says in each callback.
@@ -328,6 +345,53 @@ TEST_F(ShoutStreamTest, ShowsTheCodecItsBytesAsItHasLeftThem) {
     EXPECT_EQ(script.events, lines);
     EXPECT_EQ(stream.kept_bytes(), 0u);
   }
+}
+
+TEST_F(CodecStreamTest, ACodecMayNeedToSeeMoreThanItTakes) {
+  for (const size_t chunk : {1, 2, 3, 4, 5, 100}) {
+    for (const bool pause : {false, true}) {
+      SCOPED_TRACE(absl::StrCat("chunks of ", chunk, pause ? ", paused" : ""));
+      VirtualLoop loop;
+      StreamPair pair(loop.loop());
+      pair.to_server().set_max_chunk(chunk);
+      Script<LookaheadCodec> script;
+      CodecStream<LookaheadCodec> stream(pair.TakeServer(), LookaheadCodec(), script);
+      if (pause) script.on_message = [&](auto& s, absl::Span<uint8_t>) { s.PauseReceiving(); };
+      StreamRecorder client(pair.TakeClient());
+      client.stream().Send("abcdefghijklmnopqrstuvwxyz");
+      for (int i = 0; i < 26; ++i) {
+        loop.RunUntilIdle();
+        stream.ResumeReceiving();
+      }
+      std::string received;
+      for (const std::string& event : script.events) received += event;
+      EXPECT_EQ(received, "abcdefghijklmnopqrstuvw");
+    }
+  }
+}
+
+// Counts how often it is asked.
+struct CountingCodec : LengthCodec {
+  explicit CountingCodec(int& calls) : LengthCodec(1'000'000), calls_(calls) {}
+  DecodeResult Decode(absl::Span<uint8_t> in, Message& message) {
+    ++calls_;
+    return LengthCodec::Decode(in, message);
+  }
+  int& calls_;
+};
+
+TEST(CodecStreamCountTest, ACodecThatSaysWhatItWantsIsNotAskedBefore) {
+  VirtualLoop loop;
+  StreamPair pair(loop.loop());
+  pair.to_server().set_max_chunk(1);
+  int calls = 0;
+  Script<CountingCodec> script;
+  CodecStream<CountingCodec> stream(pair.TakeServer(), CountingCodec(calls), script);
+  StreamRecorder client(pair.TakeClient());
+  client.stream().Send(LengthCodec::Frame(Pattern(5000)));
+  loop.RunUntilIdle();
+  EXPECT_EQ(script.events.size(), 1u);
+  EXPECT_EQ(calls, 3);  // for the first byte, for the length, for the message
 }
 
 TEST_F(CodecStreamTest, WholeMessagesAreDecodedWhereTheyLie) {
@@ -628,6 +692,75 @@ TEST_F(CodecStreamTest, SendInPlaceSendsTheFrameAsItLies) {
   }
 }
 
+// A Stream that writes down how it is given what is sent.
+class SendRecorder final : public Stream {
+ public:
+  explicit SendRecorder(EventLoop& loop) : loop_(loop) {}
+  void Receive(absl::Span<uint8_t> bytes) { handler()->OnReceive(*this, bytes); }
+  std::vector<std::string> calls;
+  std::vector<const uint8_t*> places;
+
+  EventLoop& loop() const override { return loop_; }
+  SendResult Send(absl::Span<const uint8_t> bytes) override { return Record("copy", bytes.data()); }
+  SendResult Send(Slice slice) override { return Record("slice", slice.data()); }
+  SendResult Send(Buffer buffer) override { return Record("buffer", buffer.front().data()); }
+  SendResult SendLent(absl::Span<const uint8_t> bytes) override {
+    return Record("lent", bytes.data());
+  }
+  SendResult SendControl(absl::Span<const uint8_t> bytes) override { return Send(bytes); }
+  size_t queued_bytes() const override { return 0; }
+  void PauseReceiving() override {}
+  void ResumeReceiving() override {}
+  bool receiving_paused() const override { return false; }
+  void ReceiveInto(absl::Span<uint8_t>) override {}
+  void ShutdownSend() override {}
+  void Close() override {}
+  void Abort(absl::Status) override {}
+  bool closing() const override { return false; }
+  void SetIdleTimeout(absl::Duration) override {}
+  void SetLingerTimeout(absl::Duration) override {}
+  void SetLimits(const StreamLimits&) override {}
+  SocketAddress peer_address() const override { return {}; }
+  SocketAddress local_address() const override { return {}; }
+
+ private:
+  void OnHandlerSet() override {}
+  SendResult Record(const char* call, const uint8_t* place) {
+    calls.push_back(call);
+    places.push_back(place);
+    return SendResult::kSent;
+  }
+  EventLoop& loop_;
+};
+
+TEST_F(CodecStreamTest, SendInPlaceCopiesOnlyWhatIsShortAndNotLent) {
+  auto transport = std::make_unique<SendRecorder>(loop_.loop());
+  SendRecorder& sends = *transport;
+  CodecStream<LengthCodec> stream(std::move(transport), LengthCodec(), script_);
+  std::vector<const uint8_t*> messages;
+  script_.on_message = [&](Messages& s, absl::Span<uint8_t> message) {
+    messages.push_back(message.data());
+    s.SendInPlace(message);
+  };
+  std::string bytes = Frames({"lent", Pattern(1000), Pattern(5000)});
+  const absl::Span<uint8_t> span(reinterpret_cast<uint8_t*>(&bytes[0]), bytes.size());
+  sends.Receive(span.first(500));
+  sends.Receive(span.subspan(500, 1000));
+  sends.Receive(span.subspan(1500));
+  EXPECT_THAT(sends.calls, ElementsAre("lent", "copy", "slice"));
+  EXPECT_EQ(sends.places[0], messages[0] - 4);
+  EXPECT_EQ(sends.places[2], messages[2] - 4);
+}
+
+TEST_F(CodecStreamTest, AShortMessageIsSentAsOnePieceAndALongOneAsABuffer) {
+  auto transport = std::make_unique<SendRecorder>(loop_.loop());
+  SendRecorder& sends = *transport;
+  CodecStream<LengthCodec> stream(std::move(transport), LengthCodec(), script_);
+  stream.Send(AsSpan(Pattern(2000)));
+  stream.Send(AsSpan(Pattern(3000)));
+  EXPECT_THAT(sends.calls, ElementsAre("copy", "buffer"));
+}
+
 TEST_F(CodecStreamTest, SendInPlaceOfAPartOrOfAnythingElseIsASend) {
   Start();
   std::string other = "other";
@@ -802,6 +935,17 @@ TEST_F(CodecStreamTest, NoMessageFollowsACloseOrAnAbort) {
       EXPECT_EQ(stream.kept_bytes(), 0u);
     }
   }
+}
+
+TEST_F(CodecStreamTest, ClosingInACallbackFreesWhatIsKeptBeforeThePeerHasAnswered) {
+  Start();
+  client_->KeepOpen();
+  Receive(LengthCodec::Length(1000) + "half");
+  EXPECT_GT(stream_->kept_bytes(), 0u);
+  loop_.loop().Drain(absl::Seconds(1), [] {});
+  Run();
+  EXPECT_THAT(script_.events, ElementsAre("<drain>"));
+  EXPECT_EQ(stream_->kept_bytes(), 0u);
 }
 
 TEST_F(CodecStreamTest, MayBeDestroyedInEachOfItsCallbacks) {

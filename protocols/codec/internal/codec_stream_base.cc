@@ -58,7 +58,9 @@ SendResult MessageSink::SendOn(Stream& stream) {
   return stream.Send(std::move(buffer_));
 }
 
-// What is kept: at the beginning of its block, with the bytes behind it.
+// What is kept: at the beginning of its block, with the bytes behind it. The Stream's send queue
+// may share the block (SendInPlace); the frames that it shares are consumed, and not written to any
+// more.
 
 struct CodecStreamBase::Resumption : TimerNode {
   explicit Resumption(CodecStreamBase& owner)
@@ -109,7 +111,7 @@ void CodecStreamBase::Keep(absl::Span<const uint8_t> bytes, size_t want) {
 void CodecStreamBase::KeepMore(absl::Span<const uint8_t> bytes) {
   if (bytes.empty()) return;
   const absl::Span<const uint8_t> contents = Kept::Contents(*kept_);
-  if (kept().end + bytes.size() > Kept::Capacity(*kept_) || !kept_->unique()) {
+  if (kept().end + bytes.size() > Kept::Capacity(*kept_)) {
     Keep(contents, contents.size() + bytes.size());
   }
   std::memcpy(Kept::Bytes(*kept_) + kept().end, bytes.data(), bytes.size());
@@ -302,9 +304,7 @@ size_t CodecStreamBase::TakeIntoKept(absl::Span<uint8_t>& bytes) {
     kept().filling = false;
   }
   const size_t size = kept().size();
-  if (kept().end == Kept::Capacity(*kept_) || !kept_->unique()) {
-    Keep(Kept::Contents(*kept_), kept().want);
-  }
+  if (kept().end == Kept::Capacity(*kept_)) Keep(Kept::Contents(*kept_), kept().want);
   const size_t room = Kept::Capacity(*kept_) - kept().end;
   const size_t wanted = kept().want > size ? kept().want - size : room;
   const absl::Span<uint8_t> taken = bytes.first(std::min({bytes.size(), room, wanted}));
@@ -387,10 +387,9 @@ void CodecStreamBase::AfterCallback(Dispatch& dispatch) {
     if (dispatch.destroyed()) return;
   }
   if (closed_) return DropKept();
-  const bool pause = paused_ || held_;
-  if (ABSL_PREDICT_TRUE(pause == transport_paused_)) return;
-  transport_paused_ = pause;
-  if (pause) {
+  if (ABSL_PREDICT_TRUE(paused_ == transport_paused_)) return;
+  transport_paused_ = paused_;
+  if (paused_) {
     transport_->PauseReceiving();
   } else {
     transport_->ResumeReceiving();

@@ -203,7 +203,7 @@ class CodecStreamBase : private StreamHandler {
   bool owns_handler_ : 1 = false;
   bool closed_ : 1 = false;
   bool paused_ : 1 = false;            // by the user
-  bool transport_paused_ : 1 = false;  // follows paused_ and held_ when a callback has returned
+  bool transport_paused_ : 1 = false;  // follows paused_ when a callback has returned
   bool held_ : 1 = false;              // what is kept may have messages in it
   Fault fault_ : 2 = Fault::kNone;
 };
