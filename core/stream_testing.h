@@ -5,10 +5,10 @@
 //
 // Example: an echo, fed byte by byte.
 //
+//   Echo echo;                     // before the loop: it hears of the loop's end
 //   sluice::VirtualLoop loop;
 //   sluice::StreamPair pair(loop.loop());
 //   pair.to_server().set_max_chunk(1);
-//   Echo echo;
 //   sluice::Stream::Run(pair.TakeServer(), echo);
 //   sluice::StreamRecorder client(pair.TakeClient());
 //   client.stream().Send("hello");

@@ -90,10 +90,10 @@ class StreamPairTest : public testing::Test {
 };
 
 TEST(StreamTestingTest, HeaderExample) {
+  Echo echo;
   sluice::VirtualLoop loop;
   sluice::StreamPair pair(loop.loop());
   pair.to_server().set_max_chunk(1);
-  Echo echo;
   sluice::Stream::Run(pair.TakeServer(), echo);
   sluice::StreamRecorder client(pair.TakeClient());
   client.stream().Send("hello");

@@ -82,9 +82,9 @@ class Echo : public CodecHandler<AnyCodec> {
 };
 
 std::string EchoOf(const std::string& bytes, const std::string& name) {
+  Echo handler;
   VirtualLoop loop;
   StreamPair pair(loop.loop());
-  Echo handler;
   std::unique_ptr<Stream> stream = pair.TakeServer();
   const std::map<std::string, sluice::AnyCodec> protocols = {
       {"text", sluice::AnyCodec(ShortTextCodec())},

@@ -11,7 +11,7 @@
 //     }
 //     void OnSendReady(TextStream& stream) override { stream.ResumeReceiving(); }
 //   };
-//   Echo echo;
+//   Echo echo;  // outlives the loop
 //   auto on_accept = [&](std::unique_ptr<sluice::Stream> stream) {
 //     sluice::CodecStream<ShortTextCodec>::Run(std::move(stream), ShortTextCodec(), echo);
 //   };

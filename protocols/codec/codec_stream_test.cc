@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -260,9 +261,9 @@ std::string Pattern(size_t size) {
 }
 
 TEST(CodecStreamExampleTest, HeaderExample) {
+  Echo echo;
   VirtualLoop loop;
   StreamPair pair(loop.loop());
-  Echo echo;
   auto on_accept = [&](std::unique_ptr<sluice::Stream> stream) {
     sluice::CodecStream<ShortTextCodec>::Run(std::move(stream), ShortTextCodec(), echo);
   };
@@ -621,6 +622,54 @@ TEST_F(CodecStreamTest, TheEndComesAfterWhatIsHeldBack) {
   Run();
   EXPECT_THAT(script_.events, ElementsAre("one", "two", "<end>", "<close>"));
   EXPECT_EQ(script_.closed, absl::OkStatus());
+}
+
+// Cuts, pauses and resumptions as they come, the same on every run.
+template <Codec C>
+void ExpectMessagesWhateverHappens(const std::string& bytes,
+                                   const std::vector<std::string>& messages, uint32_t seed) {
+  SCOPED_TRACE(seed);
+  std::minstd_rand random(seed);
+  const auto one_in = [&](uint32_t n) { return random() % n == 0; };
+  VirtualLoop loop;
+  StreamPair pair(loop.loop());
+  Script<C> script;
+  CodecStream<C> stream(pair.TakeServer(), C(), script);
+  script.on_message = [&](auto& s, absl::Span<uint8_t>) {
+    if (one_in(3)) s.PauseReceiving();
+    if (one_in(4)) s.ResumeReceiving();
+  };
+  StreamRecorder client(pair.TakeClient());
+  client.stream().Send(bytes);
+  for (int turn = 0; script.events.size() < messages.size() && turn < 10'000; ++turn) {
+    pair.to_server().set_max_chunk(1 + random() % (one_in(2) ? 20 : 50'000));
+    loop.loop().RunOnce(absl::ZeroDuration());
+    if (one_in(5)) stream.PauseReceiving();
+    if (one_in(2)) stream.ResumeReceiving();
+  }
+  EXPECT_TRUE(script.events == messages);
+  stream.ResumeReceiving();
+  loop.RunUntilIdle();
+  EXPECT_EQ(stream.kept_bytes(), 0u);
+  EXPECT_EQ(script.events.size(), messages.size());
+}
+
+TEST(CodecStreamRandomTest, GivesTheSameMessagesWhateverHappens) {
+  for (uint32_t seed = 1; seed <= 200; ++seed) {
+    std::minstd_rand random(seed);
+    std::vector<std::string> messages;
+    std::vector<std::string> lines;
+    std::string text;
+    for (int i = 0; i < 30; ++i) {
+      messages.push_back(Pattern(random() % (random() % 8 == 0 ? 90'000 : 40)));
+      const size_t line = random() % 150;
+      text += std::string(line, 'x') + '\n';
+      lines.push_back(std::string(line, 'X'));
+    }
+    ExpectMessagesWhateverHappens<LengthCodec>(Frames(messages), messages, seed);
+    ExpectMessagesWhateverHappens<ShoutCodec>(text, lines, seed);
+    if (testing::Test::HasFailure()) break;
+  }
 }
 
 // Sending.

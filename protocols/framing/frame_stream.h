@@ -9,7 +9,7 @@
 //     }
 //     void OnSendReady(FrameStream& stream) override { stream.ResumeReceiving(); }
 //   };
-//   Echo echo;
+//   Echo echo;  // outlives the loop
 //   auto listener = sluice::Listener::Listen(
 //       *loop, address, {}, [&](std::unique_ptr<sluice::Stream> stream) {
 //         FrameStream::Run(std::move(stream), FrameCodec(), echo);

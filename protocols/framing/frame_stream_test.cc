@@ -68,16 +68,16 @@ class Recorder : public FrameHandler {
 };
 
 TEST(FrameStreamTest, HeaderExample) {
+  Recorder recorder;
+  Echo echo;
   std::unique_ptr<EventLoop> loop = *EventLoop::Create();
   const SocketAddress address = SocketAddress::Ipv4Loopback(0);
-  Echo echo;
   auto listener =
       sluice::Listener::Listen(*loop, address, {}, [&](std::unique_ptr<sluice::Stream> stream) {
         FrameStream::Run(std::move(stream), FrameCodec(), echo);
       });
   ASSERT_TRUE(listener.ok()) << listener.status();
 
-  Recorder recorder;
   FrameStream* client = nullptr;
   Connector connector(*loop);
   connector.Connect((*listener)->address(), {},
@@ -141,11 +141,11 @@ TEST(FrameStreamTest, EveryFormatGoesThroughAStream) {
       options.byte_order = ByteOrder::kLittleEndian;
       options.length_adjustment = -length_bytes;
       const FrameCodec codec = *FrameCodec::Create(options);
+      Echo echo;
       VirtualLoop loop;
       StreamPair pair(loop.loop());
       pair.to_server().set_max_chunk(chunk);
       pair.to_client().set_max_chunk(chunk);
-      Echo echo;
       FrameStream::Run(pair.TakeServer(), codec, echo);
       Recorder client;
       FrameStream stream(pair.TakeClient(), codec, client);
@@ -167,9 +167,9 @@ TEST(FrameStreamTest, RunsWithACodecThatIsChosenAtRunTime) {
       stream.Send(message);
     }
   };
+  AnyEcho echo;
   VirtualLoop loop;
   StreamPair pair(loop.loop());
-  AnyEcho echo;
   CodecStream<AnyCodec>::Run(pair.TakeServer(), AnyCodec(FrameCodec()), echo);
   StreamRecorder client(pair.TakeClient());
   client.stream().Send(Frame("one") + Frame("two"));
