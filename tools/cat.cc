@@ -52,8 +52,9 @@ Command CatCommand(const ProtocolTable& protocols) {
           "as they are, line feeds included (escaped only where they are shown on a terminal)."
           "\n\n"
           "The end of standard input ends the sending half of the connection; over ws:// it begins "
-          "the closing handshake, once the server has answered a ping. What the server still sends "
-          "is printed, until it ends its half too. The exit status is 0 after such an end, "
+          "the closing handshake, once the server has answered a ping and been silent for 0.3 s "
+          "(after 5 s at most). What the server still sends is printed, until it ends its half "
+          "too. The exit status is 0 after such an end, "
           "whichever side began it, and 1 otherwise."
           "\n\n"
           "URL: ",

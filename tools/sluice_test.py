@@ -4,6 +4,7 @@
 """
 
 import base64
+import hashlib
 import json
 import os
 import pty
@@ -507,6 +508,26 @@ class CatTest(unittest.TestCase):
                 self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"one\ntwo\n", b""), scheme)
                 totals = echo.stop()
                 self.assertEqual((totals["connections"], totals["errors"]), (1, 0))
+
+    def test_an_answer_that_comes_after_the_pong_is_printed(self):
+        # A server may answer a ping at once, and a message when its handler gets to it.
+        def serve(connection):
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += connection.recv(1)
+            key = re.search(rb"Sec-WebSocket-Key: (.*)\r\n", head)[1]
+            accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                               b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+            receive(connection, 6 + len("question"))
+            receive(connection, 6)  # a ping
+            connection.sendall(b"\x8a\0" + b"\x81\x06answer")
+            receive(connection, 8)  # a close frame
+            connection.sendall(b"\x88\x02\x03\xe8")
+
+        with Fake(serve) as fake:
+            result = run("cat", f"ws://{fake.address}", stdin=b"question\n")
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"answer\n", b""))
 
     def test_input_may_be_a_file_or_nothing(self):
         with Echo() as echo, tempfile.TemporaryFile() as file:

@@ -1,10 +1,12 @@
 #include "sluice/tools/websocket_protocol.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/monotonic_time.h"
 #include "sluice/core/timer.h"
 #include "sluice/protocols/websocket/close_code.h"
 #include "sluice/protocols/websocket/connection.h"
@@ -38,8 +40,10 @@ class WebSocketEcho final : public EchoService, private websocket::Handler {
   const websocket::Server server_;
 };
 
-// How long the server may be silent between a client's End and its answer to that.
+// After a client's End: how long the server may be silent before its answer to the ping, and how
+// long it must be silent after that, within how long at most.
 constexpr absl::Duration kEndTimeout = absl::Seconds(5);
+constexpr absl::Duration kQuiet = absl::Milliseconds(300);
 
 // OK for a closing handshake that says that all was well.
 absl::Status StatusOf(const websocket::CloseInfo& info) {
@@ -66,15 +70,26 @@ class WebSocketClient final : public Client, private websocket::Handler {
     if (kind == Kind::kBinary) return connection_.SendBinary(message);
     return connection_.SendText({reinterpret_cast<const char*>(message.data()), message.size()});
   }
-  // A close frame ends both directions at once. So a ping goes first: a server that works in order
-  // answers it when it has answered what came before.
+  // A close frame ends both directions at once. So a ping goes first: many servers answer it when
+  // they have answered what came before. Others answer pings at once and messages when they get to
+  // them: so it waits until nothing has come for a moment, too.
   void End() override {
     if (std::exchange(has_ended_, true)) return;
     if (connection_.SendPing() == SendResult::kRefused) return connection_.Close();
     ArmEndTimer();
   }
-  void PauseReceiving() override { connection_.PauseReceiving(); }
-  void ResumeReceiving() override { connection_.ResumeReceiving(); }
+  // Silence that is our own doing does not count.
+  void PauseReceiving() override {
+    connection_.PauseReceiving();
+    is_paused_ = true;
+    end_timer_.Cancel();
+  }
+  void ResumeReceiving() override {
+    connection_.ResumeReceiving();
+    if (!std::exchange(is_paused_, false) || !has_ended_) return;
+    close_at_ = now() + kEndTimeout;
+    ArmEndTimer();
+  }
   void Abort(absl::Status status) override { connection_.Abort(std::move(status)); }
 
  private:
@@ -83,8 +98,12 @@ class WebSocketClient final : public Client, private websocket::Handler {
     if (has_ended_) ArmEndTimer();
     handler_.OnMessage(*this, message.payload);
   }
-  void OnPong(websocket::Connection& connection, absl::Span<const uint8_t> /*payload*/) override {
-    if (has_ended_) connection.Close();
+  void OnPong(websocket::Connection& /*connection*/,
+              absl::Span<const uint8_t> /*payload*/) override {
+    if (!has_ended_) return;
+    is_answered_ = true;
+    close_at_ = now() + kEndTimeout;
+    ArmEndTimer();
   }
   void OnSendReady(websocket::Connection& /*connection*/) override { handler_.OnSendReady(*this); }
   void OnClose(websocket::Connection& /*connection*/, const websocket::CloseInfo& info) override {
@@ -92,10 +111,19 @@ class WebSocketClient final : public Client, private websocket::Handler {
     handler_.OnClose(*this, StatusOf(info));
   }
 
-  void ArmEndTimer() { connection_.stream().loop().ArmTimer(end_timer_, kEndTimeout); }
+  MonotonicTime now() const { return connection_.stream().loop().now(); }
+  void ArmEndTimer() {
+    if (is_paused_) return;
+    const MonotonicTime at =
+        is_answered_ ? std::min(now() + kQuiet, close_at_) : now() + kEndTimeout;
+    connection_.stream().loop().ArmTimer(end_timer_, at);
+  }
 
   Client::Handler& handler_;
   bool has_ended_ = false;
+  bool is_answered_ = false;  // the ping of End
+  bool is_paused_ = false;
+  MonotonicTime close_at_;
   Timer end_timer_;
   websocket::Connection& connection_;  // its own; until OnClose
 };
