@@ -435,14 +435,18 @@ void EpollPoller::HandleAcceptor(Acceptor& acceptor) {
 // Accepts and closes what waits, as far as the turn's budget goes, so that peers are told rather
 // than left hanging.
 int EpollPoller::Shed(int listener) {
-  reserve_ = UniqueFd();
   int shed = 0;
   while (shed < kAcceptsPerTurn) {
+    reserve_ = UniqueFd();
     UniqueFd fd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
     if (!fd.ok()) break;
     ++shed;
+    // Closes the connection and keeps its descriptor, in one step: were it free for a moment,
+    // another thread could take it, and leave this one without a reserve.
+    if (dup3(epoll_.get(), fd.get(), O_CLOEXEC) < 0) break;
+    reserve_ = std::move(fd);
   }
-  reserve_ = OpenReserve();
+  if (!reserve_.ok()) reserve_ = OpenReserve();
   return shed;
 }
 
