@@ -60,6 +60,7 @@ class Process:
             command = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors), *command]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self._lines = queue.Queue()
+        self._is_told_to_end = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -111,8 +112,9 @@ class Process:
     def end_input(self):
         self._child.stdin.close()
 
-    def terminate(self):
-        self._child.send_signal(signal.SIGTERM)
+    def terminate(self, number=signal.SIGTERM):
+        self._is_told_to_end = True
+        self._child.send_signal(number)
 
     def wait(self):
         """The exit status, once the process has ended by itself."""
@@ -165,8 +167,9 @@ class Server(Process):
         return connection
 
     def stop(self):
-        """Ends it with SIGTERM; its exit status and its last lines."""
-        self.terminate()
+        """Ends it with SIGTERM, unless that was done; its exit status and its last lines."""
+        if not self._is_told_to_end:  # a second SIGTERM would end it at once
+            self.terminate()
         status = self.wait()
         return status, self.read_rest()
 

@@ -1,7 +1,7 @@
-"""integration_test: a Python file that tests sluice's binaries over loopback."""
+"""Tests that are Python files: sluice's binaries over loopback."""
 
-def integration_test(name, src, args = [], data = [], env = {}, size = "medium", **kwargs):
-    """Runs src with args. It may import what is in data.
+def integration_test(name, src, env, args = [], data = [], size = "medium", **kwargs):
+    """Runs src with args. It may import harness.py and what else is in data.
 
     Each entry of env names a file, which is added to data; the variable has its path.
     """
@@ -11,6 +11,19 @@ def integration_test(name, src, args = [], data = [], env = {}, size = "medium",
         srcs = ["run.sh"],
         args = ["$(location %s)" % src] + args,
         data = [src, "harness.py"] + data + env.values(),
-        env = {name: "$(location %s)" % label for name, label in env.items()},
+        env = {variable: "$(location %s)" % file for variable, file in env.items()},
+        **kwargs
+    )
+
+def peer_test(name, env, **kwargs):
+    """An integration_test that may use endpoint.py, and so npm's ws and Python's websockets."""
+    with_peers = dict(env)
+    with_peers["WEBSOCKETS_PEER"] = "peers/websockets_peer.py"
+    with_peers["WS_PEER"] = "peers/ws_peer.mjs"
+    integration_test(
+        name = name,
+        # Where npm has not installed the package there is nothing, and the test says so.
+        data = ["endpoint.py"] + native.glob(["node_modules/ws/**"], allow_empty = True),
+        env = with_peers,
         **kwargs
     )
