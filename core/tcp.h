@@ -9,10 +9,11 @@
 //     }
 //     void OnSendReady(Stream& stream) override { stream.ResumeReceiving(); }
 //   };
-//   Echo echo;  // has no state, so one serves all
-//   auto listener = Listener::Listen(*loop, *SocketAddress::Parse("127.0.0.1:9000"), {},
-//                                    [&](std::unique_ptr<Stream> stream) {
-//                                    Stream::Run(std::move(stream), echo); });
+//   Echo echo;  // has no state, so one serves all; it outlives the loop, and so all streams
+//   std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+//   auto listener = Listener::Listen(
+//       *loop, *SocketAddress::Parse("127.0.0.1:9000"), {},
+//       [&](std::unique_ptr<Stream> stream) { Stream::Run(std::move(stream), echo); });
 //   loop->Run();
 //
 // Loop-bound. A Listener and a Connector must be destroyed before their loop.
