@@ -264,6 +264,24 @@ TEST_F(BackPressureTest, TheMemoryOfABlockedQueueIsBounded) {
   }
 }
 
+TEST_F(BackPressureTest, AConnectionThatHasSpokenAndHasNothingToSendOwnsNothing) {
+  Pair pair(*loop_);
+  int64_t before = 0;
+  pair.server.recorder.on_receive = [&](Stream& stream, absl::Span<uint8_t>) {
+    if (pair.server.recorder.receives == 1) {
+      stream.Send("answer");
+    } else {
+      before = live_bytes;
+      stream.Send("");  // of nothing, such as an empty part of a message
+      EXPECT_EQ(live_bytes, before);
+    }
+  };
+  for (int i = 1; i <= 2; ++i) {
+    pair.client.stream->Send("x");
+    ASSERT_TRUE(Until(*loop_, [&] { return pair.server.recorder.receives == i; }));
+  }
+}
+
 TEST_F(BackPressureTest, ABroadcastIsHeldOnceHoweverManyWaitForIt) {
   constexpr size_t kMessage = 200'000;
   constexpr int kStreams = 20;

@@ -205,7 +205,8 @@ SendResult TcpStream::Queued() {
 SendResult TcpStream::Send(absl::Span<const uint8_t> bytes) {
   if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
   // More will follow in the same callback, and all of it leaves at its end.
-  if (queue_.empty() && in_callback()) queue_.Reserve(std::max(bytes.size(), kGatherBytes));
+  if (queue_.empty() && in_callback() && !bytes.empty())
+    queue_.Reserve(std::max(bytes.size(), kGatherBytes));
   queue_.Append(bytes);
   return Queued();
 }
