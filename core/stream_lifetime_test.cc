@@ -246,23 +246,6 @@ TEST_F(StreamLifetimeTest, AConnectorMayGoInItsFunctionWhateverTheOutcome) {
   }
 }
 
-TEST_F(StreamLifetimeTest, AConnectWithoutAnAnswerEndsAtItsDeadline) {
-  const test::SilentListener silent;
-  Connector connector(*loop_);
-  absl::Status status;
-  Connector::Options options;
-  options.timeout = absl::Milliseconds(20);
-  connector.Connect(silent.address(), options, [&](StreamOr stream) { status = stream.status(); });
-  const MonotonicTime start = loop_->now();
-  ASSERT_TRUE(Until([&] { return !status.ok(); }));
-  EXPECT_GE(loop_->now() - start, absl::Milliseconds(20));
-  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_NE(status.message().find(silent.address().ToString()), absl::string_view::npos) << status;
-  EXPECT_NE(status.message().find("20ms"), absl::string_view::npos) << status;
-  EXPECT_FALSE(connector.connecting());
-  EXPECT_EQ(loop_->counters().streams, 0u);
-}
-
 TEST_F(StreamLifetimeTest, AConnectorMayTryAgainInItsFunction) {
   std::unique_ptr<Listener> listener = ListenQuietly();
   const SocketAddress address = listener->address();
