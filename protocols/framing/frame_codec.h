@@ -210,6 +210,10 @@ EncodeResult FrameCodec::Encode(absl::Span<const uint8_t> message, Sink& out) co
   Layout layout;
   const EncodeResult result = MakeLayout(message.size(), message, layout);
   if (ABSL_PREDICT_FALSE(result != EncodeResult::kEncoded)) return result;
+  // One piece of memory for a first frame, and not one for its length and a larger one for all.
+  if constexpr (requires { out.Reserve(message.size()); }) {
+    if (out.empty()) (void)out.Reserve(message.size() + kMaxLengthBytes);
+  }
   if (layout.keep_front != 0) out.Append(message.first(layout.keep_front));
   out.Append(layout.length_field());
   out.Append(message.subspan(layout.resume));
