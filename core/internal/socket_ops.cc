@@ -110,9 +110,10 @@ absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const Listen
   if (absl::Status status = ApplyOptions(fd.get(), address, options.socket); !status.ok())
     return status;
   if (bind(fd.get(), address.data(), address.length()) != 0) {
-    const bool stale = errno == EADDRINUSE && address.family() == SocketAddress::Family::kUnix &&
+    const int error = errno;
+    const bool stale = error == EADDRINUSE && address.family() == SocketAddress::Family::kUnix &&
                        IsStaleUnixSocket(address);
-    if (!stale) return SystemError(errno, "bind", address.ToString());
+    if (!stale) return SystemError(error, "bind", address.ToString());
     RemoveUnixPath(address);
     if (bind(fd.get(), address.data(), address.length()) != 0)
       return SystemError(errno, "bind", address.ToString());
