@@ -43,8 +43,9 @@ constexpr uint32_t kWatchesIn = 1 << 5;   // with EPOLLIN,
 constexpr uint32_t kWatchesOut = 1 << 6;  // with EPOLLOUT
 constexpr uint32_t kReceiveEnded = 1 << 7;
 
-// Engine's bit in Acceptor::flags.
+// Engine's bits in Acceptor::flags.
 constexpr uint32_t kPaused = 1;
+constexpr uint32_t kSetsBufferSizes = 2;
 
 // What an epoll event's pointer points to, in its low bits.
 enum class Target : uintptr_t { kSocket = 0, kAcceptor = 1, kWake = 2 };
@@ -232,6 +233,10 @@ absl::Status EpollPoller::Listen(Acceptor& acceptor, const SocketAddress& addres
     handle(acceptor) = -1;
     return status;
   }
+  if (!address.is_ip() &&
+      (options.socket.send_buffer_bytes != 0 || options.socket.receive_buffer_bytes != 0)) {
+    flags(acceptor) = kSetsBufferSizes;
+  }
   fd->Release();
   return absl::OkStatus();
 }
@@ -245,6 +250,7 @@ absl::Status EpollPoller::ListenShared(Acceptor& acceptor, const Acceptor& other
     handle(acceptor) = -1;
     return status;
   }
+  flags(acceptor) = flags(other) & kSetsBufferSizes;
   fd.Release();
   return absl::OkStatus();
 }
@@ -417,6 +423,8 @@ void EpollPoller::HandleAcceptor(Acceptor& acceptor) {
     const int fd = accept4(handle(acceptor), reinterpret_cast<sockaddr*>(&peer), &length,
                            SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
+      if (ABSL_PREDICT_FALSE((flags(acceptor) & kSetsBufferSizes) != 0))
+        InheritBufferSizes(handle(acceptor), fd);
       acceptor.OnAccept(Accepted(*this, fd), SocketAddress::FromSockaddr(
                                                  reinterpret_cast<const sockaddr*>(&peer), length));
       if (current_ != &acceptor || (flags(acceptor) & kPaused) != 0) return;

@@ -206,6 +206,7 @@ class Poller {
   static int32_t& handle(Acceptor& acceptor) { return acceptor.handle_; }
   static int32_t handle(const Acceptor& acceptor) { return acceptor.handle_; }
   static uint32_t& flags(Acceptor& acceptor) { return acceptor.flags_; }
+  static uint32_t flags(const Acceptor& acceptor) { return acceptor.flags_; }
 
   // Set by the engine: once, or before each OnReceive.
   void set_receive_block(Block& block) { receive_block_ = &block; }

@@ -25,7 +25,7 @@ bool SetOption(int fd, int level, int name, int value) {
 }
 
 // Sockets accepted from a listener inherit all of these on Linux and the BSDs, so that they cost
-// nothing a connection.
+// nothing a connection; but for Unix ones (InheritBufferSizes).
 absl::Status ApplyOptions(int fd, const SocketAddress& address, const SocketOptions& options) {
   bool ok = true;
   if (options.send_buffer_bytes != 0)
@@ -146,6 +146,15 @@ SocketAddress LocalAddressOf(int fd) {
   socklen_t length = sizeof(storage);
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return SocketAddress();
   return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), length);
+}
+
+void InheritBufferSizes(int listener, int accepted) {
+  for (const int name : {SO_SNDBUF, SO_RCVBUF}) {
+    int doubled = 0;
+    socklen_t length = sizeof(doubled);
+    if (getsockopt(listener, SOL_SOCKET, name, &doubled, &length) == 0)
+      SetOption(accepted, SOL_SOCKET, name, doubled / 2);
+  }
 }
 
 int PendingError(int fd) {

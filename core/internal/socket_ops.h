@@ -40,6 +40,9 @@ absl::StatusOr<UniqueFd> OpenStream(const SocketAddress& address, const SocketOp
 
 SocketAddress LocalAddressOf(int fd);
 
+// Gives an accepted Unix socket the buffer sizes of its listener: TCP ones have them already.
+void InheritBufferSizes(int listener, int accepted);
+
 // SO_ERROR, which reading clears.
 int PendingError(int fd);
 
