@@ -163,7 +163,8 @@ int EpollPoller::WaitForEvents(MonotonicTime deadline) {
                               static_cast<long>(left % 1'000'000'000)};
     const long count = syscall(SYS_epoll_pwait2, epoll_.get(), events_.data(), kEventsPerTurn,
                                &timeout, nullptr, 0);
-    if (count >= 0 || errno != ENOSYS) return static_cast<int>(count);
+    if (count >= 0 || errno == EINTR) return static_cast<int>(count);
+    // ENOSYS, or a filter of system calls that does not know this one and says EPERM.
     has_pwait2_ = false;
   }
 #endif

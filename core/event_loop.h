@@ -91,9 +91,11 @@ class EventLoop {
   void CancelTimer(TimerNode& timer) { timers_.Cancel(timer); }
 
   // Asks every open stream to finish: StreamHandler::OnDrain for each, at the end of this turn.
-  // Connects under way are given up, with kCancelled. What is still open after `timeout`, and what
-  // is opened later, is aborted with kDeadlineExceeded. `done` runs when no stream is left. Close
-  // listeners first. One drain at a time; a second replaces the first one's `done` and deadline.
+  // Connects under way are given up, with kCancelled (a ConnectFunction that
+  // connects again at once on that code keeps the drain from ending). What is still open after
+  // `timeout`, and what is opened later, is aborted with kDeadlineExceeded. `done` runs when no
+  // stream is left. Close listeners first. One drain at a time; a second replaces the first one's
+  // `done` and deadline.
   void Drain(absl::Duration timeout, absl::AnyInvocable<void()> done);
 
   Counters counters() const;

@@ -150,7 +150,8 @@ absl::Status GroupListener::ListenOnEach(const SocketAddress& address, Listener:
                      ": loops that have descriptor tables of their own cannot "
                      "share a listening socket; use an IP address"));
   }
-  options.max_connections = std::max(1, (options.max_connections + loops - 1) / loops);
+  options.max_connections =
+      std::max(1, options.max_connections / loops + (options.max_connections % loops != 0 ? 1 : 0));
   if (loops > 1 && options.listen.reuse_port == ReusePort::kNo)
     options.listen.reuse_port = ReusePort::kFirst;
   address_ = address;

@@ -33,7 +33,9 @@ class LoopGroup {
     // Gives each thread a descriptor table of its own (unshare(2), CLONE_FILES), so that each may
     // hold as many connections as a process may. A descriptor that one thread opens afterwards
     // means nothing to the others; one that is open already is open in every table, so that closing
-    // it in one ends nothing. Start such a group before anything is connected. Linux only.
+    // it in one ends nothing. Start such a group before anything is connected; the
+    // three descriptors of each loop stay open in the starter's table when the group is gone. Linux
+    // only.
     bool own_descriptor_tables = false;
   };
 
@@ -74,7 +76,8 @@ class GroupListener {
 
   // One Listener a loop: with SO_REUSEPORT for IP addresses, on one shared socket for Unix ones
   // (kInvalidArgument with own_descriptor_tables). A port in use is an error, unless
-  // options.listen.reuse_port is kJoin. max_connections is divided among the loops, rounded up.
+  // options.listen.reuse_port is kJoin. max_connections is divided among the loops, rounded up;
+  // a loop that has its share accepts no more, whatever the others have.
   static absl::StatusOr<std::unique_ptr<GroupListener>> Listen(LoopGroup& group,
                                                                const SocketAddress& address,
                                                                const Listener::Options& options,

@@ -41,7 +41,8 @@ class Listener {
  public:
   struct Options {
     ListenOptions listen = {};
-    StreamOptions stream = {};
+    // A peer that vanishes without a word is noticed by nothing but a deadline, so there is one.
+    StreamOptions stream = {.idle_timeout = absl::Minutes(5)};
     // Open connections that came from this listener; at the limit it stops accepting, and further
     // ones wait in the system's queue (`backlog`), until one closes.
     int max_connections = 100'000;

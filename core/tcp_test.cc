@@ -158,6 +158,22 @@ TEST_P(TcpTest, AClosedStreamEndsBothSidesWithOk) {
   EXPECT_EQ(client_.recorder.Events(), "close");
 }
 
+// The linger timeout bounds how long we keep the stream, not what the system has taken over.
+TEST_P(TcpTest, AClosedStreamWhosePeerReadsLateLosesNothing) {
+  Connect();
+  client_.stream->PauseReceiving();
+  const std::string text(100'000, 'x');
+  server_.stream->SetLingerTimeout(absl::Milliseconds(1));
+  server_.stream->Send(text);
+  server_.stream->Close();
+  ASSERT_TRUE(Until([&] { return server_.recorder.closed; }));
+  EXPECT_TRUE(server_.recorder.close_status.ok()) << server_.recorder.close_status;
+  client_.stream->ResumeReceiving();
+  ASSERT_TRUE(Until([&] { return client_.recorder.closed; }));
+  EXPECT_EQ(client_.recorder.received.size(), text.size());
+  EXPECT_TRUE(client_.recorder.close_status.ok()) << client_.recorder.close_status;
+}
+
 TEST_P(TcpTest, AnAbortedStreamLosesWhatIsQueuedAndSaysWhy) {
   Connect();
   client_.stream->Send("lost");

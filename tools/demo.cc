@@ -48,6 +48,9 @@ absl::StatusOr<std::unique_ptr<EchoServer>> StartServer(const LoadOptions& load)
 int RunDemo(const ProtocolTable& protocols, const Invocation& invocation) {
   LoadOptions options = LoadOptionsFromFlags();
   options.protocol = protocols.FindByName(kProtocol);
+  if (options.protocol == nullptr) {
+    return invocation.Failure(absl::StrCat("this command line has no protocol ", kProtocol));
+  }
   options.poller = absl::GetFlag(FLAGS_poller);
   if (options.threads > options.connections) {
     return invocation.BadUsage("--threads may not be more than --connections");

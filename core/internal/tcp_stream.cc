@@ -325,6 +325,7 @@ void TcpStream::Abort(absl::Status status) {
 }
 
 void TcpStream::OnError(int error) {
+  if (!state_.connected && origin_ != nullptr) return origin_->OnConnect(*this, error);
   // A peer that resets after it was told that we are done has only cut the farewell short.
   if (state_.closing && state_.send_shut) return Finish(absl::OkStatus(), /*abort=*/false);
   Finish(Error(error, "receive"), /*abort=*/false);
@@ -387,7 +388,8 @@ void TcpStream::OnTimer() {
           absl::StrCat(peer, ": close: ", queue_.size(), " bytes could not be sent within ",
                        absl::FormatDuration(options().linger_timeout)));
     }
-    return Finish(std::move(status), /*abort=*/true);
+    // What the system holds by now still leaves, if the peer reads on: only what we hold is lost.
+    return Finish(std::move(status), /*abort=*/!queue_.empty());
   }
   const absl::Duration timeout = options().idle_timeout;
   const absl::Duration idle = absl::Milliseconds(NowMs() - active_ms_);
@@ -407,9 +409,14 @@ void TcpStream::SetIdleTimeout(absl::Duration timeout) {
 }
 
 void TcpStream::SetLingerTimeout(absl::Duration timeout) {
+  CheckThread();
   extras().options.linger_timeout = timeout;
+  if (state_.closing && !state_.ended) owning_loop().ArmTimer(*this, timeout);
 }
 
-void TcpStream::SetLimits(const StreamLimits& limits) { extras().options.limits = limits; }
+void TcpStream::SetLimits(const StreamLimits& limits) {
+  CheckThread();
+  extras().options.limits = limits;
+}
 
 }  // namespace sluice

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <functional>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "absl/base/optimization.h"
@@ -72,10 +71,12 @@ struct Connection::Extras {
       : timer([&connection] { connection.OnTimer(); }),
         release([&connection] { connection.ReleaseHeld(); }) {}
 
-  std::variant<std::monostate, ServerHandshake, ClientHandshake> handshake;
+  std::unique_ptr<ServerHandshake> server_handshake;  // until OnOpen has returned, one of them
+  std::unique_ptr<ClientHandshake> client_handshake;
   Timer timer;    // the deadline of the handshake or of the close, or keep-alive
   Timer release;  // held bytes are delivered when it runs: never from inside ResumeReceiving
   std::vector<uint8_t> held;
+  size_t queued = 0;  // by the stream, when OnTimer looked last
   bool awaiting_pong = false;
   bool ping_waits = false;  // a ping that could not be answered yet, and its payload
   std::vector<uint8_t> ping;
@@ -135,24 +136,21 @@ std::string Connection::Peer() const { return stream_->peer_address().ToString()
 
 absl::string_view Connection::subprotocol() const {
   if (extras_ == nullptr) return "";
-  if (const auto* server = std::get_if<ServerHandshake>(&extras_->handshake))
-    return server->subprotocol();
-  if (const auto* client = std::get_if<ClientHandshake>(&extras_->handshake))
-    return client->subprotocol();
+  if (extras_->server_handshake != nullptr) return extras_->server_handshake->subprotocol();
+  if (extras_->client_handshake != nullptr) return extras_->client_handshake->subprotocol();
   return "";
 }
 
 void Connection::BeginHandshake() {
   ArmTimer(settings().options.handshake_timeout);
-  if (auto* client = std::get_if<ClientHandshake>(&extras_->handshake))
-    stream_->Send(client->request());
+  if (extras_->client_handshake != nullptr) stream_->Send(extras_->client_handshake->request());
   stream_->SetHandler(*this);
 }
 
 // The first frames may follow the head at once.
 void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
   absl::Span<const uint8_t> rest = bytes;
-  if (auto* server = std::get_if<ServerHandshake>(&extras_->handshake)) {
+  if (ServerHandshake* const server = extras_->server_handshake.get()) {
     const auto decide = [this](const HandshakeRequest& request, HandshakeReply& reply) {
       handler_->OnRequest(request, reply);
     };
@@ -166,7 +164,7 @@ void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
       return EndStream();
     }
   } else {
-    const absl::StatusOr<bool> open = std::get<ClientHandshake>(extras_->handshake).Read(rest);
+    const absl::StatusOr<bool> open = extras_->client_handshake->Read(rest);
     if (open.ok() && !*open) return;
     if (!open.ok()) {
       extras_->failure = open.status();
@@ -182,13 +180,18 @@ void Connection::Opened() {
   state_ = State::kOpen;
   extras_->timer.Cancel();
   handler_->OnOpen(*this);
-  extras_->handshake.emplace<std::monostate>();
+  extras_->server_handshake = nullptr;
+  extras_->client_handshake = nullptr;
   if (state_ != State::kOpen) return;
-  if (settings().options.ping_interval != absl::InfiniteDuration()) {
-    ArmTimer(settings().options.ping_interval);
-  } else if (!paused_) {
-    extras_ = nullptr;
-  }
+  ArmTimer(settings().options.ping_interval);
+  DropExtras();
+}
+
+// Gives the extras back when nothing needs them.
+void Connection::DropExtras() {
+  const bool needed = state_ != State::kOpen || extras_->timer.armed() ||
+                      extras_->release.armed() || !extras_->held.empty() || extras_->ping_waits;
+  if (!needed) extras_ = nullptr;
 }
 
 // Receiving.
@@ -302,6 +305,7 @@ void Connection::ReleaseHeld() {
   std::vector<uint8_t> held = std::move(extras_->held);
   extras_->held.clear();
   ReceiveFrames(absl::MakeSpan(held), /*lent=*/false);
+  DropExtras();
   if (!paused_) stream_->ResumeReceiving();
 }
 
@@ -483,6 +487,8 @@ void Connection::OnTimer() {
       return KeepAlive();
     case State::kClosing:
     case State::kEnded:
+      // The close frame stands behind what is queued.
+      if (QueueMoved()) return ArmTimer(settings().options.close_timeout);
       if (close_received_)
         return EndStream();  // a client that has waited for the server to end the connection
       return Abort(absl::DeadlineExceededError(
@@ -491,10 +497,17 @@ void Connection::OnTimer() {
   }
 }
 
+// Whether the peer has taken something, or there was more to take, since the last time.
+bool Connection::QueueMoved() {
+  const size_t queued = stream_->queued_bytes();
+  return std::exchange(extras_->queued, queued) != queued && queued > 0;
+}
+
 void Connection::KeepAlive() {
   const ConnectionOptions& options = settings().options;
   // Bytes that wait because we do not read are a sign of life, too, but one that cannot be seen.
-  if (heard_ || paused_) {
+  const bool moved = QueueMoved();
+  if (heard_ || paused_ || moved) {
     heard_ = false;
     extras_->awaiting_pong = false;
   } else if (extras_->awaiting_pong) {
@@ -538,7 +551,7 @@ Connection& Server::Start(std::unique_ptr<Stream> stream, Handler& handler,
                           bool owns_handler) const {
   auto* connection =
       new Connection(std::move(stream), settings_, handler, owns_handler);  // deletes itself
-  connection->extras().handshake.emplace<ServerHandshake>(handshake_);
+  connection->extras().server_handshake = std::make_unique<ServerHandshake>(handshake_);
   connection->BeginHandshake();
   return *connection;
 }
@@ -565,7 +578,8 @@ Connection& Client::Start(std::unique_ptr<Stream> stream, Handler& handler,
   auto* connection =
       new Connection(std::move(stream), settings_, handler, owns_handler);  // deletes itself
   // Create has seen that these options make a request.
-  connection->extras().handshake = *ClientHandshake::Create(handshake_);
+  connection->extras().client_handshake =
+      std::make_unique<ClientHandshake>(*ClientHandshake::Create(handshake_));
   connection->BeginHandshake();
   return *connection;
 }
