@@ -204,7 +204,9 @@ void EpollPoller::ReportUnwatched() {
   while (!unwatched_.empty()) {
     const auto [socket, error] = unwatched_.back();
     unwatched_.pop_back();
-    socket->OnError(error);
+    const bool connecting = (flags(*socket) & kConnecting) != 0;
+    flags(*socket) &= ~kConnecting;
+    connecting ? socket->OnConnect(error) : socket->OnError(error);
   }
 }
 

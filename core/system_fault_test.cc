@@ -1,0 +1,302 @@
+// What happens when the system's calls fail, are interrupted, or do a part of what was asked: rare
+// by nature, so that they are made to happen here. Functions of this file stand before the
+// system's.
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "gtest/gtest.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/slice.h"
+#include "sluice/core/socket_address.h"
+#include "sluice/core/stream.h"
+#include "sluice/core/tcp.h"
+#include "sluice/core/tcp_testing.h"
+
+namespace {
+
+// Each returns the error with which a call fails, or 0 for the system's own answer.
+std::function<int()> on_accept, on_receive, on_send;
+std::function<int(int operation, uint32_t events)> on_epoll_ctl;
+// The most bytes that one send takes.
+size_t most_sent = SIZE_MAX;
+
+template <typename Function>
+Function Real(Function /*stands_before*/, const char* name) {
+  return reinterpret_cast<Function>(dlsym(RTLD_NEXT, name));
+}
+
+// True when the call fails, with errno set.
+template <typename Fault, typename... Arguments>
+bool Fails(const Fault& fault, Arguments... arguments) {
+  if (!fault) return false;
+  const int error = fault(arguments...);
+  if (error == 0) return false;
+  errno = error;
+  return true;
+}
+
+}  // namespace
+
+extern "C" {
+
+int accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
+  static const auto real = Real(&accept4, "accept4");
+  return Fails(on_accept) ? -1 : real(fd, address, length, flags);
+}
+
+int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
+  static const auto real = Real(&epoll_ctl, "epoll_ctl");
+  if (Fails(on_epoll_ctl, operation, event == nullptr ? 0 : event->events)) return -1;
+  return real(epoll, operation, fd, event);
+}
+
+ssize_t recv(int fd, void* bytes, size_t size, int flags) {
+  static const auto real = Real(&recv, "recv");
+  return Fails(on_receive) ? -1 : real(fd, bytes, size, flags);
+}
+
+ssize_t send(int fd, const void* bytes, size_t size, int flags) {
+  static const auto real = Real(&send, "send");
+  return Fails(on_send) ? -1 : real(fd, bytes, std::min(size, most_sent), flags);
+}
+
+ssize_t sendmsg(int fd, const msghdr* message, int flags) {
+  static const auto real = Real(&sendmsg, "sendmsg");
+  if (Fails(on_send)) return -1;
+  size_t whole = 0;
+  for (size_t i = 0; i < message->msg_iovlen; ++i) whole += message->msg_iov[i].iov_len;
+  if (whole <= most_sent) return real(fd, message, flags);
+  // Of the pieces as many as fit, the last of them in part.
+  std::vector<iovec> pieces(message->msg_iov, message->msg_iov + message->msg_iovlen);
+  size_t left = most_sent;
+  for (iovec& piece : pieces) {
+    piece.iov_len = std::min(piece.iov_len, left);
+    left -= piece.iov_len;
+  }
+  msghdr part = *message;
+  part.msg_iov = pieces.data();
+  return real(fd, &part, flags);
+}
+
+}  // extern "C"
+
+namespace sluice {
+namespace {
+
+using test::Pair;
+using test::Pattern;
+
+using StreamOr = absl::StatusOr<std::unique_ptr<Stream>>;
+
+// So many times this error, and then none.
+std::function<int()> Times(int count, int error) {
+  return [count, error]() mutable { return count-- > 0 ? error : 0; };
+}
+
+class SystemFaultTest : public testing::Test {
+ protected:
+  ~SystemFaultTest() override {
+    on_accept = on_receive = on_send = nullptr;
+    on_epoll_ctl = nullptr;
+    most_sent = SIZE_MAX;
+  }
+
+  bool Until(absl::FunctionRef<bool()> done) { return test::Until(*loop_, done); }
+
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+};
+
+// Sending.
+
+TEST_F(SystemFaultTest, SendsThatTakeAPartKeepTheRestInOrder) {
+  for (const size_t most : {1, 2, 3, 7, 100, 1'000}) {
+    SCOPED_TRACE(most);
+    Pair pair(*loop_);
+    most_sent = most;
+    std::string expected;
+    for (int i = 0; i < 20; ++i) {
+      const std::string piece = Pattern(expected.size(), 50);
+      pair.client.stream->Send(i % 2 == 0 ? Slice() : Slice::Copy(piece));
+      pair.client.stream->Send(piece);
+      expected += i % 2 == 0 ? piece : piece + piece;
+    }
+    ASSERT_TRUE(Until([&] { return pair.server.recorder.received.size() >= expected.size(); }));
+    EXPECT_TRUE(pair.server.recorder.received == expected);
+    most_sent = SIZE_MAX;
+  }
+}
+
+TEST_F(SystemFaultTest, LentBytesOfWhichAPartLeavesArriveWhole) {
+  Pair pair(*loop_);
+  constexpr size_t kSize = 20'000;
+  pair.server.recorder.on_receive = [](Stream& stream, absl::Span<uint8_t> bytes) {
+    stream.SendLent(bytes);
+  };
+  most_sent = 333;
+  pair.client.stream->Send(Pattern(0, kSize));
+  ASSERT_TRUE(Until([&] { return pair.client.recorder.received.size() >= kSize; }));
+  EXPECT_TRUE(pair.client.recorder.received == Pattern(0, kSize));
+}
+
+TEST_F(SystemFaultTest, InterruptedAndMomentarilyImpossibleCallsAreTriedAgain) {
+  for (const int error : {EINTR, EAGAIN, ENOBUFS}) {
+    SCOPED_TRACE(strerror(error));
+    Pair pair(*loop_);
+    on_send = Times(3, error);
+    if (error != ENOBUFS) on_receive = Times(3, error);
+    if (error != ENOBUFS) on_accept = Times(1, error);
+    pair.client.stream->Send("hello");
+    ASSERT_TRUE(Until([&] { return pair.server.recorder.received == "hello"; }));
+    const Pair another(*loop_);
+  }
+}
+
+TEST_F(SystemFaultTest, AnErrorOfAStreamEndsItAndIsNamed) {
+  const struct {
+    int error;
+    absl::StatusCode code;
+  } kCases[] = {{ECONNRESET, absl::StatusCode::kUnavailable},
+                {ETIMEDOUT, absl::StatusCode::kDeadlineExceeded},
+                {EHOSTUNREACH, absl::StatusCode::kUnavailable},
+                {ENOMEM, absl::StatusCode::kResourceExhausted}};
+  for (const auto& each : kCases) {
+    for (const bool sending : {false, true}) {
+      SCOPED_TRACE(strerror(each.error));
+      Pair pair(*loop_);
+      test::End& end = sending ? pair.client : pair.server;
+      (sending ? on_send : on_receive) = Times(1, each.error);
+      pair.client.stream->Send("hello");
+      ASSERT_TRUE(Until([&] { return end.recorder.closed; }));
+      const absl::Status& status = end.recorder.close_status;
+      EXPECT_EQ(status.code(), each.code) << status;
+      EXPECT_EQ(status.message(),
+                absl::StrCat(end.stream->peer_address().ToString(), ": ",
+                             sending ? "send: " : "receive: ", strerror(each.error)));
+    }
+  }
+}
+
+// An error in the middle of a callback's sends: the caller is told, and OnClose comes later.
+TEST_F(SystemFaultTest, ASendThatFindsTheStreamBrokenIsRefused) {
+  Pair pair(*loop_);
+  bool refused = false;
+  pair.server.recorder.on_receive = [&](Stream& stream, absl::Span<uint8_t>) {
+    on_send = Times(1, EPIPE);
+    refused = stream.Send(Pattern(0, 1'000'000)) == SendResult::kRefused;
+    EXPECT_TRUE(stream.closing());
+    EXPECT_FALSE(pair.server.recorder.closed);
+  };
+  pair.client.stream->Send("x");
+  ASSERT_TRUE(Until([&] { return pair.server.recorder.closed; }));
+  EXPECT_TRUE(refused);
+  EXPECT_EQ(pair.server.recorder.close_status.code(), absl::StatusCode::kUnavailable);
+}
+
+// Accepting.
+
+TEST_F(SystemFaultTest, AnErrorOfOneConnectionDoesNotKeepOthersOut) {
+  for (const int error : {ECONNABORTED, EPROTO, EPERM, ENETDOWN}) {
+    on_accept = Times(3, error);
+    const Pair pair(*loop_);
+  }
+}
+
+TEST_F(SystemFaultTest, AListenerBacksOffWhenTheSystemHasRunOut) {
+  for (const int error : {EMFILE, ENFILE, ENOBUFS, ENOMEM}) {
+    SCOPED_TRACE(strerror(error));
+    std::vector<std::unique_ptr<Stream>> streams;
+    const std::unique_ptr<Listener> listener = *Listener::Listen(
+        *loop_, SocketAddress::Ipv4Loopback(0), {},
+        [&](std::unique_ptr<Stream> stream) { streams.push_back(std::move(stream)); });
+    on_accept = Times(4, error);  // two accepts and two tries to shed
+    Connector connector(*loop_);
+    connector.Connect(listener->address(), {}, [&](StreamOr stream) {
+      ASSERT_TRUE(stream.ok()) << stream.status();
+      streams.push_back(*std::move(stream));
+    });
+    ASSERT_TRUE(Until([&] { return streams.size() == 2; }));
+    EXPECT_EQ(listener->counters().backoffs, 2u);
+    EXPECT_EQ(listener->counters().shed, 0u);
+  }
+}
+
+// Watching. epoll_ctl(2): ENOSPC past /proc/sys/fs/epoll/max_user_watches, ENOMEM.
+
+TEST_F(SystemFaultTest, AConnectThatCannotBeWatchedFails) {
+  const test::SilentListener silent;
+  Connector connector(*loop_);
+  absl::Status status;
+  on_epoll_ctl = [](int, uint32_t) { return ENOSPC; };
+  connector.Connect(silent.address(), {}, [&](StreamOr stream) { status = stream.status(); });
+  EXPECT_TRUE(status.ok()) << "no callback from inside a call";
+  loop_->RunOnce(absl::ZeroDuration());
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_NE(status.message().find(silent.address().ToString()), absl::string_view::npos);
+}
+
+TEST_F(SystemFaultTest, AStreamThatCannotBeWatchedEnds) {
+  // Adding is what an accepted stream needs to receive, changing what a blocked one needs to send.
+  for (const int operation : {EPOLL_CTL_ADD, EPOLL_CTL_MOD}) {
+    SCOPED_TRACE(operation);
+    Pair pair(*loop_);
+    if (operation == EPOLL_CTL_ADD) {
+      // Taken out of the engine's watch by both ends' end, it is to be watched again.
+      pair.server.stream->PauseReceiving();
+      pair.server.stream->ShutdownSend();
+      pair.client.recorder.on_receive_end = [](Stream& stream) { stream.ShutdownSend(); };
+      ASSERT_TRUE(Until([&] { return pair.client.recorder.closed; }));
+      loop_->RunOnce(absl::Milliseconds(1));
+      on_epoll_ctl = [=](int o, uint32_t) { return o == operation ? ENOMEM : 0; };
+      pair.server.stream->ResumeReceiving();
+    } else {
+      pair.client.stream->PauseReceiving();
+      on_epoll_ctl = [=](int o, uint32_t events) {
+        return o == operation && (events & EPOLLOUT) != 0 ? ENOMEM : 0;
+      };
+      test::SendUntilBlocked(*pair.server.stream);
+    }
+    EXPECT_FALSE(pair.server.recorder.closed);
+    ASSERT_TRUE(Until([&] { return pair.server.recorder.closed; }));
+    EXPECT_EQ(pair.server.recorder.close_status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(pair.server.recorder.Events(), "close");
+    on_epoll_ctl = nullptr;
+  }
+}
+
+TEST_F(SystemFaultTest, AStreamThatCannotBeWatchedMayBeDestroyedBeforeItIsTold) {
+  Pair pair(*loop_);
+  pair.client.stream->PauseReceiving();
+  on_epoll_ctl = [](int, uint32_t) { return ENOMEM; };
+  test::SendUntilBlocked(*pair.server.stream);
+  pair.server.stream = nullptr;
+  on_epoll_ctl = nullptr;
+  ASSERT_TRUE(Until([&] { return pair.client.recorder.closed || true; }));
+  loop_->RunOnce(absl::ZeroDuration());
+  EXPECT_EQ(pair.server.recorder.Events(), "");
+}
+
+TEST_F(SystemFaultTest, AListenerOrEngineThatCannotBeWatchedIsAnError) {
+  on_epoll_ctl = [](int, uint32_t) { return ENOSPC; };
+  const absl::Status status =
+      Listener::Listen(*loop_, SocketAddress::Ipv4Loopback(0), {}, [](std::unique_ptr<Stream>) {
+      }).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_EQ(EventLoop::Create().status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace sluice
