@@ -1,12 +1,7 @@
 // What a stream does when its peer does not read: the writer is told, memory is bounded, and no
 // byte is lost or changed.
-#include <malloc.h>
-
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,32 +12,12 @@
 #include "gtest/gtest.h"
 #include "sluice/core/buffer.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/internal/counting_new.h"
 #include "sluice/core/internal/pool.h"
 #include "sluice/core/slice.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/tcp.h"
 #include "sluice/core/tcp_testing.h"
-
-namespace {
-
-// What this process has allocated with operator new and not yet given back.
-std::atomic<int64_t> live_bytes{0};
-
-}  // namespace
-
-void* operator new(size_t size) {
-  void* memory = std::malloc(size);
-  if (memory == nullptr) std::abort();
-  live_bytes += static_cast<int64_t>(malloc_usable_size(memory));
-  return memory;
-}
-
-void operator delete(void* memory) noexcept {
-  if (memory != nullptr) live_bytes -= static_cast<int64_t>(malloc_usable_size(memory));
-  std::free(memory);
-}
-
-void operator delete(void* memory, size_t /*size*/) noexcept { ::operator delete(memory); }
 
 namespace sluice {
 namespace {
@@ -53,7 +28,9 @@ using test::Recorder;
 using test::Until;
 
 // Without what the pool keeps for later.
-int64_t BytesInUse() { return live_bytes - static_cast<int64_t>(internal::PooledBytes()); }
+int64_t BytesInUse() {
+  return internal::CountAllocations().live_bytes - static_cast<int64_t>(internal::PooledBytes());
+}
 
 constexpr StreamLimits kSmallLimits = {.high = 100'000, .low = 20'000, .hard = 400'000};
 

@@ -15,6 +15,7 @@ namespace sluice::internal {
 struct AllocationCounts {
   int64_t ever = 0;
   int64_t live = 0;
+  int64_t live_bytes = 0;  // with what malloc rounds up
 };
 
 AllocationCounts CountAllocations();
