@@ -67,6 +67,24 @@ TEST_F(DrainTest, AnAnswerThatIsInFlightArrivesWhole) {
   EXPECT_TRUE(pair.client.recorder.received == Pattern(0, kSize));
 }
 
+// What a stream does in its OnDrain must not keep others from being asked.
+TEST_F(DrainTest, AStreamThatIsSentToByADrainingOneIsAskedToo) {
+  std::vector<std::unique_ptr<Pair>> pairs;
+  for (int i = 0; i < 10; ++i) pairs.push_back(std::make_unique<Pair>(*loop_));
+  for (const std::unique_ptr<Pair>& pair : pairs) {
+    pair->server.recorder.on_drain = [&](Stream& stream) {
+      for (const std::unique_ptr<Pair>& other : pairs) other->server.stream->Send("goodbye");
+      stream.Close();
+    };
+  }
+  Drain(kBound);
+  ASSERT_TRUE(UntilDone());
+  for (const std::unique_ptr<Pair>& pair : pairs) {
+    EXPECT_EQ(pair->server.recorder.events.front(), "drain");
+    EXPECT_EQ(pair->client.recorder.events.front(), "drain");
+  }
+}
+
 TEST_F(DrainTest, WhatDoesNotFinishIsAbortedAtTheDeadline) {
   Pair stubborn(*loop_);
   Pair willing(*loop_);

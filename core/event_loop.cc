@@ -209,11 +209,14 @@ void EventLoop::VisitMembers(absl::FunctionRef<void(Member&)> visit) {
   all.TakeAll(members_->resting);
   all.TakeAll(members_->settling);
   all.TakeAll(members_->settling_now);
+  members_->visiting = true;
   while (!all.alone()) {
     auto& member = static_cast<Member&>(*all.next);
-    member.SettleLater();
+    member.Unlink();
+    member.InsertBefore(members_->settling);
     visit(member);
   }
+  members_->visiting = false;
 }
 
 void EventLoop::Drain(absl::Duration timeout, absl::AnyInvocable<void()> done) {
@@ -252,7 +255,7 @@ EventLoop::Counters EventLoop::counters() const {
 }
 
 EventLoop::Member::Member(EventLoop& loop) : loop_(&loop) {
-  InsertBefore(loop.members_->resting);
+  InsertBefore(loop.members_->NewcomersList());
   loop.counters_.streams.store(++loop.members_->count, std::memory_order_relaxed);
 }
 
@@ -273,7 +276,7 @@ void EventLoop::Member::Park() {
 void EventLoop::Member::Unpark() {
   if (left()) return;
   Unlink();
-  InsertBefore(loop_->members_->resting);
+  InsertBefore(loop_->members_->NewcomersList());
   loop_->counters_.streams.store(++loop_->members_->count, std::memory_order_relaxed);
 }
 

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 
+#include "absl/base/optimization.h"
 #include "absl/status/status.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/internal/check.h"
@@ -111,9 +112,15 @@ struct EventLoop::Members {
   Link settling_now;  // what remains of those while they are settled
   Link parked;        // not counted
   size_t count = 0;
+  // All members are being visited, and all of them will be settled: one that asks for that must not
+  // leave the list before its visit, and one that is new begins among those.
+  bool visiting = false;
+
+  Link& NewcomersList() { return visiting ? settling : resting; }
 };
 
 inline void EventLoop::Member::SettleLater() {
+  if (ABSL_PREDICT_FALSE(loop_->members_->visiting)) return;
   Unlink();
   InsertBefore(loop_->members_->settling);
 }

@@ -116,8 +116,8 @@ class Stream {
   // destroyed. Such a stream keeps its handler.
   static void Run(std::unique_ptr<Stream> stream, std::unique_ptr<StreamHandler> handler);
 
-  // The same with a handler that outlives the stream, such as one stateless handler for all
-  // connections.
+  // The same with a handler that outlives the stream (and so its loop, which ends the streams that
+  // are left when it is destroyed), such as one stateless handler for all connections.
   static void Run(std::unique_ptr<Stream> stream, StreamHandler& handler);
 
   virtual EventLoop& loop() const = 0;

@@ -14,10 +14,6 @@
 namespace sluice {
 namespace {
 
-// A callback that writes more than this before it returns has it sent at once: the gathering has
-// paid by then, and memory is bounded.
-constexpr size_t kCorkBytes = 128 * 1024;
-
 // Room for what a callback gathers: a block of the pool, given back when it has left.
 constexpr size_t kGatherBytes = 4000;
 
@@ -190,9 +186,9 @@ bool TcpStream::MayQueue(size_t bytes, size_t reserve) {
 
 // What was gathered leaves when the callback returns, or at the end of the turn, but a lot of it at
 // once: nobody is told of back-pressure before the transport has refused something.
-SendResult TcpStream::Queued() {
+SendResult TcpStream::Queued(size_t gather) {
   const size_t high = limits().high;
-  if (ABSL_PREDICT_FALSE(queue_.size() > std::min(kCorkBytes, high)) && !state_.send_blocked) {
+  if (ABSL_PREDICT_FALSE(queue_.size() > std::min(gather, high)) && !state_.send_blocked) {
     Flush();
     if (state_.ended) return SendResult::kRefused;
   }
@@ -246,7 +242,8 @@ SendResult TcpStream::SendLent(absl::Span<const uint8_t> bytes) {
   } else {
     queue_.Append(bytes);
   }
-  return Queued();
+  // No more can be lent than was received at once: that leaves in one piece.
+  return Queued(limits().high);
 }
 
 SendResult TcpStream::SendControl(absl::Span<const uint8_t> bytes) {

@@ -113,7 +113,10 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   }
   const StreamLimits& limits() const { return options().limits; }
   bool MayQueue(size_t bytes, size_t reserve);
-  SendResult Queued();
+  // A callback that writes more than this before it returns has it sent at once: the gathering has
+  // paid by then, and memory is bounded.
+  static constexpr size_t kCorkBytes = 128 * 1024;
+  SendResult Queued(size_t gather = kCorkBytes);
   void Flush();
   void OnQueueEmpty();
   void TellSendReady();
