@@ -168,6 +168,9 @@ void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
     if (open.ok() && !*open) return;
     if (!open.ok()) {
       extras_->failure = open.status();
+      // There is nothing to send. A server that keeps the connection for a further request, as HTTP
+      // servers do, would not end it soon.
+      stream_->SetLingerTimeout(absl::ZeroDuration());
       return EndStream();
     }
   }

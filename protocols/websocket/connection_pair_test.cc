@@ -633,6 +633,20 @@ TEST_F(PairTest, ARefusalReachesTheClientAsAStatus) {
   EXPECT_TRUE(absl::IsPermissionDenied(client_log.status)) << client_log.status;
 }
 
+TEST_F(PairTest, ARefusalIsToldAtOnceAlsoWhenTheServerKeepsTheConnection) {
+  client_options.handshake.host = "example.com";
+  client = *Client::Create(client_options);
+  pair = std::make_unique<StreamPair>(loop.loop());
+  StreamRecorder web_server(pair->TakeServer());
+  web_server.KeepOpen();
+  client->Open(pair->TakeClient(), client_log);
+  web_server.stream().Send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+  loop.RunUntilIdle();
+  EXPECT_EQ(client_log.all(), "close:1006");
+  EXPECT_TRUE(absl::IsNotFound(client_log.status)) << client_log.status;
+  EXPECT_TRUE(web_server.ended() || web_server.closed().has_value());
+}
+
 TEST_F(PairTest, AClientPingsAndIsAnswered) {
   client_options.connection.ping_interval = absl::Seconds(1);
   Start();
