@@ -1,6 +1,9 @@
 """WebSocket on the wire (RFC 6455), as little as a badly behaved peer needs: each bit of a frame can be wrong."""
 
+import base64
+import hashlib
 import os
+import re
 import struct
 
 from harness import receive_exactly
@@ -52,6 +55,21 @@ def shake_hands(connection):
         raise AssertionError(f"the handshake was answered with {status} {headers}")
 
 
+def accept_handshake(connection, **changes):
+    """A server's part, with headers changed or left out as in request(). The client's own head."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += receive_exactly(connection, 1)
+    key = re.search(rb"Sec-WebSocket-Key: (.*)\r\n", head).group(1)
+    digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": base64.b64encode(digest).decode()}
+    for name, value in changes.items():
+        headers[name.replace("_", "-")] = value
+    lines = [f"{name}: {value}" for name, value in headers.items() if value is not None]
+    connection.sendall(("HTTP/1.1 101 Switching Protocols\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode())
+    return head.decode()
+
+
 def frame(opcode, payload=b"", fin=True, reserved=0, masked=True, length_form=None):
     """A client's frame. length_form 126 or 127 forces a longer form of the length than it needs."""
     size = len(payload)
@@ -61,9 +79,13 @@ def frame(opcode, payload=b"", fin=True, reserved=0, masked=True, length_form=No
     if not masked:
         return head + payload
     key = os.urandom(4)
+    return head + key + _xor(payload, key)
+
+
+def _xor(data, key):
+    size = len(data)
     stream = (key * (size // 4 + 1))[:size]
-    masked_payload = (int.from_bytes(payload, "big") ^ int.from_bytes(stream, "big")).to_bytes(size, "big")
-    return head + key + masked_payload
+    return (int.from_bytes(data, "big") ^ int.from_bytes(stream, "big")).to_bytes(size, "big")
 
 
 def close_frame(code, reason=b""):
@@ -83,9 +105,21 @@ def receive_frame(connection):
     return first & 0x0F, receive_exactly(connection, size)
 
 
-def receive_close(connection):
+def receive_client_frame(connection):
+    """The next frame of a client: (opcode, payload, the key that masked it)."""
+    first, second = receive_exactly(connection, 2)
+    if first & 0xF0 != 0x80 or not second & 0x80:
+        raise AssertionError(f"a client's frame begins with {first:#x} {second:#x}")
+    size = second & 0x7F
+    if size >= 126:
+        size = int.from_bytes(receive_exactly(connection, 2 if size == 126 else 8), "big")
+    key = receive_exactly(connection, 4)
+    return first & 0x0F, _xor(receive_exactly(connection, size), key), key
+
+
+def receive_close(connection, receive=receive_frame):
     """The code and the reason of the close frame that must come next."""
-    opcode, payload = receive_frame(connection)
+    opcode, payload = receive(connection)[:2]
     if opcode != CLOSE:
         raise AssertionError(f"not a close frame but {opcode} {payload[:100]}")
     code = struct.unpack("!H", payload[:2])[0] if payload else None
