@@ -73,6 +73,7 @@ class CodecClient final : public Client, private CodecHandler<C> {
     has_ended_ = true;
     if (peer_has_ended_) stream_.Close();
   }
+  void Close() override { stream_.Close(); }
   void PauseReceiving() override { stream_.PauseReceiving(); }
   void ResumeReceiving() override { stream_.ResumeReceiving(); }
   void Abort(absl::Status status) override { stream_.Abort(std::move(status)); }

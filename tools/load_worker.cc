@@ -83,7 +83,7 @@ class LoadWorker::Connection final : private Client::Handler {
   void EndIfIdle() {
     if (state_ != State::kOpen || sent_ != received_) return;
     Become(State::kEnding);
-    client_->End();
+    client_->Close();
   }
 
   // Ends at once, whatever is missing, without counting an error.
@@ -135,16 +135,21 @@ class LoadWorker::Connection final : private Client::Handler {
     blocked_ = false;
     Fill(worker_.loop_.NowExact());
   }
-  void OnReceiveEnd(Client& client) override {
-    if (state_ == State::kEnding) return client.End();
-    Fail(LoadErrors::kClosed, "the server closed the connection");
+  void OnReceiveEnd(Client& /*client*/) override {
+    if (state_ == State::kEnding) return;
+    Fail(EarlyOr(LoadErrors::kClosed), "the server closed the connection");
   }
   void OnClose(Client& /*client*/, const absl::Status& status) override {
     if (state_ == State::kHandshaking || state_ == State::kOpen) {
-      worker_.OnError(state_ == State::kHandshaking ? LoadErrors::kConnect : KindOf(status),
+      worker_.OnError(EarlyOr(KindOf(status)),
                       status.ok() ? "the server closed the connection" : status.message());
     }
     Become(State::kGone);
+  }
+
+  // Before it is open, all that goes wrong is that it does not open.
+  LoadErrors::Kind EarlyOr(LoadErrors::Kind kind) const {
+    return state_ == State::kHandshaking ? LoadErrors::kConnect : kind;
   }
 
   // Takes answers, or a part of one where the protocol has no messages. False when they are not

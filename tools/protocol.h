@@ -93,8 +93,10 @@ class Client {
   virtual bool is_open() const { return true; }
   // Copies the message.
   virtual SendResult Send(Kind kind, absl::Span<const uint8_t> message) = 0;
-  // Ends gracefully: no message follows. Answers to what was sent are still received.
+  // No message follows. Answers to what was sent are still received; then it ends gracefully.
   virtual void End() = 0;
+  // Ends gracefully now: what the peer still sends is discarded.
+  virtual void Close() = 0;
   virtual void PauseReceiving() = 0;
   virtual void ResumeReceiving() = 0;
   virtual void Abort(absl::Status status) = 0;

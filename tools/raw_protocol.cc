@@ -41,6 +41,7 @@ class RawClient final : public Client, private StreamHandler {
     has_ended_ = true;
     if (peer_has_ended_) stream_->Close();
   }
+  void Close() override { stream_->Close(); }
   void PauseReceiving() override { stream_->PauseReceiving(); }
   void ResumeReceiving() override { stream_->ResumeReceiving(); }
   void Abort(absl::Status status) override { stream_->Abort(std::move(status)); }

@@ -78,6 +78,7 @@ class WebSocketClient final : public Client, private websocket::Handler {
     if (connection_.SendPing() == SendResult::kRefused) return connection_.Close();
     ArmEndTimer();
   }
+  void Close() override { connection_.Close(); }
   // Silence that is our own doing does not count.
   void PauseReceiving() override {
     connection_.PauseReceiving();
