@@ -15,7 +15,7 @@ namespace sluice::tools {
 namespace {
 
 // One handler for all connections of a loop.
-class WebSocketEcho final : public EchoService, private websocket::Handler {
+class WebSocketEcho final : private websocket::Handler, public EchoService {
  public:
   explicit WebSocketEcho(const ServerOptions& options)
       : server_({.connection = {.max_message_bytes = options.max_message_bytes}, .handshake = {}}) {
@@ -27,7 +27,7 @@ class WebSocketEcho final : public EchoService, private websocket::Handler {
   }
 
  private:
-  void OnMessage(websocket::Connection& connection, websocket::Message message) override {
+  void OnMessage(websocket::Connection& connection, const websocket::Message& message) override {
     ++totals_.messages;
     totals_.bytes += message.payload.size();
     if (connection.SendInPlace(message) == SendResult::kBlocked) connection.PauseReceiving();
@@ -95,7 +95,8 @@ class WebSocketClient final : public Client, private websocket::Handler {
 
  private:
   void OnOpen(websocket::Connection& /*connection*/) override { handler_.OnOpen(*this); }
-  void OnMessage(websocket::Connection& /*connection*/, websocket::Message message) override {
+  void OnMessage(websocket::Connection& /*connection*/,
+                 const websocket::Message& message) override {
     if (has_ended_) ArmEndTimer();
     handler_.OnMessage(*this, message.payload);
   }

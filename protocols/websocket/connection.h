@@ -4,8 +4,8 @@
 // Example, an echo server's accept function:
 //
 //   class Echo : public websocket::Handler {
-//     void OnMessage(websocket::Connection& connection, websocket::Message message) override {
-//       connection.SendInPlace(message);
+//     void OnMessage(websocket::Connection& c, const websocket::Message& message) override {
+//       c.SendInPlace(message);
 //     }
 //   };
 //   Echo echo;
@@ -91,7 +91,7 @@ class Handler {
   // The handshake has succeeded. connection.subprotocol() is there during this call.
   virtual void OnOpen(Connection& /*connection*/) {}
 
-  virtual void OnMessage(Connection& connection, Message message) = 0;
+  virtual void OnMessage(Connection& connection, const Message& message) = 0;
 
   // Control frames that came; a ping has been answered already.
   virtual void OnPing(Connection& /*connection*/, absl::Span<const uint8_t> /*payload*/) {}

@@ -39,7 +39,7 @@ class Log : public Handler {
     events.push_back(absl::StrCat("open:", connection.subprotocol()));
     if (on_open) on_open(connection);
   }
-  void OnMessage(Connection& connection, Message message) override {
+  void OnMessage(Connection& connection, const Message& message) override {
     const std::string text(message.text());
     events.push_back(absl::StrCat(message.is_text ? "text:" : "bin:",
                                   text.size() < 40 ? text : absl::StrCat(text.size())));
@@ -59,7 +59,7 @@ class Log : public Handler {
 
   std::function<void(const HandshakeRequest&, HandshakeReply&)> on_request;
   std::function<void(Connection&)> on_open;
-  std::function<void(Connection&, Message)> on_message;
+  std::function<void(Connection&, const Message&)> on_message;
   std::vector<std::string> events;
   absl::Status status;
   Connection* current = nullptr;
@@ -129,7 +129,7 @@ class ServerTest : public testing::Test {
 };
 
 TEST_F(ServerTest, OpensTalksAndClosesCleanly) {
-  log.on_message = [](Connection& c, Message m) { c.SendText(m.text()); };
+  log.on_message = [](Connection& c, const Message& m) { c.SendText(m.text()); };
   Start();
   Say(kRequest);
   EXPECT_THAT(peer->TakeReceived(), HasSubstr("Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
@@ -144,7 +144,7 @@ TEST_F(ServerTest, OpensTalksAndClosesCleanly) {
 }
 
 TEST_F(ServerTest, EveryByteMayComeAlone) {
-  log.on_message = [](Connection& c, Message m) { c.SendInPlace(m); };
+  log.on_message = [](Connection& c, const Message& m) { c.SendInPlace(m); };
   Start();
   pair->to_server().set_max_chunk(1);
   Say(absl::StrCat(kRequest, Client(Opcode::kText, "a"), Client(Opcode::kBinary, "bc"),
@@ -240,7 +240,9 @@ TEST_F(ServerTest, AConnectionMayBeEndedInEachCallback) {
 // ---------------------------------------------------------------------------------------
 
 TEST_F(ServerTest, ABurstIsEchoedInPlace) {
-  log.on_message = [](Connection& c, Message m) { EXPECT_EQ(c.SendInPlace(m), SendResult::kSent); };
+  log.on_message = [](Connection& c, const Message& m) {
+    EXPECT_EQ(c.SendInPlace(m), SendResult::kSent);
+  };
   StartOpen();
   std::string said, expected;
   for (int i = 0; i < 16; ++i) {
@@ -253,7 +255,7 @@ TEST_F(ServerTest, ABurstIsEchoedInPlace) {
 }
 
 TEST_F(ServerTest, AGatheredMessageIsEchoedWithoutACopyAndMayBeSentTwice) {
-  log.on_message = [](Connection& c, Message m) {
+  log.on_message = [](Connection& c, const Message& m) {
     EXPECT_EQ(c.SendInPlace(m), SendResult::kSent);
     EXPECT_EQ(c.SendInPlace(m), SendResult::kSent);
   };
@@ -533,7 +535,7 @@ TEST_F(ServerTest, AHandlerThatWasGivenGoesWithItsConnection) {
   struct Owned : Handler {
     explicit Owned(int& its_alive) : alive(its_alive) { ++alive; }
     ~Owned() override { --alive; }
-    void OnMessage(Connection&, Message) override {}
+    void OnMessage(Connection&, const Message&) override {}
     int& alive;
   };
   int alive = 0;
@@ -579,7 +581,7 @@ class PairTest : public testing::Test {
 TEST_F(PairTest, ClientAndServerTalkWhateverTheSize) {
   server_options.handshake.subprotocols = {"v1"};
   client_options.handshake.subprotocols = {"v2", "v1"};
-  server_log.on_message = [](Connection& c, Message m) { c.SendInPlace(m); };
+  server_log.on_message = [](Connection& c, const Message& m) { c.SendInPlace(m); };
   Start();
   EXPECT_EQ(server_log.all(), "request:/ open:v1");
   EXPECT_EQ(client_log.all(), "open:v1");
@@ -594,7 +596,7 @@ TEST_F(PairTest, ClientAndServerTalkWhateverTheSize) {
 }
 
 TEST_F(PairTest, AClientEchoesAndSendsPreparedMessagesToo) {
-  client_log.on_message = [](Connection& c, Message m) { c.SendInPlace(m); };
+  client_log.on_message = [](Connection& c, const Message& m) { c.SendInPlace(m); };
   Start();
   server_log.events.clear();
   server_log.current->SendBinary(std::vector<uint8_t>(10, 'q'));

@@ -18,13 +18,13 @@ constexpr absl::Duration kBound = absl::Seconds(60);
 
 TEST(ConnectionTest, HeaderExample) {
   class Echo : public Handler {
-    void OnMessage(Connection& connection, Message message) override {
+    void OnMessage(Connection& connection, const Message& message) override {
       connection.SendInPlace(message);
     }
   };
   struct Asker : Handler {
     void OnOpen(Connection& connection) override { connection.SendText("hello"); }
-    void OnMessage(Connection& connection, Message message) override {
+    void OnMessage(Connection& connection, const Message& message) override {
       answer = std::string(message.text());
       connection.Close();
     }

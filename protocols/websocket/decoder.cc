@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
 #include "sluice/protocols/websocket/mask.h"
 #include "sluice/protocols/websocket/utf8.h"
@@ -100,6 +101,40 @@ struct FrameDecoder::Assembly {
 };
 
 bool FrameDecoder::in_message() const { return assembly_ != nullptr && assembly_->in_message; }
+
+// Inlined so that a header that was just read stays in registers: written byte by byte and read
+// back as a word, it would wait for the stores.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline FrameDecoder::Event FrameDecoder::TakeInPlace(
+    const FrameHeader& header, Input& input) {
+  const size_t size = static_cast<size_t>(header.payload_bytes);
+  const bool check_text = header.opcode == Opcode::kText && header.rsv == 0;
+  uint8_t* payload = input.begin;
+  bool ascii = false;
+  if (header.masked) {
+    payload = input.writable_from + FrameHeaderBytes(size);
+    if (check_text) {
+      ascii = ApplyMaskTestingAscii(payload, input.begin, size, header.mask_key);
+    } else {
+      ApplyMask(payload, input.begin, size, header.mask_key);
+    }
+  }
+  const size_t room = static_cast<size_t>(payload - input.writable_from);
+  input.begin += size;
+  input.writable_from = payload + size;
+  if (IsControl(header.opcode)) return ControlEvent(header.opcode, payload, size, room);
+  if (check_text && !ascii && !IsValidUtf8(absl::MakeConstSpan(payload, size))) {
+    end_ = End::kBadText;
+    return EndEvent();
+  }
+  Event event;
+  event.kind = Event::kMessage;
+  event.is_text = header.opcode == Opcode::kText;
+  event.rsv = header.rsv;
+  event.payload = payload;
+  event.size = size;
+  event.room = room;
+  return event;
+}
 
 FrameDecoder::Event FrameDecoder::Next(Input& input) {
   if (ABSL_PREDICT_FALSE(end_ != End::kNotYet)) {
@@ -230,37 +265,6 @@ bool FrameDecoder::FitsInPlace(const FrameHeader& header, const Input& input) co
   if (!header.fin || header.opcode == Opcode::kContinuation) return false;
   return !header.masked || static_cast<size_t>(input.begin - input.writable_from) >=
                                FrameHeaderBytes(header.payload_bytes);
-}
-
-FrameDecoder::Event FrameDecoder::TakeInPlace(const FrameHeader& header, Input& input) {
-  const size_t size = static_cast<size_t>(header.payload_bytes);
-  const bool check_text = header.opcode == Opcode::kText && header.rsv == 0;
-  uint8_t* payload = input.begin;
-  bool ascii = false;
-  if (header.masked) {
-    payload = input.writable_from + FrameHeaderBytes(size);
-    if (check_text) {
-      ascii = ApplyMaskTestingAscii(payload, input.begin, size, header.mask_key);
-    } else {
-      ApplyMask(payload, input.begin, size, header.mask_key);
-    }
-  }
-  const size_t room = static_cast<size_t>(payload - input.writable_from);
-  input.begin += size;
-  input.writable_from = payload + size;
-  if (IsControl(header.opcode)) return ControlEvent(header.opcode, payload, size, room);
-  if (check_text && !ascii && !IsValidUtf8(absl::MakeConstSpan(payload, size))) {
-    end_ = End::kBadText;
-    return EndEvent();
-  }
-  Event event;
-  event.kind = Event::kMessage;
-  event.is_text = header.opcode == Opcode::kText;
-  event.rsv = header.rsv;
-  event.payload = payload;
-  event.size = size;
-  event.room = room;
-  return event;
 }
 
 // Begins to gather a frame; sets end_ if that is one too many.

@@ -83,7 +83,7 @@ class Peer : public sluice::websocket::Handler {
     Tell(absl::StrCat("open\tsubprotocol=", connection.subprotocol()));
   }
 
-  void OnMessage(Connection& connection, Message message) override {
+  void OnMessage(Connection& connection, const Message& message) override {
     absl::string_view text = message.text();
     if (message.is_text && absl::ConsumePrefix(&text, "!")) return Obey(connection, text);
     if (connection.SendInPlace(message) == SendResult::kBlocked) connection.PauseReceiving();

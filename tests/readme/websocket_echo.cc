@@ -7,7 +7,7 @@
 
 class Echo : public sluice::websocket::Handler {
   void OnMessage(sluice::websocket::Connection& connection,
-                 sluice::websocket::Message message) override {
+                 const sluice::websocket::Message& message) override {
     if (connection.SendInPlace(message) == sluice::SendResult::kBlocked)
       connection.PauseReceiving();
   }
