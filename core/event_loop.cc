@@ -123,6 +123,12 @@ void EventLoop::ArmTimer(TimerNode& timer, absl::Duration after) {
   timers_.Arm(timer, (runs ? now_ : NowExact()) + after);
 }
 
+MonotonicTime EventLoop::NextWork() const {
+  const bool at_once =
+      !members_->settling.alone() || posted_.load(std::memory_order_relaxed) != nullptr;
+  return at_once ? MonotonicTime::InfinitePast() : timers_.NextDeadline();
+}
+
 void EventLoop::Stop() {
   stop_.store(true, std::memory_order_release);
   poller_->Wake();

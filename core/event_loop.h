@@ -90,6 +90,11 @@ class EventLoop {
   void ArmTimer(TimerNode& timer, MonotonicTime at) { timers_.Arm(timer, at); }
   void CancelTimer(TimerNode& timer) { timers_.Cancel(timer); }
 
+  // When the loop has something to do though no event comes: the time of its next timer, or the
+  // past when a function is posted or a stream has to be settled. For who runs several loops on one
+  // thread.
+  MonotonicTime NextWork() const;
+
   // Asks every open stream to finish: StreamHandler::OnDrain for each, at the end of this turn.
   // Connects under way are given up, with kCancelled (a ConnectFunction that
   // connects again at once on that code keeps the drain from ending). What is still open after
