@@ -47,8 +47,18 @@ Block* Block::New(size_t capacity) {
 }
 
 Block* Block::NewExact(size_t capacity) {
-  const size_t bytes = RoundUpToMalloc(sizeof(Block) + capacity);
-  return new (::operator new(bytes)) Block(Kind::kHeap, bytes - sizeof(Block));
+  size_t bytes = RoundUpToMalloc(sizeof(Block) + capacity);
+  void* memory = bytes > internal::kPoolLargeAbove ? internal::PoolAcquireLarge(bytes) : nullptr;
+  if (memory == nullptr) memory = ::operator new(bytes);
+  return new (memory) Block(Kind::kHeap, bytes - sizeof(Block));
+}
+
+Block* Block::TryNewExact(size_t capacity) noexcept {
+  size_t bytes = RoundUpToMalloc(sizeof(Block) + capacity);
+  void* memory = bytes > internal::kPoolLargeAbove ? internal::PoolAcquireLarge(bytes)
+                                                   : ::operator new(bytes, std::nothrow);
+  if (memory == nullptr) return nullptr;
+  return new (memory) Block(Kind::kHeap, bytes - sizeof(Block));
 }
 
 void Block::Free() noexcept {
@@ -58,6 +68,8 @@ void Block::Free() noexcept {
     case Kind::k65KiB:
       return internal::PoolRelease(kSizeClasses[static_cast<int>(kind_)].pool_class, this);
     case Kind::kHeap:
+      if (footprint() > internal::kPoolLargeAbove)
+        return internal::PoolReleaseLarge(this, footprint());
       return ::operator delete(this);
     case Kind::kForeign: {
       ForeignBlock* self = static_cast<ForeignBlock*>(this);

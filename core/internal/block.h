@@ -23,8 +23,8 @@ namespace sluice {
 //   if (!receive->unique()) ...                              // somebody still holds the bytes
 //
 // Only who holds the sole reference may write to the storage. The count is atomic: a reference may
-// be dropped on any thread, and the one that drops the last frees the block (pooled blocks go to
-// the pool of its thread). Thread-compatible otherwise.
+// be dropped on any thread, and the one that drops the last frees the block (pooled and large
+// blocks go to the pool of its thread). Thread-compatible otherwise.
 class Block {
  public:
   static constexpr size_t kHeaderBytes = 16;
@@ -40,8 +40,11 @@ class Block {
   static Block* New(size_t capacity);
 
   // The same from the heap, of `capacity` rounded up to the granularity of malloc (3 bytes cost
-  // 32): for bytes that are kept.
+  // 32): for bytes that are kept. A large one may come from the pool and be an eighth larger.
   static Block* NewExact(size_t capacity);
+
+  // The same, but null when there is no memory, for sizes that a peer decides.
+  static Block* TryNewExact(size_t capacity) noexcept;
 
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
@@ -68,7 +71,7 @@ class Block {
  protected:
   enum class Kind : uint32_t { k4KiB, k17KiB, k65KiB, kHeap, kForeign };
 
-  Block(Kind kind, size_t capacity) : references_(1), kind_(kind), capacity_(capacity) {}
+  Block(Kind kind, size_t capacity) noexcept : references_(1), kind_(kind), capacity_(capacity) {}
   ~Block() = default;
 
  private:

@@ -150,7 +150,72 @@ TEST_F(PoolTest, TakesMemoryBackFromWhatOutlivesIt) {
   EXPECT_EQ(CountAllocations().live, before);
 }
 
+constexpr size_t kMiB = 1024 * 1024;
+
+TEST_F(PoolTest, LargeMemoryServesAgain) {
+  Block* block = Block::NewExact(kMiB);
+  const int64_t before = CountAllocations().ever;
+  for (int i = 0; i < 10; ++i) {
+    block->Unref();
+    ASSERT_EQ(Block::NewExact(kMiB), block);
+  }
+  block->Unref();
+  EXPECT_EQ(Block::TryNewExact(kMiB - kMiB / 16), block) << "nor is a little less new";
+  EXPECT_GE(block->capacity(), kMiB);
+  EXPECT_EQ(CountAllocations().ever, before);
+  block->Unref();
+}
+
+TEST_F(PoolTest, LargeMemoryServesOnlyWhoNeedsNearlyAllOfIt) {
+  BlockPtr(Block::NewExact(kMiB)).reset();
+  EXPECT_LT(BlockPtr(Block::NewExact(kMiB / 2))->capacity(), kMiB * 9 / 16);
+  EXPECT_GE(BlockPtr(Block::NewExact(kMiB + 1000))->capacity(), kMiB + 1000);
+}
+
+TEST_F(PoolTest, KeepsNoMoreLargeMemoryThanItsBound) {
+  const int64_t before = CountAllocations().live;
+  for (size_t size : {size_t{70'000}, size_t{300'000}, kMiB, 3 * kMiB, 100 * kMiB}) {
+    {
+      std::vector<BlockPtr> blocks;
+      for (int i = 0; i < 20; ++i) blocks.emplace_back(Block::NewExact(size));
+    }
+    EXPECT_LE(PooledBytes(), 4 * kMiB + kMiB / 2) << size;
+    EXPECT_LE(CountAllocations().live, before + 8) << size;
+  }
+  TrimPool();
+  EXPECT_EQ(PooledBytes(), 0u);
+  EXPECT_EQ(CountAllocations().live, before);
+}
+
+TEST_F(PoolTest, TheOldestLargeMemoryMakesRoom) {
+  for (size_t size : {kMiB, 2 * kMiB, 3 * kMiB}) BlockPtr(Block::NewExact(size)).reset();
+  const int64_t before = CountAllocations().ever;
+  BlockPtr newest(Block::NewExact(3 * kMiB));
+  EXPECT_EQ(CountAllocations().ever, before);
+  EXPECT_EQ(PooledBytes(), 0u) << "1 MiB and 2 MiB went";
+}
+
+TEST_F(PoolTest, LargeMemoryGoesBackWhenTheThreadEnds) {
+  const int64_t before = CountAllocations().live;
+  Block* block = Block::NewExact(kMiB);
+  std::thread other([block] {
+    block->Unref();
+    EXPECT_GT(PooledBytes(), kMiB);
+  });
+  other.join();
+  EXPECT_EQ(PooledBytes(), 0u);
+  EXPECT_EQ(CountAllocations().live, before);
+}
+
 #if defined(ABSL_HAVE_ADDRESS_SANITIZER) && GTEST_HAS_DEATH_TEST
+TEST_F(PoolTest, LargeMemoryIsPoisonedUnderAddressSanitizer) {
+  Block* block = Block::NewExact(kMiB);
+  uint8_t* storage = block->storage();
+  storage[100] = 1;
+  block->Unref();
+  EXPECT_DEATH(storage[100] = 2, "use-after-poison");
+}
+
 TEST_F(PoolTest, PoolsArePoisonedUnderAddressSanitizer) {
   Block* block = Block::New(4'000);
   uint8_t* storage = block->storage();

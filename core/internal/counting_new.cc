@@ -27,6 +27,8 @@ void* operator new(size_t size) {
   return memory;
 }
 
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return operator new(size); }
+
 void operator delete(void* memory) noexcept {
   if (memory == nullptr) return;
   live.fetch_sub(1, std::memory_order_relaxed);

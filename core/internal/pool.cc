@@ -1,5 +1,6 @@
 #include "sluice/core/internal/pool.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -27,11 +28,19 @@ struct FreeList {
   uint32_t room;
 };
 
+struct LargePiece {
+  void* memory;
+  size_t bytes;
+};
+
 enum class State : uint8_t { kUnused, kOpen, kClosed };
 
 struct ThreadPool {
   FreeList lists[kPoolClasses];
   State state;
+  uint32_t large_count;
+  size_t large_bytes;
+  LargePiece large[kPoolLargePieces];  // the one released last is the last
 };
 
 // Constant-initialized and trivially destructible: reading it needs no guard, and it is still there
@@ -69,6 +78,16 @@ void ForgetContents([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes
 #ifdef ABSL_HAVE_MEMORY_SANITIZER
   __msan_allocated_memory(memory, bytes);
 #endif
+}
+
+void* TakeLarge(uint32_t index) {
+  ThreadPool& pool = thread_pool;
+  const LargePiece piece = pool.large[index];
+  std::copy(pool.large + index + 1, pool.large + pool.large_count, pool.large + index);
+  --pool.large_count;
+  pool.large_bytes -= piece.bytes;
+  Unhide(piece.memory, piece.bytes);
+  return piece.memory;
 }
 
 void* Pop(FreeList& list, size_t bytes) {
@@ -111,8 +130,31 @@ void PoolRelease(PoolClass pool_class, void* memory) noexcept {
   Hide(memory, kPoolBytes[i]);
 }
 
+void* PoolAcquireLarge(size_t& bytes) noexcept {
+  for (uint32_t i = thread_pool.large_count; i-- > 0;) {
+    const size_t kept = thread_pool.large[i].bytes;
+    if (kept < bytes || kept - bytes > bytes / 8) continue;
+    bytes = kept;
+    void* memory = TakeLarge(i);
+    ForgetContents(memory, bytes);
+    return memory;
+  }
+  return ::operator new(bytes, std::nothrow);
+}
+
+void PoolReleaseLarge(void* memory, size_t bytes) noexcept {
+  ThreadPool& pool = thread_pool;
+  if (pool.state == State::kUnused) Open();
+  if (pool.state == State::kClosed || bytes > kPoolLargeBytes) return ::operator delete(memory);
+  while (pool.large_count == kPoolLargePieces || pool.large_bytes + bytes > kPoolLargeBytes)
+    ::operator delete(TakeLarge(0));
+  pool.large[pool.large_count++] = {memory, bytes};
+  pool.large_bytes += bytes;
+  Hide(memory, bytes);
+}
+
 size_t PooledBytes() {
-  size_t bytes = 0;
+  size_t bytes = thread_pool.large_bytes;
   for (int i = 0; i < kPoolClasses; ++i) bytes += thread_pool.lists[i].count * kPoolBytes[i];
   return bytes;
 }
@@ -123,6 +165,7 @@ void TrimPool() {
     if (thread_pool.state == State::kOpen) list.room += list.count;
     while (list.head != nullptr) ::operator delete(Pop(list, kPoolBytes[i]));
   }
+  while (thread_pool.large_count > 0) ::operator delete(TakeLarge(0));
 }
 
 }  // namespace sluice::internal
