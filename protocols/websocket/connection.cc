@@ -359,8 +359,8 @@ SendResult Connection::SendInPlace(const Message& message) {
   const auto frame = absl::MakeConstSpan(begin, header_bytes + payload.size());
   if (ABSL_PREDICT_TRUE(current->lent)) return Note(stream_->SendLent(frame));
   if (payload.size() >= kLargePayload) {
-    if (FrameDecoder::Storage storage = decoder_.TakeStorage()) {
-      current->taken = Slice::External(frame, [memory = std::move(storage)] {});
+    if (const BlockPtr memory = decoder_.TakeStorage()) {
+      current->taken = Slice::FromBlock(*memory, frame);
       return Note(stream_->Send(current->taken));
     }
   }

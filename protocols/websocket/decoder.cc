@@ -18,6 +18,8 @@ namespace {
 constexpr size_t kRoom = 16;
 // Announced sizes up to this are allocated at once.
 constexpr size_t kAtOnce = 256 * 1024;
+// Beyond that, memory is at most so many times what has arrived.
+constexpr size_t kGrowth = 4;
 
 // Where the length is: in the second byte itself, or in 2 or 8 bytes after it.
 constexpr uint8_t kLengthIn2 = 126;
@@ -80,8 +82,7 @@ struct FrameDecoder::Assembly {
   bool busy() const { return in_message || open != Open::kNone; }
   uint8_t* message() { return reinterpret_cast<uint8_t*>(this + 1); }
 
-  size_t capacity;  // for the message, in this block
-  size_t size;      // of the message so far
+  size_t size;  // of the message so far
   uint64_t frame_left;
   uint32_t mask_key;  // turned for the next byte
   uint32_t empty_fragments;
@@ -100,7 +101,13 @@ struct FrameDecoder::Assembly {
   // The message follows.
 };
 
-bool FrameDecoder::in_message() const { return assembly_ != nullptr && assembly_->in_message; }
+FrameDecoder::Assembly* FrameDecoder::assembly() const {
+  return std::launder(reinterpret_cast<Assembly*>(block_->storage()));
+}
+
+size_t FrameDecoder::MessageCapacity() const { return block_->capacity() - sizeof(Assembly); }
+
+bool FrameDecoder::in_message() const { return block_ != nullptr && assembly()->in_message; }
 
 // Inlined so that a header that was just read stays in registers: written byte by byte and read
 // back as a word, it would wait for the stores.
@@ -139,22 +146,22 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline FrameDecoder::Event FrameDecoder::TakeInPlac
 FrameDecoder::Event FrameDecoder::Next(Input& input) {
   if (ABSL_PREDICT_FALSE(end_ != End::kNotYet)) {
     input.begin = input.end;
-    assembly_.reset();
+    block_.reset();
     return EndEvent();
   }
-  if (assembly_ != nullptr && !assembly_->busy()) assembly_.reset();
+  if (block_ != nullptr && !assembly()->busy()) block_.reset();
   FrameHeader common;
   if (ABSL_PREDICT_TRUE(TakeCommonHeader(input, common))) return TakeInPlace(common, input);
   Event event;
   for (;;) {
-    if (assembly_ == nullptr || assembly_->open == Assembly::Open::kNone) {
+    if (block_ == nullptr || assembly()->open == Assembly::Open::kNone) {
       FrameHeader header;
       if (!HaveHeader(input, header)) break;
       if (FitsInPlace(header, input)) return TakeInPlace(header, input);
       OpenFrame(header);
     }
     if (end_ == End::kNotYet) TakePayload(input);
-    if (end_ != End::kNotYet || assembly_->frame_left > 0) break;
+    if (end_ != End::kNotYet || assembly()->frame_left > 0) break;
     if (FinishFrame(event)) return event;
   }
   return end_ == End::kNotYet ? event : EndEvent();
@@ -165,7 +172,7 @@ FrameDecoder::Event FrameDecoder::Next(Input& input) {
 inline bool FrameDecoder::TakeCommonHeader(Input& input, FrameHeader& header) const {
   const uint8_t* const bytes = input.begin;
   const size_t have = static_cast<size_t>(input.end - bytes);
-  if (have < 8 || header_size_ != 0 || assembly_ != nullptr) return false;
+  if (have < 8 || header_size_ != 0 || block_ != nullptr) return false;
   const uint8_t opcode = bytes[0] ^ 0x80;  // with FIN and without reserved bits
   if (opcode != static_cast<uint8_t>(Opcode::kText) &&
       opcode != static_cast<uint8_t>(Opcode::kBinary)) {
@@ -254,7 +261,7 @@ FrameDecoder::End FrameDecoder::CheckLength(const FrameHeader& header, uint8_t l
   if (size >> 63 != 0) return End::kImpossibleLength;
   if (IsControl(header.opcode)) return End::kNotYet;
   if (size > options_->max_frame_bytes) return End::kFrameTooBig;
-  const uint64_t before = in_message() ? assembly_->size : 0;
+  const uint64_t before = in_message() ? assembly()->size : 0;
   return size > options_->max_message_bytes - before ? End::kMessageTooBig : End::kNotYet;
 }
 
@@ -269,19 +276,17 @@ bool FrameDecoder::FitsInPlace(const FrameHeader& header, const Input& input) co
 
 // Begins to gather a frame; sets end_ if that is one too many.
 void FrameDecoder::OpenFrame(const FrameHeader& header) {
-  if (assembly_ == nullptr) {
-    static_assert(std::is_trivially_copyable_v<Assembly>, "realloc moves it");
+  if (block_ == nullptr) {
     const size_t capacity =
         IsControl(header.opcode) || header.payload_bytes > kAtOnce ? 0 : header.payload_bytes;
-    void* block = std::malloc(sizeof(Assembly) + capacity);
-    if (block == nullptr) {
+    block_.reset(Block::TryNewExact(sizeof(Assembly) + capacity));
+    if (block_ == nullptr) {
       end_ = End::kOutOfMemory;
       return;
     }
-    assembly_.reset(new (block) Assembly());
-    assembly_->capacity = capacity;
+    new (block_->storage()) Assembly();
   }
-  Assembly& a = *assembly_;
+  Assembly& a = *assembly();
   a.frame_left = header.payload_bytes;
   a.mask_key = header.mask_key;
   a.fin = header.fin;
@@ -306,14 +311,14 @@ void FrameDecoder::OpenFrame(const FrameHeader& header) {
 // Moves what has arrived of the open frame into the block, unmasked, and checks it if it is text.
 void FrameDecoder::TakePayload(Input& input) {
   const size_t size = static_cast<size_t>(
-      std::min<uint64_t>(assembly_->frame_left, static_cast<uint64_t>(input.end - input.begin)));
+      std::min<uint64_t>(assembly()->frame_left, static_cast<uint64_t>(input.end - input.begin)));
   if (size == 0) return;
-  const bool control = assembly_->open == Assembly::Open::kControl;
+  const bool control = assembly()->open == Assembly::Open::kControl;
   if (!control && !MakeRoom(size)) {
     end_ = End::kOutOfMemory;
     return;
   }
-  Assembly& a = *assembly_;
+  Assembly& a = *assembly();
   uint8_t* const to = control ? a.control + a.control_size : a.message() + a.size;
   const bool check_text = !control && a.is_text && a.rsv == 0;
   bool ascii = false;
@@ -338,26 +343,28 @@ void FrameDecoder::TakePayload(Input& input) {
 }
 
 // Makes the block hold `more` bytes of message. What is announced is taken at once if it is small;
-// else the block grows by half with what arrives, up to what is announced.
+// else the block grows with what arrives, up to what is announced.
 bool FrameDecoder::MakeRoom(size_t more) {
-  const Assembly& a = *assembly_;
+  const Assembly& a = *assembly();
   const size_t needed = a.size + more;
-  if (needed <= a.capacity) return true;
+  if (needed <= MessageCapacity()) return true;
   const size_t announced = a.size + static_cast<size_t>(a.frame_left);
-  size_t capacity = std::max({needed, a.capacity + a.capacity / 2, std::min(announced, kAtOnce)});
+  const size_t bound = std::max(kAtOnce, kGrowth * needed);
+  // For a little more (sizes like 1 MiB) it would be copied once again.
+  const size_t wish = announced <= bound + bound / 8 ? announced : bound;
+  size_t capacity = std::max({needed, MessageCapacity() + MessageCapacity() / 2, wish});
   if (a.fin) capacity = std::min(capacity, announced);
-  Assembly* const grown =
-      static_cast<Assembly*>(std::realloc(assembly_.get(), sizeof(Assembly) + capacity));
+  BlockPtr grown(Block::TryNewExact(sizeof(Assembly) + capacity));
   if (grown == nullptr) return false;
-  (void)assembly_.release();  // realloc has freed it or grown it where it was
-  assembly_.reset(grown);
-  grown->capacity = capacity;
+  static_assert(std::is_trivially_copyable_v<Assembly>, "the message is moved with it");
+  std::memcpy(grown->storage(), block_->storage(), sizeof(Assembly) + a.size);
+  block_ = std::move(grown);
   return true;
 }
 
 // The open frame is whole: makes the event of it, unless more fragments follow.
 bool FrameDecoder::FinishFrame(Event& event) {
-  Assembly& a = *assembly_;
+  Assembly& a = *assembly();
   const bool control = a.open == Assembly::Open::kControl;
   a.open = Assembly::Open::kNone;
   if (control) {
@@ -410,19 +417,17 @@ FrameDecoder::Event FrameDecoder::ControlEvent(Opcode opcode, uint8_t* payload, 
   return event;
 }
 
-FrameDecoder::Storage FrameDecoder::TakeStorage() {
-  if (assembly_ == nullptr || !assembly_->delivered) return nullptr;
-  return Storage(assembly_.release());
+BlockPtr FrameDecoder::TakeStorage() {
+  if (block_ == nullptr || !assembly()->delivered) return nullptr;
+  return std::move(block_);
 }
 
-size_t FrameDecoder::allocated_bytes() const {
-  return assembly_ == nullptr ? 0 : sizeof(Assembly) + assembly_->capacity;
-}
+size_t FrameDecoder::allocated_bytes() const { return block_ == nullptr ? 0 : block_->footprint(); }
 
 FrameDecoder::Event FrameDecoder::EndEvent() {
   Event event;
   const auto fail = [&event, this](CloseCode code, const char* error) {
-    assembly_.reset();
+    block_.reset();
     event.kind = Event::kError;
     event.code = code;
     event.error = error;

@@ -25,7 +25,8 @@
 //
 // Memory: 32 bytes, and a heap block only while a frame's payload or a fragmented message is
 // incomplete. Sizes up to 256 KiB are allocated as announced; above that the block grows with what
-// really arrives, so that announcing much costs the peer as much as us.
+// really arrives, to four times of it (both and an eighth, where that saves growing again), so that
+// announcing much costs the peer, too.
 //
 // Limits: see Options. Past one, or past a rule of the protocol, Next() gives kError, from then on
 // always. After the peer's close frame it consumes and ignores all that follows.
@@ -38,11 +39,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "sluice/core/slice.h"
 #include "sluice/protocols/websocket/close_code.h"
 #include "sluice/protocols/websocket/frame.h"
 
@@ -96,11 +96,6 @@ class FrameDecoder {
     }
   };
 
-  struct Free {
-    void operator()(void* block) const { std::free(block); }
-  };
-  using Storage = std::unique_ptr<void, Free>;
-
   // `allowed_rsv`: the reserved bits that negotiated extensions use on the first frame of a message
   // (RSV1 is 4). All others are errors.
   explicit FrameDecoder(const Options& options, uint8_t allowed_rsv = 0)
@@ -115,10 +110,10 @@ class FrameDecoder {
   // After a kMessage, before the next call: gives away the block that holds the message, and the
   // room in front of it; null if it lies in the input. The event's pointers stay good while the
   // block lives.
-  Storage TakeStorage();
+  BlockPtr TakeStorage();
 
   // Whether nothing is half done: no incomplete header, frame or message.
-  bool idle() const { return assembly_ == nullptr && header_size_ == 0; }
+  bool idle() const { return block_ == nullptr && header_size_ == 0; }
 
   // What the decoder holds on the heap, for accounting.
   size_t allocated_bytes() const;
@@ -126,8 +121,10 @@ class FrameDecoder {
  private:
   // Why nothing more comes: the peer's close frame, or what is wrong.
   enum class End : uint8_t;
-  // The state of an incomplete frame or message and, behind it, the payload: one block of malloc's.
+  // The state of an incomplete frame or message and, behind it, the payload: one block.
   struct Assembly;
+  Assembly* assembly() const;  // of block_, which is there
+  size_t MessageCapacity() const;
 
   bool in_message() const;
   bool TakeCommonHeader(Input& input, FrameHeader& header) const;
@@ -144,7 +141,7 @@ class FrameDecoder {
   Event EndEvent();
 
   const Options* options_;
-  std::unique_ptr<Assembly, Free> assembly_;
+  BlockPtr block_;                        // starts with an Assembly
   uint8_t header_[kMaxFrameHeaderBytes];  // the first header_size_ bytes of an incomplete one
   uint8_t header_size_ : 4;
   uint8_t allowed_rsv_ : 3;
