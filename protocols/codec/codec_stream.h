@@ -62,7 +62,7 @@ class CodecHandler {
   virtual ~CodecHandler() = default;
 
   // A message has arrived. What it refers to is lent, and may be changed, until the callback
-  // returns.
+  // returns, also when that destroys the stream.
   virtual void OnMessage(CodecStream<C>& stream, typename C::Message message) = 0;
 
   // The peer has sent all it will. The default closes gracefully.

@@ -1060,6 +1060,27 @@ TEST_F(CodecStreamTest, MayBeDestroyedByAMessageThatWasHeldBack) {
   EXPECT_EQ(client_->closed()->code(), absl::StatusCode::kUnavailable);
 }
 
+TEST_F(CodecStreamTest, AMessageOutlivesTheStreamThatItsCallbackDestroys) {
+  for (const size_t chunk : {size_t{3}, size_t{50'000}, size_t{1'000'000}}) {
+    VirtualLoop loop;
+    StreamPair pair(loop.loop());
+    pair.to_server().set_max_chunk(chunk);
+    Script<LengthCodec> script;
+    auto stream =
+        std::make_unique<CodecStream<LengthCodec>>(pair.TakeServer(), LengthCodec(), script);
+    std::string seen;
+    script.on_message = [&](Messages&, absl::Span<uint8_t> message) {
+      stream.reset();
+      for (uint8_t& byte : message) ++byte;
+      seen = AsString(message);
+    };
+    StreamRecorder client(pair.TakeClient());
+    client.stream().Send(Frames({std::string(100'000, 'a')}));
+    loop.RunUntilIdle();
+    EXPECT_EQ(seen, std::string(100'000, 'b')) << chunk;
+  }
+}
+
 TEST_F(CodecStreamTest, MayBeDestroyedWhileTheTransportFillsItsMemory) {
   Start();
   Receive(LengthCodec::Length(100'000) + Pattern(10'000));

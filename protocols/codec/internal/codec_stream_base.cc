@@ -323,6 +323,10 @@ void CodecStreamBase::GiveBack(absl::Span<uint8_t>& bytes, size_t size) {
 }
 
 CodecStreamBase::Progress CodecStreamBase::DecodeKept(Dispatch& dispatch) {
+  // A callback that destroys the stream may still look at its message, as at one that the transport
+  // lends.
+  kept_->Ref();
+  const BlockPtr lent(kept_);
   dispatch.block_ = kept_;
   const Progress progress = DecodeAndDeliver(Kept::Contents(*kept_), dispatch);
   if (dispatch.destroyed()) return progress;
