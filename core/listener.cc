@@ -26,8 +26,9 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
 
   absl::Status Listen(const SocketAddress& address) {
     absl::Status status = loop_.poller().Listen(*this, address, options_.listen);
-    if (status.ok()) address_ = loop_.poller().LocalAddress(*this);
-    owns_path_ = true;
+    if (!status.ok()) return status;
+    address_ = loop_.poller().LocalAddress(*this);
+    path_ = internal::IdentifyUnixPath(address_);
     return status;
   }
 
@@ -38,8 +39,8 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
 
   void Close() {
     retry_.Cancel();
+    internal::RemoveUnixPath(address_, path_);  // first: it may be told by the open socket
     loop_.poller().Close(*this);
-    if (owns_path_) internal::RemoveUnixPath(address_);
     closed_ = true;
     if (!accepting_) on_accept_ = nullptr;
     Unref();
@@ -108,6 +109,7 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
   AcceptFunction on_accept_;
   Timer retry_;
   SocketAddress address_;
+  internal::FileIdentity path_;  // what is to be removed
   absl::Duration backoff_ = absl::ZeroDuration();
   Counters counters_;
   int references_ = 1;
@@ -116,7 +118,6 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
   bool paused_ = false;
   bool accepting_ = false;
   bool closed_ = false;
-  bool owns_path_ = false;
 };
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Listen(EventLoop& loop,

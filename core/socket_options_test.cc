@@ -258,6 +258,16 @@ TEST_F(UnixSocketTest, ThePathIsThereWhileTheListenerIs) {
   EXPECT_FALSE(Exists(address_));
 }
 
+TEST_F(UnixSocketTest, APathThatAnotherHasTakenIsNotRemoved) {
+  std::unique_ptr<Listener> first = Listen(address_);
+  ASSERT_EQ(unlink(address_.path().c_str()), 0);
+  std::unique_ptr<Listener> second = Listen(address_);
+  first = nullptr;
+  EXPECT_TRUE(Exists(address_));
+  second = nullptr;
+  EXPECT_FALSE(Exists(address_));
+}
+
 TEST_F(UnixSocketTest, AStalePathIsReplaced) {
   close(BindRaw(address_));
   EXPECT_TRUE(Exists(address_));

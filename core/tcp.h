@@ -70,7 +70,8 @@ class Listener {
                                                                 const Options& options,
                                                                 AcceptFunction on_accept);
 
-  // Closes the listening socket (and removes a Unix socket's path). Accepted streams live on.
+  // Closes the listening socket (and removes a Unix socket's path, unless another file has taken
+  // its place). Accepted streams live on.
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;

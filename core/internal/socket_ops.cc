@@ -111,10 +111,11 @@ absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const Listen
     return status;
   if (bind(fd.get(), address.data(), address.length()) != 0) {
     const int error = errno;
+    const FileIdentity found = IdentifyUnixPath(address);
     const bool stale = error == EADDRINUSE && address.family() == SocketAddress::Family::kUnix &&
                        IsStaleUnixSocket(address);
     if (!stale) return SystemError(error, "bind", address.ToString());
-    RemoveUnixPath(address);
+    RemoveUnixPath(address, found);
     if (bind(fd.get(), address.data(), address.length()) != 0)
       return SystemError(errno, "bind", address.ToString());
   }
@@ -127,9 +128,16 @@ absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const Listen
   return fd;
 }
 
-void RemoveUnixPath(const SocketAddress& address) {
+FileIdentity IdentifyUnixPath(const SocketAddress& address) {
   const std::string path = address.path();
-  if (!path.empty() && path[0] != '@') unlink(path.c_str());
+  struct stat info;
+  if (path.empty() || path[0] == '@' || lstat(path.c_str(), &info) != 0) return {};
+  return {static_cast<uint64_t>(info.st_dev), static_cast<uint64_t>(info.st_ino)};
+}
+
+void RemoveUnixPath(const SocketAddress& address, const FileIdentity& identity) {
+  if (identity != FileIdentity() && IdentifyUnixPath(address) == identity)
+    unlink(address.path().c_str());
 }
 
 absl::StatusOr<UniqueFd> OpenStream(const SocketAddress& address, const SocketOptions& options) {

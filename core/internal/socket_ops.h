@@ -3,6 +3,8 @@
 #ifndef SLUICE_CORE_INTERNAL_SOCKET_OPS_H_
 #define SLUICE_CORE_INTERNAL_SOCKET_OPS_H_
 
+#include <cstdint>
+
 #include "absl/status/statusor.h"
 #include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
@@ -32,8 +34,19 @@ class UniqueFd {
 // A bound and listening socket; non-blocking, close-on-exec. A stale Unix path is replaced.
 absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const ListenOptions& options);
 
-// Removes the path of a Unix listener.
-void RemoveUnixPath(const SocketAddress& address);
+// Which file a path names: device and inode. Both 0 for none.
+struct FileIdentity {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+
+// The socket at the path of a Unix listener. A listening socket keeps its inode, so that no other
+// file has the same identity until it is closed.
+FileIdentity IdentifyUnixPath(const SocketAddress& address);
+
+// Removes the path of a Unix listener, unless it names another file by now.
+void RemoveUnixPath(const SocketAddress& address, const FileIdentity& identity);
 
 // A non-blocking, close-on-exec socket of the address's family, with the options set.
 absl::StatusOr<UniqueFd> OpenStream(const SocketAddress& address, const SocketOptions& options);
