@@ -24,6 +24,12 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
         on_accept_(std::move(on_accept)),
         retry_([this] { OnRetry(); }) {}
 
+  absl::Status Check() const {
+    return options_.max_connections >= 1
+               ? absl::OkStatus()
+               : absl::InvalidArgumentError("listen: max_connections must be at least 1");
+  }
+
   absl::Status Listen(const SocketAddress& address) {
     absl::Status status = loop_.poller().Listen(*this, address, options_.listen);
     if (!status.ok()) return status;
@@ -138,7 +144,9 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::ListenShared(EventLoop& loop
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Make(
     Impl* impl, absl::FunctionRef<absl::Status(Impl&)> listen) {
-  if (absl::Status status = listen(*impl); !status.ok()) {
+  absl::Status status = impl->Check();
+  if (status.ok()) status = listen(*impl);
+  if (!status.ok()) {
     impl->Unref();
     return status;
   }

@@ -151,7 +151,7 @@ absl::Status GroupListener::ListenOnEach(const SocketAddress& address, Listener:
                      "share a listening socket; use an IP address"));
   }
   options.max_connections =
-      std::max(1, options.max_connections / loops + (options.max_connections % loops != 0 ? 1 : 0));
+      options.max_connections / loops + (options.max_connections % loops > 0 ? 1 : 0);
   if (loops > 1 && options.listen.reuse_port == ReusePort::kNo)
     options.listen.reuse_port = ReusePort::kFirst;
   address_ = address;

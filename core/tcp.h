@@ -44,7 +44,7 @@ class Listener {
     // A peer that vanishes without a word is noticed by nothing but a deadline, so there is one.
     StreamOptions stream = {.idle_timeout = absl::Minutes(5)};
     // Open connections that came from this listener; at the limit it stops accepting, and further
-    // ones wait in the system's queue (`backlog`), until one closes.
+    // ones wait in the system's queue (`backlog`), until one closes. At least 1.
     int max_connections = 100'000;
   };
   struct Counters {

@@ -371,6 +371,22 @@ TEST_P(TcpTest, AnAddressInUseIsAnErrorThatNamesIt) {
       << second.status();
 }
 
+TEST_P(TcpTest, AListenerThatMayAcceptNothingIsRefused) {
+  Listen();
+  for (const int max_connections : {0, -1}) {
+    Listener::Options options;
+    options.max_connections = max_connections;
+    options.listen.reuse_port = ListenOptions::ReusePort::kJoin;
+    const auto accept = [](std::unique_ptr<Stream>) {};
+    for (const auto& listener :
+         {Listener::Listen(*loop_, *SocketAddress::Parse("127.0.0.1:0"), options, accept).status(),
+          Listener::ListenShared(*loop_, *listener_, options, accept).status()}) {
+      EXPECT_EQ(listener.code(), absl::StatusCode::kInvalidArgument);
+      EXPECT_EQ(listener.message(), "listen: max_connections must be at least 1");
+    }
+  }
+}
+
 TEST_P(TcpTest, AStreamGivenToTheLoopLivesUntilItsEnd) {
   bool handler_destroyed = false;
   struct Given : StreamHandler {

@@ -193,6 +193,8 @@ class UsageTest(unittest.TestCase):
         self.assert_bad_usage("cat", "tcp://[::1]:1", "more", says="unexpected argument more")
 
     def test_bad_values_are_answered_with_good_ones(self):
+        for flag in ["--max_connections=0", "--max_connections=-1"]:
+            self.assert_bad_usage("echo", flag, says="takes a whole number from 1 to 100000000")
         self.assert_bad_usage("echo", "--threads=0", says="takes a whole number from 1 to 1024")
         self.assert_bad_usage("echo", "--max_message_bytes=big", says="takes a number of bytes from 1 to ")
         self.assert_bad_usage("echo", "--idle_timeout=30", says="takes a positive duration, such as 500ms")
