@@ -19,8 +19,10 @@
 // Thread-safe: Post, Stop, and the counters. Everything else is loop-bound: to be called on the
 // thread that runs the loop, or before it runs.
 //
-// Lifetime: listeners and connectors must be gone before their loop. Streams that are still there
-// when the loop is destroyed get OnClose(kCancelled).
+// Lifetime: the loop must outlive the calls of Post and Stop that other threads make, to their
+// return: it may run, and end by, what was posted before Post has returned (join the threads, or
+// let them tell that they are done). Listeners and connectors must be gone before their loop.
+// Streams that are still there when the loop is destroyed get OnClose(kCancelled).
 #ifndef SLUICE_CORE_EVENT_LOOP_H_
 #define SLUICE_CORE_EVENT_LOOP_H_
 
