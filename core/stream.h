@@ -16,8 +16,9 @@
 // Loop-bound: every call, and every callback, is on the loop's thread.
 //
 // Callbacks. No call on a Stream runs a callback inside itself: what a call causes (OnClose above
-// all) is delivered by the loop, later in the same turn. A callback may call anything on its
-// Stream, and may destroy it.
+// all) is delivered by the loop, at the end of the turn; what is caused there, inside an
+// OnSendReady or OnClose, at the end of the next one, which follows without waiting. A callback may
+// call anything on its Stream, and may destroy it.
 //
 // Receiving. The span given to OnReceive is lent: it is valid, and writable, until the callback
 // returns. What must outlive it is copied by the handler, or received straight into its own storage

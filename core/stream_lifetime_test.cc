@@ -87,6 +87,45 @@ TEST_F(StreamLifetimeTest, HeaderExample) {
   EXPECT_TRUE(client.recorder.received == Pattern(0, kSize));
 }
 
+// What a callback causes.
+
+TEST_F(StreamLifetimeTest, AnEndCausedInsideOnCloseIsToldInTheNextTurnWhichDoesNotWait) {
+  Pair first(*loop_), second(*loop_);
+  uint64_t turn = 0;
+  first.client.recorder.on_close = [&](Stream&, const absl::Status&) {
+    turn = loop_->counters().turns;
+    second.client.stream->Abort(absl::CancelledError("by the other"));
+    EXPECT_FALSE(second.client.recorder.closed) << "inside Abort";
+  };
+  uint64_t told = 0;
+  second.client.recorder.on_close = [&](Stream&, const absl::Status&) {
+    told = loop_->counters().turns;
+  };
+  first.client.stream->Abort(absl::CancelledError("first"));
+  EXPECT_FALSE(first.client.recorder.closed) << "inside Abort";
+  ASSERT_TRUE(Until([&] { return second.client.recorder.closed; }));
+  EXPECT_EQ(told, turn + 1);
+}
+
+TEST_F(StreamLifetimeTest, WhatOnSendReadyEndsIsClosedAtTheLatestInTheNextTurn) {
+  Pair pair(*loop_);
+  pair.server.stream->PauseReceiving();
+  test::SendUntilBlocked(*pair.client.stream);
+  uint64_t turn = 0;
+  uint64_t told = 0;
+  pair.client.recorder.on_send_ready = [&](Stream& stream) {
+    turn = loop_->counters().turns;
+    stream.Abort(absl::CancelledError("enough"));
+    EXPECT_FALSE(pair.client.recorder.closed) << "inside Abort";
+  };
+  pair.client.recorder.on_close = [&](Stream&, const absl::Status&) {
+    told = loop_->counters().turns;
+  };
+  pair.server.stream->ResumeReceiving();
+  ASSERT_TRUE(Until([&] { return pair.client.recorder.closed; }));
+  EXPECT_LE(told, turn + 1);
+}
+
 // Stop.
 
 TEST_F(StreamLifetimeTest, StopInAnyCallbackEndsRunWhichMayBeResumed) {
