@@ -24,6 +24,10 @@ constexpr size_t kSmallPayload = 2048;
 // A message that was gathered is handed over with its memory from here on; below, copying is
 // cheaper.
 constexpr size_t kLargePayload = 4096;
+// Behind more than this, a pong waits until the peer has read, and stands for all pings since.
+constexpr size_t kPongQueueBytes = 4096;
+// How soon to look again whether the peer has read, below the mark at which the stream tells.
+constexpr absl::Duration kPongRetry = absl::Milliseconds(100);
 constexpr size_t kMaxCloseReason = kMaxControlPayloadBytes - 2;
 
 absl::Span<const uint8_t> AsBytes(absl::string_view text) {
@@ -69,12 +73,14 @@ void Handler::OnDrain(Connection& connection) { connection.Close(CloseCode::kGoi
 struct Connection::Extras {
   explicit Extras(Connection& connection)
       : timer([&connection] { connection.OnTimer(); }),
-        release([&connection] { connection.ReleaseHeld(); }) {}
+        release([&connection] { connection.ReleaseHeld(); }),
+        pong([&connection] { connection.AnswerPing(); }) {}
 
   std::unique_ptr<ServerHandshake> server_handshake;  // until OnOpen has returned, one of them
   std::unique_ptr<ClientHandshake> client_handshake;
   Timer timer;    // the deadline of the handshake or of the close, or keep-alive
   Timer release;  // held bytes are delivered when it runs: never from inside ResumeReceiving
+  Timer pong;     // while a ping waits, unless OnSendReady will come
   std::vector<uint8_t> held;
   size_t queued = 0;  // by the stream, when OnTimer looked last
   bool awaiting_pong = false;
@@ -255,13 +261,29 @@ void Connection::DeliverMessage(const FrameDecoder::Event& event, bool lent) {
 // asks for the latest only.
 void Connection::DeliverPing(absl::Span<const uint8_t> payload) {
   if (state_ != State::kOpen) return;
-  if (blocked_) {
-    extras().ping_waits = true;
-    extras().ping.assign(payload.begin(), payload.end());
-  } else {
+  if (!blocked_ && stream_->queued_bytes() <= kPongQueueBytes) {
+    if (extras_ != nullptr) extras_->ping_waits = false;
     SendControlFrame(Opcode::kPong, payload);
+  } else {
+    extras().ping.assign(payload.begin(), payload.end());
+    // What is queued may only have been gathered: look again when this callback's has left.
+    if (!std::exchange(extras_->ping_waits, true)) ArmPong(absl::ZeroDuration());
   }
   handler_->OnPing(*this, payload);
+}
+
+void Connection::ArmPong(absl::Duration after) {
+  extras_->pong.Cancel();
+  stream_->loop().ArmTimer(extras_->pong, after);
+}
+
+void Connection::AnswerPing() {
+  if (!extras_->ping_waits || state_ != State::kOpen) return;
+  if (blocked_) return;  // OnSendReady answers
+  if (stream_->queued_bytes() > kPongQueueBytes) return ArmPong(kPongRetry);
+  extras_->ping_waits = false;
+  SendControlFrame(Opcode::kPong, extras_->ping);
+  DropExtras();
 }
 
 void Connection::OnPeersClose(const FrameDecoder::Event& event) {
@@ -275,7 +297,7 @@ void Connection::OnPeersClose(const FrameDecoder::Event& event) {
   // The server ends the connection, the client waits for that: RFC 6455 section 7.1.1.
   if (role() == Role::kServer) return EndStream();
   state_ = State::kEnded;
-  ArmTimer(settings().options.close_timeout);
+  AwaitClose();
 }
 
 void Connection::OnReceiveEnd(Stream& /*stream*/) {
@@ -415,6 +437,11 @@ void Connection::Close(CloseCode code, absl::string_view reason) {
   // The peer's close frame may stand behind messages that are held back or not received: they are
   // passed over.
   ResumeReceiving();
+  AwaitClose();
+}
+
+void Connection::AwaitClose() {
+  extras().queued = stream_->queued_bytes();
   ArmTimer(settings().options.close_timeout);
 }
 
@@ -520,6 +547,7 @@ void Connection::KeepAlive() {
   } else {
     extras_->awaiting_pong = true;
     SendControlFrame(Opcode::kPing, {});
+    extras_->queued = stream_->queued_bytes();  // our own ping is no move of the peer's
   }
   ArmTimer(extras_->awaiting_pong ? options.pong_timeout : options.ping_interval);
 }

@@ -224,6 +224,8 @@ class Connection final : private StreamHandler {
   void DeliverMessage(const FrameDecoder::Event& event, bool lent);
   void DeliverControl(const FrameDecoder::Event& event);
   void DeliverPing(absl::Span<const uint8_t> payload);
+  void ArmPong(absl::Duration after);
+  void AnswerPing();
   void OnPeersClose(const FrameDecoder::Event& event);
   void Hold(absl::Span<const uint8_t> bytes);
   void ReleaseHeld();
@@ -235,6 +237,7 @@ class Connection final : private StreamHandler {
 
   void Fail(CloseCode code, absl::string_view why);
   void EndStream();
+  void AwaitClose();
   void ArmTimer(absl::Duration after);
   void OnTimer();
   void KeepAlive();

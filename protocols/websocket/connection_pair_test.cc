@@ -380,6 +380,87 @@ TEST_F(ServerTest, Section553AFloodOfPingsIsBoundedAndTheLastIsAnswered) {
   EXPECT_THAT(peer->TakeReceived(), testing::EndsWith(FromServer(Opcode::kPong, "ping 4999")));
 }
 
+TEST_F(ServerTest, Section553PongsForAPeerThatDoesNotReadQueueLittle) {
+  StartOpen();
+  pair->to_client().set_capacity(1000);
+  pair->to_client().Hold();
+  const std::string filler(100, '.');
+  for (int i = 0; i < 2000; ++i) {
+    Say(Client(Opcode::kPing, absl::StrCat(i, filler)));
+    ASSERT_LE(log.current->queued_bytes(), 4096u + 2 + 125);
+  }
+  loop.Advance(absl::Seconds(1));
+  EXPECT_LE(log.current->queued_bytes(), 4096u + 2 + 125);
+  pair->to_client().Release();
+  loop.RunUntilIdle();
+  loop.Advance(absl::Seconds(1));
+  EXPECT_LT(peer->received().size(), 6000u);
+  EXPECT_THAT(peer->TakeReceived(),
+              testing::EndsWith(FromServer(Opcode::kPong, absl::StrCat(1999, filler))));
+  EXPECT_EQ(log.all(), "");
+}
+
+TEST_F(ServerTest, APingBehindALongMessageIsAnsweredWithoutDelay) {
+  log.on_message = [](Connection& c, const Message& message) { c.SendInPlace(message); };
+  StartOpen();
+  const std::string message(30'000, 'm');
+  Say(absl::StrCat(Client(Opcode::kBinary, message), Client(Opcode::kPing, "1"),
+                   Client(Opcode::kPing, "2")));
+  EXPECT_EQ(peer->TakeReceived(),
+            absl::StrCat(FromServer(Opcode::kBinary, message), FromServer(Opcode::kPong, "2")));
+}
+
+TEST_F(ServerTest, KeepAliveIsContentWithASlowReaderAndEndsOneThatStops) {
+  options.ping_interval = absl::Seconds(10);
+  options.pong_timeout = absl::Seconds(5);
+  StartOpen();
+  pair->to_client().Hold();
+  pair->to_client().set_capacity(1000);
+  log.current->SendBinary(std::vector<uint8_t>(100'000));
+  for (size_t taken = 2000; taken <= 20'000; taken += 1000) {
+    pair->to_client().set_capacity(taken);
+    loop.Advance(absl::Seconds(10));
+    ASSERT_NE(log.current, nullptr) << log.status;
+  }
+  loop.Advance(absl::Seconds(10));  // it is sent a ping, which queues
+  ASSERT_NE(log.current, nullptr) << log.status;
+  loop.Advance(absl::Seconds(6));
+  EXPECT_EQ(log.current, nullptr);
+  EXPECT_EQ(log.status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(log.status.message(), HasSubstr("did not answer a ping within 5s"));
+}
+
+TEST_F(ServerTest, ACloseWaitsForASlowReaderAndNotForOneThatStops) {
+  options.close_timeout = absl::Seconds(5);
+  StartOpen();
+  pair->to_client().Hold();
+  pair->to_client().set_capacity(1000);
+  log.current->SendBinary(std::vector<uint8_t>(100'000));
+  loop.RunUntilIdle();
+  log.current->Close();
+  for (size_t taken = 2000; taken <= 20'000; taken += 1000) {
+    pair->to_client().set_capacity(taken);
+    loop.Advance(absl::Seconds(5));
+    ASSERT_EQ(log.all(), "") << log.status;
+  }
+  loop.Advance(absl::Seconds(6));
+  EXPECT_EQ(log.all(), "close:1000");
+  EXPECT_EQ(log.status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(log.status.message(), HasSubstr("did not answer the close frame within 5s"));
+}
+
+TEST_F(ServerTest, ACloseWaitsNoLongerForAFullQueueThatDoesNotMove) {
+  options.close_timeout = absl::Seconds(5);
+  StartOpen();
+  pair->to_client().Hold();
+  pair->to_client().set_capacity(1000);
+  log.current->SendBinary(std::vector<uint8_t>(100'000));
+  loop.RunUntilIdle();
+  log.current->Close();
+  loop.Advance(absl::Seconds(6));
+  EXPECT_EQ(log.all(), "close:1000");
+}
+
 TEST_F(ServerTest, KeepAlivePingsASilentPeerAndEndsOneThatStaysSilent) {
   options.ping_interval = absl::Seconds(30);
   options.pong_timeout = absl::Seconds(10);
