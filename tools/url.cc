@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -34,7 +35,7 @@ absl::StatusOr<std::string> ParseTarget(absl::string_view text, absl::string_vie
   if (target.empty()) return std::string("/");
   if (target.find('#') != absl::string_view::npos)
     return Refuse(text, "a fragment (#) has no meaning here");
-  if (!std::all_of(target.begin(), target.end(), [](char c) { return c > ' ' && c <= '~'; })) {
+  if (!std::all_of(target.begin(), target.end(), absl::ascii_isgraph)) {
     return Refuse(text,
                   "a path and a query hold visible ASCII characters only; write others as %XX");
   }

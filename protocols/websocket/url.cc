@@ -16,8 +16,6 @@ namespace {
 constexpr uint16_t kPort = 80;
 constexpr uint16_t kSecurePort = 443;
 
-bool IsVisibleAscii(char c) { return c > ' ' && c < 0x7f; }
-
 // Names and IPv4 addresses: letters, digits and what occurs in names on the internet.
 bool IsHostName(absl::string_view host) {
   return !host.empty() && std::all_of(host.begin(), host.end(), [](char c) {
@@ -63,7 +61,7 @@ absl::StatusOr<Url> ParseUrl(absl::string_view text) {
   } else {
     return error("a WebSocket URL begins with ws:// or wss://");
   }
-  if (!std::all_of(rest.begin(), rest.end(), IsVisibleAscii)) {
+  if (!std::all_of(rest.begin(), rest.end(), absl::ascii_isgraph)) {
     return error("spaces, control characters and all that is not ASCII must be percent-encoded");
   }
   if (absl::StrContains(rest, '#')) return error("a WebSocket URL has no fragment");
