@@ -24,29 +24,7 @@
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/protocols/codec/codec.h"
-
-// The codec of the example in codec.h.
-class ShortTextCodec {
- public:
-  using Message = absl::Span<uint8_t>;
-
-  sluice::DecodeResult Decode(absl::Span<uint8_t> in, Message& message) {
-    if (in.empty()) return sluice::DecodeResult::NeedMore(1);
-    const size_t size = 1 + size_t{in[0]};
-    if (in.size() < size) return sluice::DecodeResult::NeedMore(size);
-    message = in.subspan(1, size - 1);
-    return sluice::DecodeResult::Message(size);
-  }
-  sluice::EncodeResult Encode(absl::Span<const uint8_t> message, sluice::Buffer& out) const {
-    if (message.size() > 255) return sluice::EncodeResult::kTooLong;
-    const uint8_t size = static_cast<uint8_t>(message.size());
-    out.Append(absl::MakeConstSpan(&size, 1));
-    out.Append(message);
-    return sluice::EncodeResult::kEncoded;
-  }
-  absl::Status status() const { return absl::OkStatus(); }
-  size_t max_frame_bytes() const { return 256; }
-};
+#include "sluice/protocols/codec/short_text_codec.h"
 
 // The example of codec_stream.h, as it stands there.
 class Echo : public sluice::CodecHandler<ShortTextCodec> {
