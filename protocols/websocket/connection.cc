@@ -115,7 +115,8 @@ Connection::Connection(std::unique_ptr<Stream> stream, const Settings& settings,
       blocked_(false),
       heard_(false),
       close_sent_(false),
-      close_received_(false) {}
+      close_received_(false),
+      filling_(false) {}
 
 Connection::~Connection() = default;
 
@@ -224,11 +225,20 @@ void Connection::ReceiveFrames(absl::Span<uint8_t> bytes, bool lent) {
       DeliverMessage(event, lent && !below(event.payload, bytes.data()) &&
                                 below(event.payload, bytes.data() + bytes.size()));
     } else if (event.kind == FrameDecoder::Event::kNeedMore) {
+      if (ABSL_PREDICT_FALSE(filling_ || !decoder_.idle())) ReceiveInPlace();
       return;
     } else {
       DeliverControl(event);
     }
   }
+}
+
+// The stream puts the rest of a long payload into its place itself.
+void Connection::ReceiveInPlace() {
+  const absl::Span<uint8_t> space = decoder_.ReceiveSpace();
+  if (!filling_ && space.empty()) return;
+  filling_ = !space.empty();
+  stream_->ReceiveInto(space);
 }
 
 void Connection::DeliverControl(const FrameDecoder::Event& event) {
@@ -473,6 +483,8 @@ void Connection::Fail(CloseCode code, absl::string_view why) {
 void Connection::EndStream() {
   state_ = State::kEnded;
   if (extras_ != nullptr) extras_->timer.Cancel();
+  if (filling_) stream_->ReceiveInto({});  // after an error its memory is gone
+  filling_ = false;
   stream_->Close();
 }
 

@@ -229,6 +229,7 @@ class Connection final : private StreamHandler {
   void OnPeersClose(const FrameDecoder::Event& event);
   void Hold(absl::Span<const uint8_t> bytes);
   void ReleaseHeld();
+  void ReceiveInPlace();
 
   SendResult SendFrame(Opcode opcode, absl::Span<const uint8_t> payload);
   SendResult SendControlFrame(Opcode opcode, absl::Span<const uint8_t> payload);
@@ -256,6 +257,7 @@ class Connection final : private StreamHandler {
   bool heard_ : 1;    // something was received since the last look (keep-alive)
   bool close_sent_ : 1;
   bool close_received_ : 1;
+  bool filling_ : 1;  // the stream was given a place in the decoder's memory
 };
 
 // Server makes connections of the streams that a listener accepts; all have its options. It must

@@ -267,6 +267,45 @@ TEST_F(ServerTest, AGatheredMessageIsEchoedWithoutACopyAndMayBeSentTwice) {
                                                FromServer(Opcode::kBinary, payload)));
 }
 
+TEST_F(ServerTest, AMessageThatIsReceivedIntoItsPlaceIsEchoed) {
+  log.on_message = [](Connection& c, const Message& message) { c.SendInPlace(message); };
+  for (const size_t chunk : {size_t{10'000}, size_t{65'536}, size_t{1'000'000}}) {
+    for (const Opcode opcode : {Opcode::kText, Opcode::kBinary}) {
+      StartOpen();
+      pair->to_server().set_max_chunk(chunk);
+      std::string message(900'000, '\0');
+      for (size_t i = 0; i < message.size(); ++i) message[i] = static_cast<char>(i * 7 % 127);
+      Say(absl::StrCat(Client(opcode, message), Client(opcode, message), Client(opcode, "end")));
+      EXPECT_TRUE(peer->TakeReceived() == absl::StrCat(FromServer(opcode, message),
+                                                       FromServer(opcode, message),
+                                                       FromServer(opcode, "end")))
+          << chunk;
+    }
+  }
+}
+
+TEST_F(ServerTest, AConnectionMayEndWhileALongMessageIsReceivedIntoItsPlace) {
+  for (const std::string how : {"bad text", "close", "abort", "reset", "peer's end"}) {
+    SCOPED_TRACE(how);
+    StartOpen();
+    const std::string frame = Client(Opcode::kText, std::string(900'000, 't'));
+    Say(frame.substr(0, 200'000));
+    Say(frame.substr(200'000, 100'000));
+    if (how == "bad text") Say(std::string(100'000, '\xff'));
+    if (how == "close") log.current->Close();
+    if (how == "abort") log.current->Abort(absl::CancelledError("enough"));
+    if (how == "reset") pair->Break();
+    if (how == "peer's end") peer->stream().ShutdownSend();
+    if (how == "abort" || how == "reset") {
+      loop.RunUntilIdle();
+    } else {
+      Say(frame.substr(400'000, 300'000));
+    }
+    loop.Advance(absl::Seconds(20));
+    EXPECT_EQ(log.current, nullptr);
+  }
+}
+
 TEST_F(ServerTest, MessagesOfAllSizesAreSent) {
   StartOpen();
   std::string expected;

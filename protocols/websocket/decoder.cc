@@ -20,6 +20,9 @@ constexpr size_t kRoom = 16;
 constexpr size_t kAtOnce = 256 * 1024;
 // Beyond that, memory is at most so many times what has arrived.
 constexpr size_t kGrowth = 4;
+// From so many missing bytes on, receiving them in their place saves more than the system call that
+// it takes.
+constexpr size_t kFillBytes = 32 * 1024;
 
 // Where the length is: in the second byte itself, or in 2 or 8 bytes after it.
 constexpr uint8_t kLengthIn2 = 126;
@@ -323,7 +326,7 @@ void FrameDecoder::TakePayload(Input& input) {
   const bool check_text = !control && a.is_text && a.rsv == 0;
   bool ascii = false;
   if (options_->role == Role::kClient) {
-    std::memcpy(to, input.begin, size);
+    if (to != input.begin) std::memcpy(to, input.begin, size);
   } else if (check_text) {
     ascii = ApplyMaskTestingAscii(to, input.begin, size, a.mask_key);
   } else {
@@ -360,6 +363,19 @@ bool FrameDecoder::MakeRoom(size_t more) {
   std::memcpy(grown->storage(), block_->storage(), sizeof(Assembly) + a.size);
   block_ = std::move(grown);
   return true;
+}
+
+// Not before something of the message is there: where it begins says whether it was lent.
+absl::Span<uint8_t> FrameDecoder::ReceiveSpace() {
+  if (block_ == nullptr || end_ != End::kNotYet) return {};
+  const Assembly& before = *assembly();
+  if (before.open != Assembly::Open::kData || before.size == 0) return {};
+  if (before.frame_left < kFillBytes || !MakeRoom(1)) return {};
+  Assembly& a = *assembly();
+  const size_t room = MessageCapacity() - a.size;
+  if (room < kFillBytes) return {};
+  return absl::MakeSpan(a.message() + a.size,
+                        static_cast<size_t>(std::min<uint64_t>(a.frame_left, room)));
 }
 
 // The open frame is whole: makes the event of it, unless more fragments follow.

@@ -112,6 +112,10 @@ class FrameDecoder {
   // block lives.
   BlockPtr TakeStorage();
 
+  // Where what arrives next is best placed, when much is missing of a payload: input that lies
+  // there is decoded where it lies, and not copied. Else empty. Good until the next call of Next().
+  absl::Span<uint8_t> ReceiveSpace();
+
   // Whether nothing is half done: no incomplete header, frame or message.
   bool idle() const { return block_ == nullptr && header_size_ == 0; }
 

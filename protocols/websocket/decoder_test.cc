@@ -671,6 +671,50 @@ TEST_F(DecoderTest, StorageOfAGatheredMessageCanBeTaken) {
   EXPECT_EQ(Show(event), "bin:5000*a");
 }
 
+TEST_F(DecoderTest, ALongRestIsDecodedInItsPlace) {
+  for (const Role role : {Role::kServer, Role::kClient}) {
+    options.role = role;
+    for (const char* script : {"bin:1000000*a", "text:1000000*a"}) {
+      const std::string frame = Frames(script);
+      FrameDecoder decoder(options);
+      size_t at = 5000;
+      std::string part = frame.substr(0, at);
+      uint8_t* const p = reinterpret_cast<uint8_t*>(&part[0]);
+      FrameDecoder::Input input{p, p + at, p};
+      ASSERT_EQ(decoder.Next(input).kind, Event::kNeedMore);
+      int spaces = 0;
+      Event event;
+      while (event.kind == Event::kNeedMore) {
+        const absl::Span<uint8_t> space = decoder.ReceiveSpace();
+        ASSERT_FALSE(space.empty());
+        ASSERT_LE(space.size(), frame.size() - at);
+        ASSERT_LE(decoder.allocated_bytes(), std::max<size_t>(289 * 1024, at * 9 / 2 + 1024));
+        frame.copy(reinterpret_cast<char*>(space.data()), space.size(), at);
+        at += space.size();
+        ++spaces;
+        FrameDecoder::Input rest{space.data(), space.data() + space.size(), space.data()};
+        event = decoder.Next(rest);
+      }
+      EXPECT_EQ(Show(event), script);
+      EXPECT_EQ(at, frame.size());
+      EXPECT_EQ(spaces, 2);
+      EXPECT_TRUE(decoder.ReceiveSpace().empty());
+    }
+  }
+}
+
+TEST_F(DecoderTest, AShortRestHasNoPlaceOfItsOwn) {
+  FrameDecoder decoder(options);
+  for (const size_t missing : {size_t{0}, size_t{30'000}}) {
+    std::string frame = Frames("bin:200000*a");
+    frame.resize(frame.size() - missing);
+    uint8_t* const p = reinterpret_cast<uint8_t*>(&frame[0]);
+    FrameDecoder::Input input{p, p + frame.size(), p};
+    decoder.Next(input);
+    EXPECT_TRUE(decoder.ReceiveSpace().empty()) << missing;
+  }
+}
+
 TEST_F(DecoderTest, AnEmptyInputGivesNothing) {
   FrameDecoder decoder(options);
   FrameDecoder::Input input{nullptr, nullptr, nullptr};
