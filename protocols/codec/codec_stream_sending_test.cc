@@ -1,0 +1,204 @@
+#include "sluice/protocols/codec/codec_stream.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "sluice/core/buffer.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/slice.h"
+#include "sluice/core/socket_address.h"
+#include "sluice/core/stream.h"
+#include "sluice/core/stream_testing.h"
+#include "sluice/protocols/codec/codec_stream_fixture.h"
+
+namespace sluice::codec_stream_test {
+namespace {
+
+using ::testing::ElementsAre;
+
+// Sending.
+
+TEST_F(CodecStreamTest, SendsSpansSlicesAndLongMessages) {
+  Start();
+  const Slice slice = Slice::Copy("slice");
+  EXPECT_EQ(stream_->Send(AsSpan("span")), SendResult::kSent);
+  EXPECT_EQ(stream_->Send(slice), SendResult::kSent);
+  std::string expected = Frames({"span", "slice"});
+  for (const size_t size : {0, 2107, 2108, 2109, 2112, 2113, 5000, 100'000}) {
+    stream_->Send(AsSpan(Pattern(size)));
+    expected += LengthCodec::Frame(Pattern(size));
+  }
+  Run();
+  EXPECT_TRUE(client_->received() == expected);
+}
+
+TEST_F(CodecStreamTest, AMessageThatCannotBeEncodedIsRefusedAndTheStreamLivesOn) {
+  Start(LengthCodec(10));
+  EXPECT_EQ(stream_->Send(AsSpan("eleven byte")), SendResult::kRefused);
+  EXPECT_FALSE(stream_->closing());
+  EXPECT_EQ(stream_->Send(AsSpan("ten  bytes")), SendResult::kSent);
+  Run();
+  EXPECT_EQ(client_->received(), LengthCodec::Frame("ten  bytes"));
+}
+
+TEST_F(CodecStreamTest, AMessageIsOneSendForTheLimits) {
+  Start();
+  stream_->transport().SetLimits({/*high=*/10, /*low=*/5, /*hard=*/20});
+  pair_.to_client().set_capacity(0);
+  // An empty queue takes a message of any size, although a length goes before it.
+  EXPECT_EQ(stream_->Send(AsSpan("more than twenty bytes")), SendResult::kBlocked);
+  EXPECT_FALSE(stream_->closing());
+}
+
+TEST_F(CodecStreamTest, NothingIsDeliveredOnceASendHasPassedTheHardLimit) {
+  Start();
+  stream_->transport().SetLimits({/*high=*/10, /*low=*/5, /*hard=*/20});
+  pair_.to_client().set_capacity(0);
+  script_.on_message = [](Messages& stream, absl::Span<uint8_t> message) { stream.Send(message); };
+  Receive(Frames({"one", "two", "three", "four", "five"}));
+  EXPECT_THAT(script_.events, ElementsAre("one", "two", "three", "<close>"));
+  EXPECT_EQ(script_.closed.code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(CodecStreamTest, SendInPlaceSendsTheFrameAsItLies) {
+  for (const size_t chunk : {50, 1000, 20'000, 65'536}) {
+    SCOPED_TRACE(chunk);
+    VirtualLoop loop;
+    StreamPair pair(loop.loop());
+    pair.to_server().set_max_chunk(chunk);
+    pair.to_client().set_capacity(1'000'000);
+    Script<LengthCodec> script;
+    CodecStream<LengthCodec> stream(pair.TakeServer(), LengthCodec(), script);
+    script.on_message = [](Messages& s, absl::Span<uint8_t> message) {
+      if (!message.empty()) message[0] = '!';
+      EXPECT_NE(s.SendInPlace(message), SendResult::kRefused);
+    };
+    StreamRecorder client(pair.TakeClient());
+    std::vector<std::string> messages = {"one",         "",    Pattern(100), Pattern(100'000),
+                                         Pattern(3000), "last"};
+    client.stream().Send(Frames(messages));
+    loop.RunUntilIdle();
+    for (std::string& message : messages) {
+      if (!message.empty()) message[0] = '!';
+    }
+    EXPECT_TRUE(client.received() == Frames(messages));
+  }
+}
+
+// A Stream that writes down how it is given what is sent.
+class SendRecorder final : public Stream {
+ public:
+  explicit SendRecorder(EventLoop& loop) : loop_(loop) {}
+  void Receive(absl::Span<uint8_t> bytes) { handler()->OnReceive(*this, bytes); }
+  std::vector<std::string> calls;
+  std::vector<const uint8_t*> places;
+
+  EventLoop& loop() const override { return loop_; }
+  SendResult Send(absl::Span<const uint8_t> bytes) override { return Record("copy", bytes.data()); }
+  SendResult Send(Slice slice) override { return Record("slice", slice.data()); }
+  SendResult Send(Buffer buffer) override { return Record("buffer", buffer.front().data()); }
+  SendResult SendLent(absl::Span<const uint8_t> bytes) override {
+    return Record("lent", bytes.data());
+  }
+  SendResult SendControl(absl::Span<const uint8_t> bytes) override { return Send(bytes); }
+  size_t queued_bytes() const override { return 0; }
+  void PauseReceiving() override {}
+  void ResumeReceiving() override {}
+  bool receiving_paused() const override { return false; }
+  void ReceiveInto(absl::Span<uint8_t>) override {}
+  void ShutdownSend() override {}
+  void Close() override {}
+  void Abort(absl::Status) override {}
+  bool closing() const override { return false; }
+  void SetIdleTimeout(absl::Duration) override {}
+  void SetLingerTimeout(absl::Duration) override {}
+  void SetLimits(const StreamLimits&) override {}
+  SocketAddress peer_address() const override { return {}; }
+  SocketAddress local_address() const override { return {}; }
+
+ private:
+  void OnHandlerSet() override {}
+  SendResult Record(const char* call, const uint8_t* place) {
+    calls.push_back(call);
+    places.push_back(place);
+    return SendResult::kSent;
+  }
+  EventLoop& loop_;
+};
+
+TEST_F(CodecStreamTest, SendInPlaceCopiesOnlyWhatIsShortAndNotLent) {
+  auto transport = std::make_unique<SendRecorder>(loop_.loop());
+  SendRecorder& sends = *transport;
+  CodecStream<LengthCodec> stream(std::move(transport), LengthCodec(), script_);
+  std::vector<const uint8_t*> messages;
+  script_.on_message = [&](Messages& s, absl::Span<uint8_t> message) {
+    messages.push_back(message.data());
+    s.SendInPlace(message);
+  };
+  std::string bytes = Frames({"lent", Pattern(1000), Pattern(5000)});
+  const absl::Span<uint8_t> span(reinterpret_cast<uint8_t*>(&bytes[0]), bytes.size());
+  sends.Receive(span.first(500));
+  sends.Receive(span.subspan(500, 1000));
+  sends.Receive(span.subspan(1500));
+  EXPECT_THAT(sends.calls, ElementsAre("lent", "copy", "slice"));
+  EXPECT_EQ(sends.places[0], messages[0] - 4);
+  EXPECT_EQ(sends.places[2], messages[2] - 4);
+}
+
+TEST_F(CodecStreamTest, AShortMessageIsSentAsOnePieceAndALongOneAsABuffer) {
+  auto transport = std::make_unique<SendRecorder>(loop_.loop());
+  SendRecorder& sends = *transport;
+  CodecStream<LengthCodec> stream(std::move(transport), LengthCodec(), script_);
+  stream.Send(AsSpan(Pattern(2000)));
+  stream.Send(AsSpan(Pattern(3000)));
+  EXPECT_THAT(sends.calls, ElementsAre("copy", "buffer"));
+}
+
+TEST_F(CodecStreamTest, SendInPlaceOfAPartOrOfAnythingElseIsASend) {
+  Start();
+  std::string other = "other";
+  script_.on_message = [&](Messages& stream, absl::Span<uint8_t> message) {
+    stream.SendInPlace(message.first(2));
+    stream.SendInPlace(message.subspan(1));
+    stream.SendInPlace(absl::MakeSpan(reinterpret_cast<uint8_t*>(&other[0]), other.size()));
+  };
+  Receive(Frames({"abc"}));
+  stream_->SendInPlace(absl::MakeSpan(reinterpret_cast<uint8_t*>(&other[0]), other.size()));
+  Run();
+  EXPECT_EQ(client_->received(), Frames({"ab", "bc", "other", "other"}));
+}
+
+TEST_F(CodecStreamTest, FramesSentInPlaceWhileTheyAreHeldBackAreNotDisturbedByWhatFollows) {
+  Start();
+  pair_.to_client().Hold();
+  script_.on_message = [](Messages& stream, absl::Span<uint8_t> message) {
+    stream.SendInPlace(message);
+    stream.PauseReceiving();
+  };
+  std::vector<std::string> messages;
+  for (size_t i = 0; i < 6; ++i) messages.push_back(Pattern(3000 + i));
+  const std::string bytes = Frames(messages);
+  // Ends in the middle of a message, whose rest is then put behind what was sent.
+  Receive(absl::string_view(bytes).substr(0, 14'000));
+  client_->stream().Send(absl::string_view(bytes).substr(14'000));
+  for (size_t i = 0; i < messages.size(); ++i) {
+    stream_->ResumeReceiving();
+    Run();
+  }
+  pair_.to_client().Release();
+  Run();
+  EXPECT_TRUE(client_->received() == bytes);
+}
+
+}  // namespace
+}  // namespace sluice::codec_stream_test
