@@ -1,0 +1,55 @@
+// Each invariant of exploration.h is broken on purpose once, and found out.
+#include <optional>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "sluice/tests/simulation/exploration.h"
+
+namespace sluice::exploration {
+namespace {
+
+using testing::HasSubstr;
+
+// The report of a server with that bug. Few seeds are enough.
+std::string ReportOf(Bug bug) {
+  Totals totals;
+  return Explore({.protocol = ProtocolKind::kRaw, .bug = bug}, 1, 40, totals).value_or("");
+}
+
+TEST(PlantedBugsTest, ASoundServerPasses) {
+  Totals totals;
+  EXPECT_EQ(Explore({}, 1, 40, totals), std::nullopt);
+  EXPECT_GT(totals.messages, 0u);
+  EXPECT_GT(totals.broken, 0u);
+}
+
+TEST(PlantedBugsTest, ALostWakeUpIsFound) {
+  EXPECT_THAT(ReportOf(Bug::kLostWakeUp), HasSubstr("a client is not done"));
+}
+
+TEST(PlantedBugsTest, ADoubleCloseIsFound) {
+  EXPECT_THAT(ReportOf(Bug::kDoubleClose), HasSubstr("closed twice"));
+}
+
+TEST(PlantedBugsTest, ACallbackAfterTheCloseIsFound) {
+  EXPECT_THAT(ReportOf(Bug::kCallbackAfterClose), HasSubstr("a timer after the close"));
+}
+
+TEST(PlantedBugsTest, ALeakedSliceIsFound) {
+  EXPECT_THAT(ReportOf(Bug::kLeakedSlice), HasSubstr("allocations are left"));
+}
+
+TEST(PlantedBugsTest, AForgottenTimerIsFound) {
+  EXPECT_THAT(ReportOf(Bug::kForgottenTimer), HasSubstr("server: a timer is left"));
+}
+
+TEST(PlantedBugsTest, AReportHasTheSeedAndATrace) {
+  const std::string report = ReportOf(Bug::kDoubleClose);
+  EXPECT_THAT(report, HasSubstr("--first_seed="));
+  EXPECT_THAT(report, HasSubstr("#1> is connected"));
+  EXPECT_EQ(report, ReportOf(Bug::kDoubleClose)) << "a seed is a run";
+}
+
+}  // namespace
+}  // namespace sluice::exploration
