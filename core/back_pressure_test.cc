@@ -70,7 +70,7 @@ class BackPressureTest : public testing::Test {
     EXPECT_EQ(pair.server.recorder.received.size(), bytes);
   }
 
-  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop_ = test::NewLoop();
   size_t sent_ = 0;
 };
 

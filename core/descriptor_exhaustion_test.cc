@@ -121,7 +121,7 @@ class DescriptorExhaustionTest : public testing::Test {
   }
 
   rlimit earlier_;
-  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop_ = test::NewLoop();
   std::unique_ptr<Listener> listener_;
   std::vector<std::unique_ptr<test::End>> accepted_;
 };
@@ -235,13 +235,13 @@ TEST_F(DescriptorExhaustionTest, WhatNeedsADescriptorSaysThatThereIsNone) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   status = Listener::ListenShared(*loop_, *listener_, {}, [](std::unique_ptr<Stream>) {}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
-  status = EventLoop::Create().status();
+  status = EventLoop::Create(test::EngineUnderTest()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   LeaveDescriptors(1);  // enough for the first of an engine's descriptors
-  status = CreatePoller(PollerKind::kAuto).status();
+  status = CreatePoller(test::EngineUnderTest()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   LiftLimit();
-  EXPECT_TRUE(EventLoop::Create().ok());
+  EXPECT_TRUE(EventLoop::Create(test::EngineUnderTest()).ok());
 }
 
 }  // namespace

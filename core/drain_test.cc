@@ -34,7 +34,7 @@ class DrainTest : public testing::Test {
     return Until(*loop_, [&] { return done_ > 0; });
   }
 
-  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop_ = test::NewLoop();
   int done_ = 0;
 };
 
@@ -281,7 +281,7 @@ TEST_F(DrainTest, ItMayBeStartedAndRestartedInOnClose) {
 // The end of the loop itself.
 
 TEST(LoopEndTest, StreamsThatItOwnsAreToldAndDestroyedWithTheirHandlers) {
-  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop = test::NewLoop();
   struct Owned : StreamHandler {
     explicit Owned(std::string& l) : log(l) {}
     ~Owned() override { log += "destroyed "; }
@@ -303,7 +303,7 @@ TEST(LoopEndTest, StreamsThatItOwnsAreToldAndDestroyedWithTheirHandlers) {
 }
 
 TEST(LoopEndTest, AStreamThatOutlivesItIsClosedAndHarmless) {
-  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop = test::NewLoop();
   Pair pair(*loop);
   loop = nullptr;
   Stream& stream = *pair.client.stream;
@@ -327,7 +327,7 @@ TEST(LoopEndTest, AStreamThatOutlivesItIsClosedAndHarmless) {
 }
 
 TEST(LoopEndTest, AStreamWithoutAHandlerMayOutliveIt) {
-  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop = test::NewLoop();
   std::unique_ptr<Stream> accepted;
   {
     const std::unique_ptr<Listener> listener =
@@ -345,7 +345,7 @@ TEST(LoopEndTest, AStreamWithoutAHandlerMayOutliveIt) {
 }
 
 TEST(LoopEndTest, OnCloseMayDestroyOtherStreams) {
-  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop = test::NewLoop();
   Pair pair(*loop);
   const auto destroy_both = [&](Stream&, const absl::Status&) {
     pair.client.stream = nullptr;
@@ -358,7 +358,7 @@ TEST(LoopEndTest, OnCloseMayDestroyOtherStreams) {
 }
 
 TEST(LoopEndTest, StreamsInPostedFunctionsGoWithThem) {
-  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop = test::NewLoop();
   Pair pair(*loop);
   loop->Post([stream = std::move(pair.client.stream)] {});
   loop = nullptr;
@@ -376,7 +376,7 @@ TEST(LoopEndTest, WhatIsPostedWhileItEndsIsDestroyedToo) {
     EventLoop* loop;
     std::shared_ptr<int> alive;
   };
-  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop = test::NewLoop();
   auto alive = std::make_shared<int>(0);
   loop->Post([posts = PostsAtItsEnd(*loop, alive)] {});
   loop = nullptr;

@@ -8,6 +8,8 @@ absl::string_view PollerKindName(PollerKind kind) {
       return "auto";
     case PollerKind::kEpoll:
       return "epoll";
+    case PollerKind::kIoUring:
+      return "io_uring";
   }
   return "";
 }

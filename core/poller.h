@@ -36,8 +36,8 @@ class Block;
 class Buffer;
 class SocketAddress;
 
-// Which engine. kAuto is epoll on Linux.
-enum class PollerKind : uint8_t { kAuto, kEpoll };
+// Which engine. kAuto is epoll on Linux; kIoUring is asked for by name only.
+enum class PollerKind : uint8_t { kAuto, kEpoll, kIoUring };
 
 absl::string_view PollerKindName(PollerKind kind);
 

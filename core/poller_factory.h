@@ -9,7 +9,8 @@
 
 namespace sluice {
 
-// kUnimplemented where this system has none of that kind; kResourceExhausted without descriptors.
+// kUnimplemented where this system has none of that kind (or only an older one than the engine
+// needs), kPermissionDenied where it is forbidden; kResourceExhausted without descriptors.
 // Thread-safe.
 absl::StatusOr<std::unique_ptr<Poller>> CreatePoller(PollerKind kind);
 

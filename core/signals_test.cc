@@ -39,7 +39,7 @@ class SignalsTest : public testing::Test {
 
   void RunOnce() { loop_->RunOnce(absl::ZeroDuration()); }
 
-  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop_ = test::NewLoop();
   std::vector<int> seen_;
   std::function<void(int)> note_ = [this](int signal) { seen_.push_back(signal); };
 };
@@ -235,7 +235,7 @@ TEST_F(SignalsTest, WatchersComeAndGoWhileSignalsArriveOnOtherThreads) {
 }
 
 TEST(SignalsDeathTest, TwoWatchersOfOneSignalAreABug) {
-  const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  const std::unique_ptr<EventLoop> loop = test::NewLoop();
   const SignalWatcher first(*loop, {SIGUSR1}, [](int) {});
   EXPECT_DEATH(SignalWatcher(*loop, {SIGUSR1}, [](int) {}), "check failed");
 }

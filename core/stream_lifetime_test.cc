@@ -56,7 +56,7 @@ class StreamLifetimeTest : public testing::Test {
     return loop_->counters().io_events - before;
   }
 
-  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop_ = test::NewLoop();
   std::vector<std::unique_ptr<Stream>> kept_;
 };
 
@@ -70,7 +70,7 @@ class Echo : public StreamHandler {
 
 TEST_F(StreamLifetimeTest, HeaderExample) {
   Echo echo;  // has no state, so one serves all; it outlives the loop, and so all streams
-  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  std::unique_ptr<EventLoop> loop = test::NewLoop();
   auto listener = Listener::Listen(
       *loop, *SocketAddress::Parse("127.0.0.1:0"), {},
       [&](std::unique_ptr<Stream> stream) { Stream::Run(std::move(stream), echo); });

@@ -255,7 +255,7 @@ class StreamStressTest : public testing::TestWithParam<uint32_t> {
   test::ShortTempDir directory_;
   Random random_{GetParam()};
   std::vector<std::unique_ptr<Side>> sides_;
-  ManualClockPoller& clock_ = *new ManualClockPoller(*CreatePoller(PollerKind::kAuto));
+  ManualClockPoller& clock_ = *new ManualClockPoller(*CreatePoller(test::EngineUnderTest()));
   EventLoop loop_{std::unique_ptr<Poller>(&clock_)};
 };
 

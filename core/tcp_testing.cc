@@ -10,8 +10,31 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "gtest/gtest.h"
+#include "sluice/core/poller_factory.h"
 
 namespace sluice::test {
+namespace {
+
+class SkipWhereRefused : public testing::Environment {
+  void SetUp() override {
+    const absl::Status status = CreatePoller(EngineUnderTest()).status();
+    if (absl::IsUnimplemented(status) || absl::IsPermissionDenied(status)) GTEST_SKIP() << status;
+  }
+};
+
+[[maybe_unused]] const testing::Environment* const skip_where_refused =
+    testing::AddGlobalTestEnvironment(new SkipWhereRefused);
+
+}  // namespace
+
+PollerKind EngineUnderTest() {
+  const char* const name = getenv("SLUICE_TEST_POLLER");
+  if (name == nullptr) return PollerKind::kAuto;
+  EXPECT_EQ(absl::string_view(name), PollerKindName(PollerKind::kIoUring));
+  return PollerKind::kIoUring;
+}
+
+std::unique_ptr<EventLoop> NewLoop() { return *EventLoop::Create(EngineUnderTest()); }
 
 std::string Pattern(size_t offset, size_t size) {
   std::string bytes(size, '\0');

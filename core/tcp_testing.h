@@ -1,8 +1,11 @@
 // What the tests of streams share: a handler that notes what happens, bytes that tell where they
 // belong, and connected pairs of streams on one loop.
 //
+// Tests that have a second target, NAME_io_uring, run on the engine that it names; where the system
+// refuses it, they are skipped.
+//
 // Example:
-//   std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+//   std::unique_ptr<EventLoop> loop = test::NewLoop();
 //   test::Pair pair(*loop);
 //   pair.client.stream->Send("hello");
 //   ASSERT_TRUE(test::Until(*loop, [&] { return pair.server.recorder.received == "hello"; }));
@@ -23,6 +26,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/tcp.h"
@@ -31,6 +35,11 @@ namespace sluice::test {
 
 // Long enough never to be reached by a test that works.
 constexpr absl::Duration kBound = absl::Seconds(30);
+
+// The engine that this run of the test is about: SLUICE_TEST_POLLER of the environment, which the
+// targets set, or kAuto.
+PollerKind EngineUnderTest();
+std::unique_ptr<EventLoop> NewLoop();
 
 // Runs the loop until `done`; false when the bound was reached.
 inline bool Until(EventLoop& loop, absl::FunctionRef<bool()> done) {

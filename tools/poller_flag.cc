@@ -4,12 +4,12 @@
 #include "absl/strings/str_cat.h"
 
 ABSL_FLAG(sluice::PollerKind, poller, sluice::PollerKind::kAuto,
-          "the I/O engine: auto (the best that this system surely has) or epoll");
+          "the I/O engine: auto (the best that this system surely has), epoll or io_uring");
 
 namespace sluice {
 namespace {
 
-constexpr PollerKind kKinds[] = {PollerKind::kAuto, PollerKind::kEpoll};
+constexpr PollerKind kKinds[] = {PollerKind::kAuto, PollerKind::kEpoll, PollerKind::kIoUring};
 
 }  // namespace
 
@@ -20,7 +20,7 @@ bool AbslParseFlag(absl::string_view text, PollerKind* kind, std::string* error)
       return true;
     }
   }
-  *error = "takes auto or epoll";
+  *error = "takes auto, epoll or io_uring";
   return false;
 }
 

@@ -1,0 +1,47 @@
+// The io_uring(7) engine: multishot receives into a pool of provided buffers, and one
+// system call a turn that hands over what is new, waits, and receives for all sockets. A socket
+// that sends more at once than a buffer holds is watched instead, and received from with recv(2)
+// into one large piece of memory, so that it leaves the pool to the others. The engine is asked
+// for by name (PollerKind::kIoUring) and needs Linux 6.1 or newer; where the kernel is older or
+// forbids it, the error says so.
+//
+// What is sent leaves inside Send, by send(2): on this engine as fast as a submission a turn
+// (measured, with one message in flight and with sixteen), and nothing that is sent must be kept
+// alive for the kernel. What the transport refuses waits in its queue, and the ring watches for
+// room.
+//
+// Differences that a user could notice:
+//  * Bytes that arrive between StopReceiving and the end of the turn may be received: they are kept
+//    (no more than the pool holds) and delivered first.
+//  * What has arrived before a socket has a receive space gets there by a copy; what follows,
+//    straight.
+//
+// The loop may be run by one thread after another. Each change makes a new ring.
+#ifndef SLUICE_CORE_IO_URING_POLLER_H_
+#define SLUICE_CORE_IO_URING_POLLER_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "sluice/core/poller.h"
+
+namespace sluice::internal {
+
+struct IoUringSizes {
+  // The queues' entries, powers of two: 100 KiB, which newer kernels count as locked memory. More
+  // completions than fit wait in the kernel.
+  uint32_t submissions = 512;
+  uint32_t completions = 4096;
+  // The buffers of all sockets together; `buffers` is a power of two. One holds a message of 16 KiB
+  // with its header, or sixteen of 1 KiB with theirs.
+  uint16_t buffers = 64;
+  uint32_t buffer_bytes = 16 * 1024 + 128;
+};
+
+// Errors: kUnimplemented, kPermissionDenied, kResourceExhausted.
+absl::StatusOr<std::unique_ptr<Poller>> MakeIoUringPoller(const IoUringSizes& sizes = {});
+
+}  // namespace sluice::internal
+
+#endif  // SLUICE_CORE_IO_URING_POLLER_H_
