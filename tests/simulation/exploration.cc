@@ -55,6 +55,8 @@ class Client final : private Talker {
     std::deque<size_t> to_receive;
     size_t sent = 0;
     size_t received = 0;
+    bool ends_first = false;  // says that it has sent all, before it has received all
+    bool ended = false;
     bool closing = false;
   };
 
@@ -72,6 +74,7 @@ class Client final : private Talker {
         failures_, absl::StrCat(host_.name(), " attempt ", attempts_.size())));
     now_ = attempts_.back().get();
     now_->offset = network_.Random(1'000'000);
+    now_->ends_first = network_.Random(2) == 0;
     const uint64_t messages = 1 + network_.Random(30);
     for (uint64_t i = 0; i < messages; ++i) {
       constexpr uint64_t kBounds[] = {1, 100, 100, 5'000, 60'000};
@@ -93,6 +96,8 @@ class Client final : private Talker {
       now_->to_send.pop_front();
       now_->sent += size;
     }
+    if (now_->to_send.empty() && now_->ends_first && !std::exchange(now_->ended, true))
+      now_->talk->EndSending();
   }
 
   void OnMessage(absl::Span<const uint8_t> message) override {
@@ -113,6 +118,12 @@ class Client final : private Talker {
       ++totals_.messages;
     }
     if (now_->to_receive.empty() && !std::exchange(now_->closing, true)) now_->talk->Close();
+  }
+
+  void OnEnd() override {
+    // With nothing sent back yet, the server may have been out of descriptors, and not have served.
+    if (now_->received != 0 && !now_->to_receive.empty())
+      now_->witness.Fail("the server ends before it has sent all back");
   }
 
   void OnClosed() override {

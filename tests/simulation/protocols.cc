@@ -54,6 +54,7 @@ class RawTalk final : public Talk, private StreamHandler {
     stream_->SetHandler(*this);
   }
   SendResult Send(absl::string_view message) override { return stream_->Send(message); }
+  void EndSending() override { stream_->ShutdownSend(); }
   void Close() override { stream_->Close(); }
 
  private:
@@ -63,6 +64,7 @@ class RawTalk final : public Talk, private StreamHandler {
   }
   void OnReceiveEnd(Stream& stream) override {
     witness_.Called("OnReceiveEnd");
+    talker_.OnEnd();
     stream.Close();
   }
   void OnSendReady(Stream&) override {
@@ -150,12 +152,18 @@ class FrameTalk final : public Talk, private FrameHandler {
         opening_(stream->loop(), talker),
         stream_(std::move(stream), FrameCodec(), *this) {}
   SendResult Send(absl::string_view message) override { return stream_.Send(AsBytes(message)); }
+  void EndSending() override { stream_.ShutdownSend(); }
   void Close() override { stream_.Close(); }
 
  private:
   void OnMessage(FrameStream&, absl::Span<uint8_t> message) override {
     witness_.Called("OnMessage");
     talker_.OnMessage(message);
+  }
+  void OnReceiveEnd(FrameStream& stream) override {
+    witness_.Called("OnReceiveEnd");
+    talker_.OnEnd();
+    stream.Close();
   }
   void OnSendReady(FrameStream&) override {
     witness_.Called("OnSendReady");
@@ -220,6 +228,7 @@ class WebSocketTalk final : public Talk, private websocket::Handler {
   SendResult Send(absl::string_view message) override {
     return connection_.SendBinary(AsBytes(message));
   }
+  void EndSending() override {}
   void Close() override { connection_.Close(); }
 
  private:

@@ -49,6 +49,9 @@ class Talk {
  public:
   virtual ~Talk() = default;
   virtual SendResult Send(absl::string_view message) = 0;
+  // Nothing more will be sent; what comes back is still wanted. Does nothing where there is no such
+  // thing (WebSocket).
+  virtual void EndSending() = 0;
   virtual void Close() = 0;
 };
 
@@ -59,6 +62,7 @@ class Talker {
   virtual void OnOpen() = 0;  // not inside Protocol::Open
   virtual void OnMessage(absl::Span<const uint8_t> message) = 0;
   virtual void OnReady() = 0;
+  virtual void OnEnd() = 0;  // the server has sent all it will
   virtual void OnClosed() = 0;
 };
 
