@@ -16,12 +16,31 @@
 namespace sluice::internal {
 namespace {
 
-UniqueFd OpenSocket(const SocketAddress& address) {
-  return UniqueFd(socket(address.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-}
-
 bool SetOption(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof(value)) == 0;
+}
+
+// macOS has neither accept4 nor these flags of socket(2): what a socket should be from birth on is
+// set right after it.
+#ifndef SOCK_NONBLOCK
+int MadeNonBlocking(UniqueFd fd) {
+  if (!fd.ok() || fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0 ||
+      fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) | O_NONBLOCK) != 0)
+    return -1;
+#if !defined(MSG_NOSIGNAL) && defined(SO_NOSIGPIPE)
+  if (!SetOption(fd.get(), SOL_SOCKET, SO_NOSIGPIPE, 1)) return -1;
+#endif
+  return fd.Release();
+}
+#endif
+
+UniqueFd OpenSocket(const SocketAddress& address) {
+  const int family = address.data()->sa_family;
+#ifdef SOCK_NONBLOCK
+  return UniqueFd(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+#else
+  return UniqueFd(MadeNonBlocking(UniqueFd(socket(family, SOCK_STREAM, 0))));
+#endif
 }
 
 // Sockets accepted from a listener inherit all of these on Linux and the BSDs, so that they cost
@@ -37,9 +56,12 @@ absl::Status ApplyOptions(int fd, const SocketAddress& address, const SocketOpti
     if (options.keep_alive) {
       ok = ok && SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 #ifdef TCP_KEEPIDLE
-      if (options.keep_alive_idle_s != 0)
-        ok = ok && SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, options.keep_alive_idle_s);
+      constexpr int kKeepIdle = TCP_KEEPIDLE;
+#else
+      constexpr int kKeepIdle = TCP_KEEPALIVE;  // macOS
 #endif
+      if (options.keep_alive_idle_s != 0)
+        ok = ok && SetOption(fd, IPPROTO_TCP, kKeepIdle, options.keep_alive_idle_s);
       if (options.keep_alive_interval_s != 0)
         ok = ok && SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, options.keep_alive_interval_s);
       if (options.keep_alive_probes != 0)
@@ -149,6 +171,22 @@ absl::StatusOr<UniqueFd> OpenStream(const SocketAddress& address, const SocketOp
   return fd;
 }
 
+int AcceptNonBlocking(int listener, sockaddr* peer, socklen_t* length) {
+#ifdef SOCK_NONBLOCK
+  return accept4(listener, peer, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+#else
+  return MadeNonBlocking(UniqueFd(accept(listener, peer, length)));
+#endif
+}
+
+bool ReplaceFd(int fd, int other) {
+#ifdef __APPLE__
+  return dup2(other, fd) >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+#else
+  return dup3(other, fd, O_CLOEXEC) >= 0;
+#endif
+}
+
 SocketAddress LocalAddressOf(int fd) {
   sockaddr_storage storage = {};
   socklen_t length = sizeof(storage);
@@ -156,6 +194,7 @@ SocketAddress LocalAddressOf(int fd) {
   return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), length);
 }
 
+#ifdef __linux__
 void InheritBufferSizes(int listener, int accepted) {
   for (const int name : {SO_SNDBUF, SO_RCVBUF}) {
     int doubled = 0;
@@ -164,6 +203,9 @@ void InheritBufferSizes(int listener, int accepted) {
       SetOption(accepted, SOL_SOCKET, name, doubled / 2);
   }
 }
+#else
+void InheritBufferSizes(int, int) {}
+#endif
 
 int PendingError(int fd) {
   int error = 0;

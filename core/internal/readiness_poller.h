@@ -1,0 +1,142 @@
+// ReadinessPoller is what the engines that are told when a socket is ready (epoll, kqueue) have in
+// common: every operation on sockets. What is left to an engine is to watch and to wait; it calls
+// the Handle functions from its Wait. None of its virtual functions is called for each message.
+//
+// Loop-bound, as Poller. It owns one receive buffer, shared by all sockets, and one descriptor in
+// reserve, by which a listener sheds connections when the process has no others.
+#ifndef SLUICE_CORE_INTERNAL_READINESS_POLLER_H_
+#define SLUICE_CORE_INTERNAL_READINESS_POLLER_H_
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/base/optimization.h"
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "sluice/core/internal/block.h"
+#include "sluice/core/internal/socket_ops.h"
+#include "sluice/core/poller.h"
+
+namespace sluice::internal {
+
+class ReadinessPoller : public Poller {
+ public:
+  MonotonicTime Now() final;
+
+  absl::Status Listen(Acceptor& acceptor, const SocketAddress& address,
+                      const ListenOptions& options) final;
+  absl::Status ListenShared(Acceptor& acceptor, const Acceptor& other) final;
+  void PauseAccepting(Acceptor& acceptor) final;
+  void ResumeAccepting(Acceptor& acceptor) final;
+  void Close(Acceptor& acceptor) final;
+  SocketAddress LocalAddress(const Acceptor& acceptor) const final;
+
+  absl::Status Connect(Socket& socket, const SocketAddress& address,
+                       const SocketOptions& options) final;
+  void Attach(Socket& socket, Accepted accepted) final { handle(socket) = accepted.Release(); }
+  void StartReceiving(Socket& socket) final;
+  void StopReceiving(Socket& socket) final;
+  int Send(Socket& socket, Buffer& queue) final;
+  void ShutdownSend(Socket& socket) final;
+  void Close(Socket& socket, bool abort) final;
+  SocketAddress LocalAddress(const Socket& socket) const final;
+
+ protected:
+  static constexpr size_t kEventsPerTurn = 512;
+
+  // Bits in Socket::flags. The low one is Poller::kHasReceiveSpace; those from kFirstEngineBit on
+  // are the engine's.
+  static constexpr uint32_t kReceiving = 1 << 1;
+  static constexpr uint32_t kSendBlocked = 1 << 2;
+  static constexpr uint32_t kConnecting = 1 << 3;
+  static constexpr uint32_t kReceiveEnded = 1 << 4;
+  static constexpr int kFirstEngineBit = 5;
+
+  // What an event's pointer points to, in its low bits.
+  enum class Target : uintptr_t { kSocket = 0, kAcceptor = 1, kWake = 2 };
+  static constexpr uintptr_t kTargetMask = 3;
+  static void* Tagged(void* pointer, Target target) {
+    return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(pointer) |
+                                   static_cast<uintptr_t>(target));
+  }
+  static Target TargetOf(void* tagged) {
+    return static_cast<Target>(reinterpret_cast<uintptr_t>(tagged) & kTargetMask);
+  }
+  static void* Untagged(void* tagged) {
+    return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(tagged) & ~kTargetMask);
+  }
+
+  // `engine` is the descriptor on which the engine waits.
+  explicit ReadinessPoller(UniqueFd engine);
+
+  int engine() const { return engine_.get(); }
+
+  enum class AcceptorWatch { kAdd, kPause, kResume, kRemove };
+  virtual absl::Status WatchAcceptor(Acceptor& acceptor, AcceptorWatch watch) = 0;
+  // Brings the engine's watch in line with what the socket waits for: to receive where kReceiving
+  // is set, to send where kSendBlocked or kConnecting is.
+  virtual void UpdateInterest(Socket& socket) = 0;
+  // The socket is about to be closed: no event of this turn may reach it any more.
+  virtual void Forget(Socket& socket) = 0;
+
+  void HandleConnect(Socket& socket, int error);
+  // Returns whether the socket is still open.
+  bool HandleSendReady(Socket& socket);
+  // `error` is what the system has said the end of the socket to be, or 0.
+  void HandleReceive(Socket& socket, int error = 0);
+  void HandleError(Socket& socket, int error);
+  void HandleAcceptor(Acceptor& acceptor);
+
+  // The system would not watch this socket (ENOSPC, ENOMEM). It is told so by ReportUnwatched, at
+  // the end of the turn; until then has_unwatched, and a wait may only look.
+  void AddUnwatched(Socket& socket, int error) { unwatched_.push_back({&socket, error}); }
+  bool has_unwatched() const { return !unwatched_.empty(); }
+  void ReportUnwatched();
+
+  // Whose event is being handled; null once it is closed.
+  void set_current(void* target) { current_ = target; }
+  bool is_current(const void* target) const { return current_ == target; }
+
+  void CloseAccepted(int32_t fd) final;
+
+ private:
+  // Large enough that a burst of sixteen 16 KiB messages is one system call, small enough to stay
+  // in the second-level cache.
+  static constexpr size_t kReceiveBytes = 256 * 1024;
+
+  // Bits in Acceptor::flags.
+  static constexpr uint32_t kPaused = 1;
+  static constexpr uint32_t kSetsBufferSizes = 2;
+
+  void HandleReceiveEnd(Socket& socket, int error);
+  absl::Status StartAccepting(Acceptor& acceptor, UniqueFd fd, uint32_t bits);
+  int Shed(int listener);
+
+  UniqueFd engine_;
+  UniqueFd reserve_;  // given up for a moment to shed connections
+  BlockPtr receive_block_;
+  void* current_ = nullptr;
+  std::vector<std::pair<Socket*, int>> unwatched_;
+};
+
+// Here because it is the way of every message, into the engine's own turn.
+inline void ReadinessPoller::HandleReceive(Socket& socket, int error) {
+  absl::Span<uint8_t> space(receive_block_->storage(), kReceiveBytes);
+  if (ABSL_PREDICT_FALSE((flags(socket) & kHasReceiveSpace) != 0)) {
+    const absl::Span<uint8_t> wanted = socket.ReceiveSpace();
+    if (!wanted.empty()) space = wanted;
+  }
+  const ssize_t n = recv(handle(socket), space.data(), space.size(), 0);
+  if (ABSL_PREDICT_TRUE(n > 0)) return socket.OnReceive(space.first(static_cast<size_t>(n)));
+  if (n == 0) return HandleReceiveEnd(socket, error);
+  if (errno != EAGAIN && errno != EINTR) HandleError(socket, errno);
+}
+
+}  // namespace sluice::internal
+
+#endif  // SLUICE_CORE_INTERNAL_READINESS_POLLER_H_
