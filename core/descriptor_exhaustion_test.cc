@@ -20,6 +20,8 @@
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/kqueue_poller.h"
+#include "sluice/core/poller.h"
 #include "sluice/core/poller_factory.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
@@ -66,7 +68,12 @@ class RawClient {
   const int fd_;
 };
 
-class DescriptorExhaustionTest : public testing::Test {
+struct Engine {
+  const char* name;
+  absl::StatusOr<std::unique_ptr<Poller>> (*make)();
+};
+
+class DescriptorExhaustionTest : public testing::TestWithParam<Engine> {
  protected:
   DescriptorExhaustionTest() { getrlimit(RLIMIT_NOFILE, &earlier_); }
   ~DescriptorExhaustionTest() override { setrlimit(RLIMIT_NOFILE, &earlier_); }
@@ -121,12 +128,18 @@ class DescriptorExhaustionTest : public testing::Test {
   }
 
   rlimit earlier_;
-  std::unique_ptr<EventLoop> loop_ = test::NewLoop();
+  std::unique_ptr<EventLoop> loop_ = std::make_unique<EventLoop>(*GetParam().make());
   std::unique_ptr<Listener> listener_;
   std::vector<std::unique_ptr<test::End>> accepted_;
 };
 
-TEST_F(DescriptorExhaustionTest, AListenerTellsThoseThatItCannotServe) {
+INSTANTIATE_TEST_SUITE_P(
+    Engines, DescriptorExhaustionTest,
+    testing::Values(Engine{"UnderTest", [] { return CreatePoller(test::EngineUnderTest()); }},
+                    Engine{"KqueueOnShim", internal::MakeKqueuePollerOnShim}),
+    [](const auto& engine) { return engine.param.name; });
+
+TEST_P(DescriptorExhaustionTest, AListenerTellsThoseThatItCannotServe) {
   Listen();
   const auto clients = NewClients(20);
   LeaveDescriptors(5);
@@ -142,7 +155,7 @@ TEST_F(DescriptorExhaustionTest, AListenerTellsThoseThatItCannotServe) {
   }
 }
 
-TEST_F(DescriptorExhaustionTest, AStormOfConnectionsDoesNotMakeItSpinOrForgetTheOthers) {
+TEST_P(DescriptorExhaustionTest, AStormOfConnectionsDoesNotMakeItSpinOrForgetTheOthers) {
   Listen();
   const auto clients = NewClients(200);
   LeaveDescriptors(1);
@@ -163,7 +176,7 @@ TEST_F(DescriptorExhaustionTest, AStormOfConnectionsDoesNotMakeItSpinOrForgetThe
 }
 
 // No descriptor at all, not even the reserve: those that connect wait in the system's queue.
-TEST_F(DescriptorExhaustionTest, WithoutAReserveItBacksOffAndServesThemLater) {
+TEST_P(DescriptorExhaustionTest, WithoutAReserveItBacksOffAndServesThemLater) {
   Listen();
   const auto clients = NewClients(10);
   SetLimit(0);
@@ -181,7 +194,7 @@ TEST_F(DescriptorExhaustionTest, WithoutAReserveItBacksOffAndServesThemLater) {
   EXPECT_TRUE(Echoes(*clients[9]));
 }
 
-TEST_F(DescriptorExhaustionTest, TheReserveComesBackWithTheDescriptors) {
+TEST_P(DescriptorExhaustionTest, TheReserveComesBackWithTheDescriptors) {
   Listen();
   const auto clients = NewClients(20);
   SetLimit(0);
@@ -193,7 +206,7 @@ TEST_F(DescriptorExhaustionTest, TheReserveComesBackWithTheDescriptors) {
   EXPECT_EQ(listener_->connections(), 3) << "one of the four is the reserve";
 }
 
-TEST_F(DescriptorExhaustionTest, ItAcceptsAgainWhenConnectionsHaveClosed) {
+TEST_P(DescriptorExhaustionTest, ItAcceptsAgainWhenConnectionsHaveClosed) {
   Listen();
   const auto clients = NewClients(10);
   LeaveDescriptors(3);
@@ -207,7 +220,7 @@ TEST_F(DescriptorExhaustionTest, ItAcceptsAgainWhenConnectionsHaveClosed) {
   EXPECT_TRUE(Echoes(*clients[7]));
 }
 
-TEST_F(DescriptorExhaustionTest, AListenerMayGoWhileItBacksOff) {
+TEST_P(DescriptorExhaustionTest, AListenerMayGoWhileItBacksOff) {
   Listen();
   const auto clients = NewClients(5);
   LeaveDescriptors(1);
@@ -217,7 +230,7 @@ TEST_F(DescriptorExhaustionTest, AListenerMayGoWhileItBacksOff) {
   loop_->RunUntil([] { return false; }, absl::Milliseconds(30));  // beyond the back-off
 }
 
-TEST_F(DescriptorExhaustionTest, WhatNeedsADescriptorSaysThatThereIsNone) {
+TEST_P(DescriptorExhaustionTest, WhatNeedsADescriptorSaysThatThereIsNone) {
   Listen();
   const SocketAddress address = listener_->address();
   LeaveDescriptors(0);
@@ -235,13 +248,13 @@ TEST_F(DescriptorExhaustionTest, WhatNeedsADescriptorSaysThatThereIsNone) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   status = Listener::ListenShared(*loop_, *listener_, {}, [](std::unique_ptr<Stream>) {}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
-  status = EventLoop::Create(test::EngineUnderTest()).status();
+  status = GetParam().make().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   LeaveDescriptors(1);  // enough for the first of an engine's descriptors
-  status = CreatePoller(test::EngineUnderTest()).status();
+  status = GetParam().make().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   LiftLimit();
-  EXPECT_TRUE(EventLoop::Create(test::EngineUnderTest()).ok());
+  EXPECT_TRUE(GetParam().make().ok());
 }
 
 }  // namespace

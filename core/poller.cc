@@ -10,6 +10,8 @@ absl::string_view PollerKindName(PollerKind kind) {
       return "epoll";
     case PollerKind::kIoUring:
       return "io_uring";
+    case PollerKind::kKqueue:
+      return "kqueue";
   }
   return "";
 }

@@ -36,8 +36,9 @@ class Block;
 class Buffer;
 class SocketAddress;
 
-// Which engine. kAuto is epoll on Linux; kIoUring is asked for by name only.
-enum class PollerKind : uint8_t { kAuto, kEpoll, kIoUring };
+// Which engine. kAuto is epoll on Linux, kqueue on macOS and the BSDs; kIoUring is asked for by
+// name only.
+enum class PollerKind : uint8_t { kAuto, kEpoll, kIoUring, kKqueue };
 
 absl::string_view PollerKindName(PollerKind kind);
 

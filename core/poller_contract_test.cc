@@ -23,6 +23,7 @@
 #include "gtest/gtest.h"
 #include "sluice/core/buffer.h"
 #include "sluice/core/io_uring_poller.h"
+#include "sluice/core/kqueue_poller.h"
 #include "sluice/core/poller.h"
 #include "sluice/core/poller_factory.h"
 #include "sluice/core/simulation.h"
@@ -55,10 +56,15 @@ std::vector<Engine> Engines() {
   // With room for so little that it runs dry and overflows in nearly every test.
   constexpr internal::IoUringSizes kTight = {
       .submissions = 4, .completions = 8, .buffers = 2, .buffer_bytes = 64};
-  return {{"Epoll", [] { return CreatePoller(PollerKind::kEpoll); }},
-          {"IoUring", [] { return CreatePoller(PollerKind::kIoUring); }},
-          {"TightIoUring", [=] { return internal::MakeIoUringPoller(kTight); }},
-          Simulated()};
+  std::vector<Engine> engines = {
+      {"Epoll", [] { return CreatePoller(PollerKind::kEpoll); }},
+      {"IoUring", [] { return CreatePoller(PollerKind::kIoUring); }},
+      {"TightIoUring", [=] { return internal::MakeIoUringPoller(kTight); }},
+      {"KqueueOnShim", internal::MakeKqueuePollerOnShim},
+      Simulated()};
+  if (!absl::IsUnimplemented(CreatePoller(PollerKind::kKqueue).status()))
+    engines.push_back({"Kqueue", [] { return CreatePoller(PollerKind::kKqueue); }});
+  return engines;
 }
 
 // The least that the system gives, so that little is in flight.

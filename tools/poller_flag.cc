@@ -4,12 +4,13 @@
 #include "absl/strings/str_cat.h"
 
 ABSL_FLAG(sluice::PollerKind, poller, sluice::PollerKind::kAuto,
-          "the I/O engine: auto (the best that this system surely has), epoll or io_uring");
+          "the I/O engine: auto (the best that this system surely has), epoll, io_uring or kqueue");
 
 namespace sluice {
 namespace {
 
-constexpr PollerKind kKinds[] = {PollerKind::kAuto, PollerKind::kEpoll, PollerKind::kIoUring};
+constexpr PollerKind kKinds[] = {PollerKind::kAuto, PollerKind::kEpoll, PollerKind::kIoUring,
+                                 PollerKind::kKqueue};
 
 }  // namespace
 
@@ -20,7 +21,7 @@ bool AbslParseFlag(absl::string_view text, PollerKind* kind, std::string* error)
       return true;
     }
   }
-  *error = "takes auto, epoll or io_uring";
+  *error = "takes auto, epoll, io_uring or kqueue";
   return false;
 }
 

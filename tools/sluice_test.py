@@ -198,7 +198,7 @@ class UsageTest(unittest.TestCase):
         self.assert_bad_usage("echo", "--threads=0", says="takes a whole number from 1 to 1024")
         self.assert_bad_usage("echo", "--max_message_bytes=big", says="takes a number of bytes from 1 to ")
         self.assert_bad_usage("echo", "--idle_timeout=30", says="takes a positive duration, such as 500ms")
-        self.assert_bad_usage("echo", "--poller=kqueue", says="takes auto, epoll or io_uring")
+        self.assert_bad_usage("echo", "--poller=select", says="takes auto, epoll, io_uring or kqueue")
         self.assert_bad_usage("echo", "--protocol=http", says="takes one of raw, frame, websocket")
         self.assert_bad_usage("echo", "--reuse_port=perhaps", says="takes true or false")
         self.assert_bad_usage("bench", "tcp://[::1]:1", "--threads=3", "--connections=2",

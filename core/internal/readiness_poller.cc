@@ -38,6 +38,12 @@ MonotonicTime ReadinessPoller::Now() {
   return MonotonicTime::FromNanoseconds(int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec);
 }
 
+void ReadinessPoller::AddUnwatched(Socket& socket, int error) {
+  const bool known = std::any_of(unwatched_.begin(), unwatched_.end(),
+                                 [&](const auto& entry) { return entry.first == &socket; });
+  if (!known) unwatched_.push_back({&socket, error});
+}
+
 void ReadinessPoller::ReportUnwatched() {
   while (!unwatched_.empty()) {
     const auto [socket, error] = unwatched_.back();
@@ -185,10 +191,10 @@ void ReadinessPoller::HandleReceiveEnd(Socket& socket, int error) {
   socket.OnReceiveEnd();
 }
 
-// The socket is to be closed now. Until it is, nothing is read from it, so that its error is not
+// The socket is to be closed now. Until it is, it waits for nothing, so that its error is not
 // followed by another one, or by an end.
 void ReadinessPoller::HandleError(Socket& socket, int error) {
-  flags(socket) = (flags(socket) & ~kReceiving) | kReceiveEnded;
+  flags(socket) = (flags(socket) & ~(kReceiving | kSendBlocked)) | kReceiveEnded;
   socket.OnError(error);
 }
 

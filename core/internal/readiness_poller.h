@@ -94,13 +94,12 @@ class ReadinessPoller : public Poller {
 
   // The system would not watch this socket (ENOSPC, ENOMEM). It is told so by ReportUnwatched, at
   // the end of the turn; until then has_unwatched, and a wait may only look.
-  void AddUnwatched(Socket& socket, int error) { unwatched_.push_back({&socket, error}); }
+  void AddUnwatched(Socket& socket, int error);
   bool has_unwatched() const { return !unwatched_.empty(); }
   void ReportUnwatched();
 
   // Whose event is being handled; null once it is closed.
   void set_current(void* target) { current_ = target; }
-  bool is_current(const void* target) const { return current_ == target; }
 
   void CloseAccepted(int32_t fd) final;
 

@@ -35,7 +35,7 @@ TEST_PACKAGES = {"tools/build_rules"}
 # and are seen through them: a new concept of core belongs in this table.
 _BASE = {"monotonic_time", "slice"}
 _BELOW_POLLER = _BASE | {"buffer", "socket_address"}
-_BELOW_LOOP = _BELOW_POLLER | {"poller", "epoll_poller", "poller_factory", "timer"}
+_BELOW_LOOP = _BELOW_POLLER | {"poller", "epoll_poller", "kqueue_poller", "poller_factory", "timer"}
 _BELOW_TCP = _BELOW_LOOP | {"event_loop", "stream"}
 _ABOVE_TCP = _BELOW_TCP | {"tcp", "udp", "resolver", "pool", "loop_group"}
 CORE_REACHES = {
@@ -47,7 +47,8 @@ CORE_REACHES = {
     "stream": _BASE | {"buffer"},
     "poller": _BELOW_POLLER,
     "epoll_poller": _BELOW_POLLER | {"poller"},
-    "poller_factory": _BELOW_POLLER | {"poller", "epoll_poller"},
+    "kqueue_poller": _BELOW_POLLER | {"poller"},
+    "poller_factory": _BELOW_POLLER | {"poller", "epoll_poller", "kqueue_poller"},
     "event_loop": _BELOW_LOOP,
     "signals": _BELOW_LOOP | {"event_loop"},
     "tcp": _BELOW_TCP,
