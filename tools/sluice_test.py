@@ -205,6 +205,13 @@ class UsageTest(unittest.TestCase):
                               says="--threads may not be more than --connections")
         self.assert_bad_usage("demo", "--size=0", says="takes a number of bytes from 1 to 1GiB")
 
+    @unittest.skipUnless(sys.platform == "linux", "other systems have kqueue")
+    def test_an_engine_that_the_system_lacks_is_named(self):
+        result = run("echo", "--listen=127.0.0.1:0", "--poller=kqueue")
+        self.assertEqual(result.returncode, 1, result)
+        self.assertEqual(result.stdout, b"")
+        self.assertIn("this system has no kqueue; macOS and the BSDs have it", result.stderr.decode())
+
     def test_addresses_that_do_not_parse(self):
         for address in ("", "here", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:http", "localhost:0", "::1:0", "unix:"):
             self.assert_bad_usage("echo", f"--listen={address}", says="accepted are 127.0.0.1:9000")
