@@ -99,7 +99,8 @@ int KqueuePoller::TakePending() {
            (bits & kWatchesOut);  // which ends by itself
     const auto fd = static_cast<uintptr_t>(handle(*socket));
     if ((differs & kWatchesIn) != 0) {
-      const int flag = (wanted & kWatchesIn) != 0 ? EV_ADD : EV_DISABLE;
+      // Adding a disabled filter again enables it by the manual page, but not by every system.
+      const int flag = (wanted & kWatchesIn) != 0 ? EV_ADD | EV_ENABLE : EV_DISABLE;
       changes_[count++] = Change(fd, EVFILT_READ, flag, socket);
     }
     if ((differs & wanted & kWatchesOut) != 0) {

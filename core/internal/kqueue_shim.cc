@@ -171,7 +171,8 @@ int Queue::Change(const Event& change) {
   Watched after = known ? found->second : Watched();
   Filter& filter = change.filter == EVFILT_READ ? after.read : after.write;
   if ((change.flags & EV_ADD) != 0) {
-    filter = {true, true, (change.flags & EV_ONESHOT) != 0, change.udata};
+    const bool enabled = !filter.exists || filter.enabled;
+    filter = {true, enabled, (change.flags & EV_ONESHOT) != 0, change.udata};
   }
   if (!filter.exists) return fcntl(fd, F_GETFD) < 0 ? EBADF : ENOENT;
   filter.udata = change.udata;

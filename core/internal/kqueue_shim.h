@@ -7,11 +7,14 @@
 // Everything else is refused with EINVAL, so that an engine that comes to need more says so.
 //
 // As in the manual page: there is one event for an (ident, filter), and adding it again modifies
-// it; EV_ADD enables; errors of changes come back as EV_ERROR events, before any other event, or as
+// it; errors of changes come back as EV_ERROR events, before any other event, or as
 // the result where there is no room for them; no room at all means no wait; closing a descriptor
 // removes its events, also when a duplicate of it lives on; `data` of a read event is the number of
 // bytes to read, or of connections to accept; EV_EOF says that the peer has ended, and fflags then
 // is the socket's error.
+//
+// Stricter than the manual page, as some systems are: adding a disabled filter again does not
+// enable it.
 //
 // Not as there: Linux tells a socket's error once, so that with EV_EOF and fflags the error is
 // consumed: the next call on the socket does not report it. A write event says EV_EOF only when

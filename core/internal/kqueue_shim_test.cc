@@ -168,7 +168,9 @@ TEST_F(KqueueShimTest, ADisabledFilterIsSilentAndAnEnabledOneIsNot) {
   ASSERT_EQ(Change(pair.a.get(), EVFILT_READ, EV_ENABLE), 0);
   EXPECT_EQ(Look().size(), 1u);
   ASSERT_EQ(Change(pair.a.get(), EVFILT_READ, EV_DISABLE), 0);
-  ASSERT_EQ(Change(pair.a.get(), EVFILT_READ, EV_ADD), 0) << "adding enables";
+  ASSERT_EQ(Change(pair.a.get(), EVFILT_READ, EV_ADD), 0);
+  EXPECT_TRUE(Look().empty()) << "adding again does not enable";
+  ASSERT_EQ(Change(pair.a.get(), EVFILT_READ, EV_ADD | EV_ENABLE), 0);
   EXPECT_EQ(Look().size(), 1u);
 }
 
