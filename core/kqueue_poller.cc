@@ -147,12 +147,12 @@ size_t KqueuePoller::Wait(MonotonicTime deadline) {
     const Event event = events_[next_++];
     void* const target = Untagged(event.udata);
     if (target == nullptr) continue;  // a wake, or one that was closed
-    if (ABSL_PREDICT_FALSE((event.flags & EV_ERROR) != 0)) {
+    if (TargetOf(event.udata) == Target::kAcceptor) {
+      HandleAcceptor(*static_cast<Acceptor*>(target));  // accept tells what error there is
+    } else if (ABSL_PREDICT_FALSE((event.flags & EV_ERROR) != 0)) {
       HandleFailedChange(event);
-    } else if (TargetOf(event.udata) == Target::kSocket) {
-      HandleSocket(*static_cast<Socket*>(target), event);
     } else {
-      HandleAcceptor(*static_cast<Acceptor*>(target));
+      HandleSocket(*static_cast<Socket*>(target), event);
     }
   }
   count_ = 0;
