@@ -117,8 +117,7 @@ void KqueuePoller::ApplyPending() {
   for (int i = 0; i < count; ++i) changes_[i].flags |= EV_RECEIPT;
   const timespec at_once = {};
   std::array<Event, kEventsPerTurn> receipts;
-  const int answered =
-      kevent(engine(), changes_.data(), count, receipts.data(), kEventsPerTurn, &at_once);
+  const int answered = kevent(engine(), changes_.data(), count, receipts.data(), count, &at_once);
   for (int i = 0; i < answered; ++i) {
     if (receipts[i].data != 0) HandleFailedChange(receipts[i]);
   }
