@@ -138,11 +138,21 @@ def until_end(connection):
         pass
 
 
+def open_terminal():
+    """The two ends of a pseudo-terminal. Without devpts, as in a bare chroot, the test is skipped, and fails in CI."""
+    try:
+        return pty.openpty()
+    except OSError as error:
+        if "CI" in os.environ:
+            raise
+        raise unittest.SkipTest(f"no pseudo-terminal: {error}") from error
+
+
 class Terminal:
     """A pseudo-terminal; `other` is for the process. What is shown on it is collected."""
 
     def __init__(self):
-        self.own, self.other = pty.openpty()
+        self.own, self.other = open_terminal()
         self.shown = b""
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
@@ -564,7 +574,7 @@ class CatTest(unittest.TestCase):
 
     def test_lines_typed_at_a_terminal_are_sent_at_once(self):
         with Echo("--protocol=websocket") as echo:
-            own, other = pty.openpty()
+            own, other = open_terminal()
             cat = subprocess.Popen([SLUICE, "cat", f"ws://{echo.address}"], stdin=other, stdout=subprocess.PIPE)
             for line in (b"first\n", b"second\n"):
                 os.write(own, line)
