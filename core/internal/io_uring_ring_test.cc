@@ -109,18 +109,25 @@ class ProvidedBuffersTest : public IoUringRingTest {
     for (const int fd : fds_) close(fd);
   }
 
-  // Receives once, what is there. Returns the completion.
-  io_uring_cqe Receive() {
+  // What matters of an io_uring_cqe, which not every compiler lets a lambda capture.
+  struct Completion {
+    int32_t res;
+    uint32_t flags;
+  };
+
+  // Receives once, what is there.
+  Completion Receive() {
     io_uring_sqe* const sqe = ring_->NextSubmission();
     sqe->opcode = IORING_OP_RECV;
     sqe->fd = fds_[0];
     sqe->flags = IOSQE_BUFFER_SELECT;
     EXPECT_EQ(ring_->Enter(1, nullptr), 0);
-    io_uring_cqe result = {};
-    EXPECT_EQ(ring_->TakeCompletions(1, [&](const io_uring_cqe& cqe) { result = cqe; }), 1u);
+    Completion result = {};
+    const auto take = [&](const io_uring_cqe& cqe) { result = {cqe.res, cqe.flags}; };
+    EXPECT_EQ(ring_->TakeCompletions(1, take), 1u);
     return result;
   }
-  static uint16_t BufferOf(const io_uring_cqe& cqe) {
+  static uint16_t BufferOf(const Completion& cqe) {
     EXPECT_NE(cqe.flags & IORING_CQE_F_BUFFER, 0u);
     return static_cast<uint16_t>(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
   }
@@ -134,7 +141,7 @@ TEST_F(ProvidedBuffersTest, RunsDryAndServesAgainWhatIsGivenBack) {
   ASSERT_EQ(write(fds_[1], "0123456789abcdefghijklmn", 24), 24);
   std::vector<uint16_t> taken;
   for (const std::string expected : {"01234567", "89abcdef"}) {
-    const io_uring_cqe cqe = Receive();
+    const Completion cqe = Receive();
     ASSERT_EQ(cqe.res, 8);
     taken.push_back(BufferOf(cqe));
     buffers.Take(taken.back());
@@ -146,7 +153,7 @@ TEST_F(ProvidedBuffersTest, RunsDryAndServesAgainWhatIsGivenBack) {
   buffers.Give(taken[1]);
   EXPECT_EQ(Receive().res, -ENOBUFS) << "not published yet";
   buffers.Publish();
-  const io_uring_cqe cqe = Receive();
+  const Completion cqe = Receive();
   EXPECT_EQ(cqe.res, 8);
   EXPECT_EQ(BufferOf(cqe), taken[1]);
 }
