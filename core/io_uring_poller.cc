@@ -4,12 +4,10 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -29,10 +27,6 @@ namespace sluice::internal {
 namespace {
 
 constexpr size_t kCompletionsPerTurn = 512;
-// A storm of new connections does not hold up the established ones for longer than this many
-// accepts a turn.
-constexpr int kAcceptsPerTurn = 64;
-constexpr size_t kIoVecs = 64;
 constexpr uint16_t kNoBuffer = UINT16_MAX;
 // A socket that sends more than a buffer at once, or has memory of its own to receive into, would
 // empty the pool, in pieces that cost a turn each. It is watched instead, and received from by
@@ -180,7 +174,7 @@ class IoUringPoller final : public Poller {
   IoUringPoller(const IoUringSizes& sizes, UniqueFd wake)
       : sizes_(sizes),
         wake_(std::move(wake)),
-        reserve_(OpenReserve()),
+        accept_loop_(wake_.get()),
         buffers_({sizes.buffers, sizes.buffer_bytes}),
         received_(sizes.buffers) {
     set_receive_block(buffers_.block());
@@ -191,11 +185,7 @@ class IoUringPoller final : public Poller {
 
   absl::string_view name() const override { return "io_uring"; }
 
-  MonotonicTime Now() override {
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return MonotonicTime::FromNanoseconds(int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec);
-  }
+  MonotonicTime Now() override { return SystemNow(); }
 
   size_t Wait(MonotonicTime deadline) override;
   void Wake() override;
@@ -224,8 +214,6 @@ class IoUringPoller final : public Poller {
   void CloseAccepted(int32_t fd) override { close(fd); }
 
  private:
-  static UniqueFd OpenReserve() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
-
   // In an acceptor's flags: its descriptor, and whether it gives buffer sizes to its connections.
   static int ListenerOf(const Acceptor& acceptor) { return static_cast<int>(flags(acceptor) >> 1); }
   static bool SetsBufferSizes(const Acceptor& acceptor) { return (flags(acceptor) & 1) != 0; }
@@ -294,12 +282,10 @@ class IoUringPoller final : public Poller {
   void DeliverCopy(SocketEntry& entry, absl::Span<uint8_t> space);
   void Unlink(SocketEntry& entry);
   void HandleAcceptor(Id id);
-  int Shed(int listener);
 
   const IoUringSizes sizes_;
   UniqueFd wake_;
-  UniqueFd
-      reserve_;  // given up for a moment to shed connections when there are no other descriptors
+  AcceptLoop accept_loop_;
   ProvidedBuffers buffers_;
   std::vector<Received> received_;  // by buffer
   BlockPtr burst_block_;            // from the first burst on
@@ -826,12 +812,8 @@ SocketEntry& IoUringPoller::Add(Socket& socket, int fd) {
 
 absl::Status IoUringPoller::Connect(Socket& socket, const SocketAddress& address,
                                     const SocketOptions& options) {
-  absl::StatusOr<UniqueFd> fd = OpenStream(address, options);
+  absl::StatusOr<UniqueFd> fd = StartConnect(address, options);
   if (!fd.ok()) return fd.status();
-  // A connection made at once (Unix sockets) is writable at once, so that its outcome, too, comes
-  // as an event.
-  if (connect(fd->get(), address.data(), address.length()) != 0 && errno != EINPROGRESS)
-    return SystemError(errno, "connect", address.ToString());
   SocketEntry& entry = Add(socket, fd->Release());
   entry.connects = true;
   MakeDirty(IdOf(socket), entry);
@@ -867,33 +849,12 @@ void IoUringPoller::KeepReceived(SocketEntry& entry) {
 }
 
 int IoUringPoller::Send(Socket& socket, Buffer& queue) {
-  const int fd = EntryOf(socket).fd;
-  while (!queue.empty()) {
-    std::array<iovec, kIoVecs> pieces;
-    const size_t count = queue.IoVecs(absl::MakeSpan(pieces));
-    ssize_t n;
-    size_t offered = pieces[0].iov_len;
-    if (ABSL_PREDICT_TRUE(count == 1)) {
-      n = send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
-    } else {
-      for (size_t i = 1; i < count; ++i) offered += pieces[i].iov_len;
-      msghdr message = {};
-      message.msg_iov = pieces.data();
-      message.msg_iovlen = count;
-      n = sendmsg(fd, &message, MSG_NOSIGNAL);
-    }
-    if (ABSL_PREDICT_FALSE(n < 0)) {
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN && errno != ENOBUFS) return errno;
-      n = 0;
-    }
-    queue.Drain(static_cast<size_t>(n));
-    if (static_cast<size_t>(n) < offered) {
-      EntryOf(socket).send_blocked = true;
-      MakeDirty(IdOf(socket), EntryOf(socket));
-      queue.OwnFrom(receive_block());
-      break;
-    }
+  SocketEntry& entry = EntryOf(socket);
+  const int error = SendQueue(entry.fd, queue, receive_block());
+  if (ABSL_PREDICT_FALSE(error != 0)) return error;
+  if (ABSL_PREDICT_FALSE(!queue.empty())) {
+    entry.send_blocked = true;
+    MakeDirty(IdOf(socket), entry);
   }
   return 0;
 }
@@ -989,48 +950,15 @@ void IoUringPoller::HandleAcceptor(Id id) {
   AcceptorEntry* entry = acceptors_.Find(id);
   if (entry == nullptr) return;
   entry->ready = false;
+  if (entry->paused) return;
   Acceptor& acceptor = *entry->acceptor;
-  const int listener = ListenerOf(acceptor);
-  if (ABSL_PREDICT_FALSE(!reserve_.ok())) reserve_ = OpenReserve();  // it was lost to somebody
-  for (int i = 0; i < kAcceptsPerTurn && !entry->paused; ++i) {
-    sockaddr_storage peer;
-    socklen_t length = sizeof(peer);
-    const int fd = accept4(listener, reinterpret_cast<sockaddr*>(&peer), &length,
-                           SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-      if (ABSL_PREDICT_FALSE(SetsBufferSizes(acceptor))) InheritBufferSizes(listener, fd);
-      acceptor.OnAccept(Accepted(*this, fd), SocketAddress::FromSockaddr(
-                                                 reinterpret_cast<const sockaddr*>(&peer), length));
-      entry = acceptors_.Find(id);
-      if (entry == nullptr) return;
-      continue;
-    }
-    if (errno == EAGAIN) return;
-    if (IsExhaustion(errno)) {
-      const int error = errno;
-      return acceptor.OnAcceptError(error, Shed(listener));
-    }
-    // What remains (ECONNABORTED, EPROTO, ...) concerns only the connection that was to be
-    // accepted: accept(2), "Error handling".
-  }
-}
-
-// Accepts and closes what waits, as far as the turn's budget goes, so that peers are told rather
-// than left hanging.
-int IoUringPoller::Shed(int listener) {
-  int shed = 0;
-  while (shed < kAcceptsPerTurn) {
-    reserve_ = UniqueFd();
-    UniqueFd fd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
-    if (!fd.ok()) break;
-    ++shed;
-    // Closes the connection and keeps its descriptor, in one step: were it free for a moment,
-    // another thread could take it, and leave this one without a reserve.
-    if (dup3(wake_.get(), fd.get(), O_CLOEXEC) < 0) break;
-    reserve_ = std::move(fd);
-  }
-  if (!reserve_.ok()) reserve_ = OpenReserve();
-  return shed;
+  const AcceptLoop::Shortage shortage = accept_loop_.Run(
+      ListenerOf(acceptor), SetsBufferSizes(acceptor), [&](int fd, const SocketAddress& peer) {
+        acceptor.OnAccept(Accepted(*this, fd), peer);
+        entry = acceptors_.Find(id);
+        return entry != nullptr && !entry->paused;
+      });
+  if (shortage.error != 0) acceptor.OnAcceptError(shortage.error, shortage.shed);
 }
 
 }  // namespace

@@ -242,7 +242,7 @@ TEST_F(KqueueShimTest, ADescriptorUsedAgainInheritsNoFilter) {
   Pair other = UnixPair();
   const int fd = pair.a.get();
   ASSERT_EQ(Change(fd, EVFILT_READ, EV_ADD), 0);
-  ASSERT_TRUE(ReplaceFd(fd, other.a.get()));
+  ASSERT_EQ(dup3(other.a.get(), fd, O_CLOEXEC), fd);
   Write(other.b, "x");
   EXPECT_EQ(Change(fd, EVFILT_READ, EV_ENABLE), ENOENT);
   ASSERT_EQ(Change(fd, EVFILT_WRITE, EV_ADD), 0);

@@ -1,12 +1,9 @@
 #include "sluice/core/internal/readiness_poller.h"
 
 #include <fcntl.h>
-#include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -14,28 +11,11 @@
 #include "sluice/core/internal/system_error.h"
 
 namespace sluice::internal {
-namespace {
-
-// A storm of new connections does not hold up the established ones for longer than this many
-// accepts a turn.
-constexpr int kAcceptsPerTurn = 64;
-constexpr size_t kIoVecs = 64;
-
-UniqueFd OpenReserve() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
-
-}  // namespace
-
 ReadinessPoller::ReadinessPoller(UniqueFd engine)
     : engine_(std::move(engine)),
-      reserve_(OpenReserve()),
+      accept_loop_(engine_.get()),
       receive_block_(Block::NewExact(kReceiveBytes)) {
   set_receive_block(*receive_block_);
-}
-
-MonotonicTime ReadinessPoller::Now() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return MonotonicTime::FromNanoseconds(int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec);
 }
 
 void ReadinessPoller::AddUnwatched(Socket& socket, int error) {
@@ -107,45 +87,13 @@ SocketAddress ReadinessPoller::LocalAddress(const Acceptor& acceptor) const {
 
 void ReadinessPoller::HandleAcceptor(Acceptor& acceptor) {
   current_ = &acceptor;
-  if (ABSL_PREDICT_FALSE(!reserve_.ok())) reserve_ = OpenReserve();  // it was lost to somebody
-  for (int i = 0; i < kAcceptsPerTurn; ++i) {
-    sockaddr_storage peer;
-    socklen_t length = sizeof(peer);
-    const int fd = AcceptNonBlocking(handle(acceptor), reinterpret_cast<sockaddr*>(&peer), &length);
-    if (fd >= 0) {
-      if (ABSL_PREDICT_FALSE((flags(acceptor) & kSetsBufferSizes) != 0))
-        InheritBufferSizes(handle(acceptor), fd);
-      acceptor.OnAccept(Accepted(*this, fd), SocketAddress::FromSockaddr(
-                                                 reinterpret_cast<const sockaddr*>(&peer), length));
-      if (current_ != &acceptor || (flags(acceptor) & kPaused) != 0) return;
-      continue;
-    }
-    if (errno == EAGAIN) return;
-    if (IsExhaustion(errno)) {
-      const int error = errno;
-      return acceptor.OnAcceptError(error, Shed(handle(acceptor)));
-    }
-    // What remains (ECONNABORTED, EPROTO, ...) concerns only the connection that was to be
-    // accepted: accept(2), "Error handling".
-  }
-}
-
-// Accepts and closes what waits, as far as the turn's budget goes, so that peers are told rather
-// than left hanging.
-int ReadinessPoller::Shed(int listener) {
-  int shed = 0;
-  while (shed < kAcceptsPerTurn) {
-    reserve_ = UniqueFd();
-    UniqueFd fd(AcceptNonBlocking(listener, nullptr, nullptr));
-    if (!fd.ok()) break;
-    ++shed;
-    // Closes the connection and keeps its descriptor, in one step: were it free for a moment,
-    // another thread could take it, and leave this one without a reserve.
-    if (!ReplaceFd(fd.get(), engine_.get())) break;
-    reserve_ = std::move(fd);
-  }
-  if (!reserve_.ok()) reserve_ = OpenReserve();
-  return shed;
+  const AcceptLoop::Shortage shortage =
+      accept_loop_.Run(handle(acceptor), (flags(acceptor) & kSetsBufferSizes) != 0,
+                       [&](int fd, const SocketAddress& peer) {
+                         acceptor.OnAccept(Accepted(*this, fd), peer);
+                         return current_ == &acceptor && (flags(acceptor) & kPaused) == 0;
+                       });
+  if (shortage.error != 0) acceptor.OnAcceptError(shortage.error, shortage.shed);
 }
 
 void ReadinessPoller::CloseAccepted(int32_t fd) { close(fd); }
@@ -154,13 +102,8 @@ void ReadinessPoller::CloseAccepted(int32_t fd) { close(fd); }
 
 absl::Status ReadinessPoller::Connect(Socket& socket, const SocketAddress& address,
                                       const SocketOptions& options) {
-  absl::StatusOr<UniqueFd> fd = OpenStream(address, options);
+  absl::StatusOr<UniqueFd> fd = StartConnect(address, options);
   if (!fd.ok()) return fd.status();
-  // A connection made at once (Unix sockets) is writable at once, so that its outcome, too, comes
-  // as an event.
-  if (connect(fd->get(), address.data(), address.length()) != 0 && errno != EINPROGRESS) {
-    return SystemError(errno, "connect", address.ToString());
-  }
   handle(socket) = fd->Release();
   flags(socket) |= kConnecting;
   UpdateInterest(socket);
@@ -199,33 +142,12 @@ void ReadinessPoller::HandleError(Socket& socket, int error) {
 }
 
 int ReadinessPoller::Send(Socket& socket, Buffer& queue) {
-  while (!queue.empty()) {
-    std::array<iovec, kIoVecs> pieces;
-    const size_t count = queue.IoVecs(absl::MakeSpan(pieces));
-    ssize_t n;
-    size_t offered = pieces[0].iov_len;
-    if (ABSL_PREDICT_TRUE(count == 1)) {
-      n = send(handle(socket), pieces[0].iov_base, pieces[0].iov_len, kNoSignal);
-    } else {
-      for (size_t i = 1; i < count; ++i) offered += pieces[i].iov_len;
-      msghdr message = {};
-      message.msg_iov = pieces.data();
-      message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
-      n = sendmsg(handle(socket), &message, kNoSignal);
-    }
-    if (ABSL_PREDICT_FALSE(n < 0)) {
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN && errno != ENOBUFS) return errno;
-      n = 0;
-    }
-    queue.Drain(static_cast<size_t>(n));
-    if (static_cast<size_t>(n) < offered) {
-      flags(socket) |= kSendBlocked;
-      queue.OwnFrom(*receive_block_);
-      break;
-    }
+  const int error = SendQueue(handle(socket), queue, *receive_block_);
+  if (ABSL_PREDICT_FALSE(error != 0)) return error;
+  if (ABSL_PREDICT_FALSE(!queue.empty())) {
+    flags(socket) |= kSendBlocked;
+    UpdateInterest(socket);
   }
-  if ((flags(socket) & kSendBlocked) != 0) UpdateInterest(socket);
   return 0;
 }
 

@@ -2,8 +2,7 @@
 // common: every operation on sockets. What is left to an engine is to watch and to wait; it calls
 // the Handle functions from its Wait. None of its virtual functions is called for each message.
 //
-// Loop-bound, as Poller. It owns one receive buffer, shared by all sockets, and one descriptor in
-// reserve, by which a listener sheds connections when the process has no others.
+// Loop-bound, as Poller. It owns one receive buffer, shared by all sockets.
 #ifndef SLUICE_CORE_INTERNAL_READINESS_POLLER_H_
 #define SLUICE_CORE_INTERNAL_READINESS_POLLER_H_
 
@@ -26,7 +25,7 @@ namespace sluice::internal {
 
 class ReadinessPoller : public Poller {
  public:
-  MonotonicTime Now() final;
+  MonotonicTime Now() final { return SystemNow(); }
 
   absl::Status Listen(Acceptor& acceptor, const SocketAddress& address,
                       const ListenOptions& options) final;
@@ -114,10 +113,9 @@ class ReadinessPoller : public Poller {
 
   void HandleReceiveEnd(Socket& socket, int error);
   absl::Status StartAccepting(Acceptor& acceptor, UniqueFd fd, uint32_t bits);
-  int Shed(int listener);
 
   UniqueFd engine_;
-  UniqueFd reserve_;  // given up for a moment to shed connections
+  AcceptLoop accept_loop_;
   BlockPtr receive_block_;
   void* current_ = nullptr;
   std::vector<std::pair<Socket*, int>> unwatched_;

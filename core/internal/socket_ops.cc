@@ -5,16 +5,33 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <string>
+#include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "absl/base/optimization.h"
+#include "absl/types/span.h"
+#include "sluice/core/buffer.h"
 #include "sluice/core/internal/system_error.h"
 
 namespace sluice::internal {
 namespace {
+
+// What send(2) is told so that a peer that has gone is an error and no SIGPIPE. macOS before 14 has
+// an option of the socket instead, which all sockets made here have.
+#ifdef MSG_NOSIGNAL
+constexpr int kNoSignal = MSG_NOSIGNAL;
+#else
+constexpr int kNoSignal = 0;
+#endif
+
+constexpr size_t kIoVecs = 64;
 
 bool SetOption(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof(value)) == 0;
@@ -94,6 +111,42 @@ bool IsAnyIpv6(const SocketAddress& address) {
          IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(address.data())->sin6_addr);
 }
 
+// accept(2) of a non-blocking, close-on-exec socket: a descriptor, or -1 and errno. `peer` may be
+// null.
+int AcceptNonBlocking(int listener, sockaddr* peer, socklen_t* length) {
+#ifdef SOCK_NONBLOCK
+  return accept4(listener, peer, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+#else
+  return MadeNonBlocking(UniqueFd(accept(listener, peer, length)));
+#endif
+}
+
+// Closes what `fd` stands for and makes it a duplicate of `other`, in one step; close-on-exec.
+bool ReplaceFd(int fd, int other) {
+#ifdef __APPLE__
+  return dup2(other, fd) >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+#else
+  return dup3(other, fd, O_CLOEXEC) >= 0;
+#endif
+}
+
+UniqueFd OpenReserve() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
+// Gives an accepted Unix socket the buffer sizes of its listener: TCP ones, and on the BSDs Unix
+// ones, have them already.
+#ifdef __linux__
+void InheritBufferSizes(int listener, int accepted) {
+  for (const int name : {SO_SNDBUF, SO_RCVBUF}) {
+    int doubled = 0;
+    socklen_t length = sizeof(doubled);
+    if (getsockopt(listener, SOL_SOCKET, name, &doubled, &length) == 0)
+      SetOption(accepted, SOL_SOCKET, name, doubled / 2);
+  }
+}
+#else
+void InheritBufferSizes(int, int) {}
+#endif
+
 }  // namespace
 
 UniqueFd& UniqueFd::operator=(UniqueFd&& other) noexcept {
@@ -106,6 +159,12 @@ UniqueFd& UniqueFd::operator=(UniqueFd&& other) noexcept {
 
 UniqueFd::~UniqueFd() {
   if (fd_ >= 0) close(fd_);
+}
+
+MonotonicTime SystemNow() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return MonotonicTime::FromNanoseconds(int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec);
 }
 
 absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const ListenOptions& options) {
@@ -162,29 +221,88 @@ void RemoveUnixPath(const SocketAddress& address, const FileIdentity& identity) 
     unlink(address.path().c_str());
 }
 
-absl::StatusOr<UniqueFd> OpenStream(const SocketAddress& address, const SocketOptions& options) {
+absl::StatusOr<UniqueFd> StartConnect(const SocketAddress& address, const SocketOptions& options) {
   if (address.family() == SocketAddress::Family::kNone)
     return absl::InvalidArgumentError("connect: no address is given");
   UniqueFd fd = OpenSocket(address);
   if (!fd.ok()) return SystemError(errno, "socket", address.ToString());
   if (absl::Status status = ApplyOptions(fd.get(), address, options); !status.ok()) return status;
+  if (connect(fd.get(), address.data(), address.length()) != 0 && errno != EINPROGRESS)
+    return SystemError(errno, "connect", address.ToString());
   return fd;
 }
 
-int AcceptNonBlocking(int listener, sockaddr* peer, socklen_t* length) {
-#ifdef SOCK_NONBLOCK
-  return accept4(listener, peer, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-#else
-  return MadeNonBlocking(UniqueFd(accept(listener, peer, length)));
-#endif
+int SendQueue(int fd, Buffer& queue, const Block& lent) {
+  while (!queue.empty()) {
+    std::array<iovec, kIoVecs> pieces;
+    const size_t count = queue.IoVecs(absl::MakeSpan(pieces));
+    ssize_t n;
+    size_t offered = pieces[0].iov_len;
+    if (ABSL_PREDICT_TRUE(count == 1)) {
+      n = send(fd, pieces[0].iov_base, pieces[0].iov_len, kNoSignal);
+    } else {
+      for (size_t i = 1; i < count; ++i) offered += pieces[i].iov_len;
+      msghdr message = {};
+      message.msg_iov = pieces.data();
+      message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
+      n = sendmsg(fd, &message, kNoSignal);
+    }
+    if (ABSL_PREDICT_FALSE(n < 0)) {
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN && errno != ENOBUFS) return errno;
+      n = 0;
+    }
+    queue.Drain(static_cast<size_t>(n));
+    if (static_cast<size_t>(n) < offered) {
+      queue.OwnFrom(lent);
+      break;
+    }
+  }
+  return 0;
 }
 
-bool ReplaceFd(int fd, int other) {
-#ifdef __APPLE__
-  return dup2(other, fd) >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
-#else
-  return dup3(other, fd, O_CLOEXEC) >= 0;
-#endif
+AcceptLoop::AcceptLoop(int stand_in) : stand_in_(stand_in), reserve_(OpenReserve()) {}
+
+AcceptLoop::Shortage AcceptLoop::Run(
+    int listener, bool inherit_buffer_sizes,
+    absl::FunctionRef<bool(int fd, const SocketAddress& peer)> accept) {
+  if (ABSL_PREDICT_FALSE(!reserve_.ok())) reserve_ = OpenReserve();  // it was lost to somebody
+  for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    sockaddr_storage storage;
+    socklen_t length = sizeof(storage);
+    sockaddr* const peer = reinterpret_cast<sockaddr*>(&storage);
+    const int fd = AcceptNonBlocking(listener, peer, &length);
+    if (fd >= 0) {
+      if (ABSL_PREDICT_FALSE(inherit_buffer_sizes)) InheritBufferSizes(listener, fd);
+      if (!accept(fd, SocketAddress::FromSockaddr(peer, length))) return {};
+      continue;
+    }
+    if (errno == EAGAIN) return {};
+    if (IsExhaustion(errno)) {
+      const int error = errno;
+      return {error, Shed(listener)};
+    }
+    // What remains (ECONNABORTED, EPROTO, ...) concerns only the connection that was to be
+    // accepted: accept(2), "Error handling".
+  }
+  return {};
+}
+
+// Accepts and closes what waits, as far as the turn's budget goes.
+int AcceptLoop::Shed(int listener) {
+  int shed = 0;
+  while (shed < kAcceptsPerTurn) {
+    reserve_ = UniqueFd();
+    UniqueFd fd(AcceptNonBlocking(listener, nullptr, nullptr));
+    if (!fd.ok()) break;
+    ++shed;
+    // Closes the connection and keeps its descriptor, in one step: were it free for a moment,
+    // another thread could take it, and leave this one without a reserve.
+    if (!ReplaceFd(fd.get(), stand_in_)) break;
+    reserve_ = std::move(fd);
+  }
+  if (!reserve_.ok()) reserve_ = OpenReserve();
+  return shed;
 }
 
 SocketAddress LocalAddressOf(int fd) {
@@ -193,19 +311,6 @@ SocketAddress LocalAddressOf(int fd) {
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return SocketAddress();
   return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), length);
 }
-
-#ifdef __linux__
-void InheritBufferSizes(int listener, int accepted) {
-  for (const int name : {SO_SNDBUF, SO_RCVBUF}) {
-    int doubled = 0;
-    socklen_t length = sizeof(doubled);
-    if (getsockopt(listener, SOL_SOCKET, name, &doubled, &length) == 0)
-      SetOption(accepted, SOL_SOCKET, name, doubled / 2);
-  }
-}
-#else
-void InheritBufferSizes(int, int) {}
-#endif
 
 int PendingError(int fd) {
   int error = 0;

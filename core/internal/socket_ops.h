@@ -7,9 +7,18 @@
 
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "sluice/core/monotonic_time.h"
 #include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
+
+namespace sluice {
+
+class Block;
+class Buffer;
+
+}  // namespace sluice
 
 namespace sluice::internal {
 
@@ -33,13 +42,8 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-// What send(2) is told so that a peer that has gone is an error and no SIGPIPE. macOS before 14 has
-// an option of the socket instead, which all sockets made here have.
-#ifdef MSG_NOSIGNAL
-inline constexpr int kNoSignal = MSG_NOSIGNAL;
-#else
-inline constexpr int kNoSignal = 0;
-#endif
+// CLOCK_MONOTONIC.
+MonotonicTime SystemNow();
 
 // A bound and listening socket; non-blocking, close-on-exec. A stale Unix path is replaced.
 absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const ListenOptions& options);
@@ -58,21 +62,49 @@ FileIdentity IdentifyUnixPath(const SocketAddress& address);
 // Removes the path of a Unix listener, unless it names another file by now.
 void RemoveUnixPath(const SocketAddress& address, const FileIdentity& identity);
 
-// A non-blocking, close-on-exec socket of the address's family, with the options set.
-absl::StatusOr<UniqueFd> OpenStream(const SocketAddress& address, const SocketOptions& options);
+// A non-blocking, close-on-exec socket of the address's family, with the options set, that
+// connects. It becomes writable when the outcome is known, which PendingError then tells; a
+// connection made at once (Unix sockets) is writable at once.
+absl::StatusOr<UniqueFd> StartConnect(const SocketAddress& address, const SocketOptions& options);
 
-// accept(2) of a non-blocking, close-on-exec socket: a descriptor, or -1 and errno. `peer` may be
-// null.
-int AcceptNonBlocking(int listener, sockaddr* peer, socklen_t* length);
+// Sends from the front of `queue` until it is empty or the socket takes no more, and drains what
+// has left. What is left of what lies in `lent` is owned by the queue then. Returns 0, or the errno
+// of a broken socket.
+int SendQueue(int fd, Buffer& queue, const Block& lent);
 
-// Closes what `fd` stands for and makes it a duplicate of `other`, in one step; close-on-exec.
-bool ReplaceFd(int fd, int other);
+// Accepts connections for the listeners of one engine. It keeps one descriptor in reserve, by which
+// a process that has no others sheds connections (accepts and closes them), so that peers are told
+// rather than left hanging, and a listener does not stay ready.
+class AcceptLoop {
+ public:
+  // `stand_in` is any open descriptor; it outlives the loop.
+  explicit AcceptLoop(int stand_in);
+
+  // A storm of new connections does not hold up the established ones for longer than this many
+  // accepts a turn.
+  static constexpr int kAcceptsPerTurn = 64;
+
+  // What stopped a turn of accepting: 0, or the errno of an exhaustion, and how many connections
+  // were shed for it.
+  struct Shortage {
+    int error = 0;
+    int shed = 0;
+  };
+
+  // Hands over each connection that waits, up to kAcceptsPerTurn, until `accept` returns false; the
+  // descriptor is then its own to close. With `inherit_buffer_sizes` each gets the listener's,
+  // which TCP sockets, and on the BSDs Unix ones, have already.
+  Shortage Run(int listener, bool inherit_buffer_sizes,
+               absl::FunctionRef<bool(int fd, const SocketAddress& peer)> accept);
+
+ private:
+  int Shed(int listener);
+
+  const int stand_in_;
+  UniqueFd reserve_;
+};
 
 SocketAddress LocalAddressOf(int fd);
-
-// Gives an accepted Unix socket the buffer sizes of its listener: TCP ones, and on the BSDs Unix
-// ones, have them already.
-void InheritBufferSizes(int listener, int accepted);
 
 // SO_ERROR, which reading clears.
 int PendingError(int fd);
