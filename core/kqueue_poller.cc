@@ -48,10 +48,16 @@ class KqueuePoller final : public ReadinessPoller {
   static constexpr uint32_t kWatchesOut = 1 << (kFirstEngineBit + 1);
   // Above them the socket's place in pending_, counted from 1.
   static constexpr int kPlaceShift = kFirstEngineBit + 2;
-  static constexpr uint32_t kPlaceOne = 1 << kPlaceShift;
+  static constexpr int kPlaceBits = 9;
+  static constexpr uint32_t kPlaceMask = ((1 << kPlaceBits) - 1) << kPlaceShift;
+  // Up to the top, the error that an event has told. A system may tell it once, by whichever filter
+  // comes first, while there are still bytes to receive or nobody who wants to know.
+  static constexpr int kErrorShift = kPlaceShift + kPlaceBits;
+  static constexpr uint32_t kErrorMask = ~((1u << kErrorShift) - 1);
 
   // Each may have two changes.
   static constexpr size_t kMostPending = kEventsPerTurn / 2;
+  static_assert(kMostPending <= kPlaceMask >> kPlaceShift);
 
   static Event Change(uintptr_t ident, int16_t filter, int flags, void* target) {
     Event change;
@@ -95,7 +101,7 @@ int KqueuePoller::TakePending() {
     uint32_t& bits = flags(*socket);
     const uint32_t wanted = WantedWatches(*socket);
     const uint32_t differs = (bits ^ wanted) & (kWatchesIn | kWatchesOut);
-    bits = (bits & (kPlaceOne - 1) & ~(kWatchesIn | kWatchesOut)) | wanted |
+    bits = (bits & ~(kPlaceMask | kWatchesIn | kWatchesOut)) | wanted |
            (bits & kWatchesOut);  // which ends by itself
     const auto fd = static_cast<uintptr_t>(handle(*socket));
     if ((differs & kWatchesIn) != 0) {
@@ -185,7 +191,7 @@ absl::Status KqueuePoller::WatchAcceptor(Acceptor& acceptor, AcceptorWatch watch
 
 void KqueuePoller::UpdateInterest(Socket& socket) {
   if ((flags(socket) & (kWatchesIn | kWatchesOut)) == WantedWatches(socket) ||
-      flags(socket) >= kPlaceOne)
+      (flags(socket) & kPlaceMask) != 0)
     return;
   if (pending_count_ == kMostPending) ApplyPending();
   pending_[pending_count_++] = &socket;
@@ -193,7 +199,7 @@ void KqueuePoller::UpdateInterest(Socket& socket) {
 }
 
 void KqueuePoller::Forget(Socket& socket) {
-  if (const uint32_t place = flags(socket) >> kPlaceShift; place != 0)
+  if (const uint32_t place = (flags(socket) & kPlaceMask) >> kPlaceShift; place != 0)
     pending_[place - 1] = nullptr;
   ForgetTarget(&socket);
 }
@@ -207,7 +213,9 @@ void KqueuePoller::ForgetTarget(void* target) {
 
 void KqueuePoller::HandleSocket(Socket& socket, const Event& event) {
   set_current(&socket);
-  const int error = (event.flags & EV_EOF) != 0 ? static_cast<int>(event.fflags) : 0;
+  if (ABSL_PREDICT_FALSE((event.flags & EV_EOF) != 0 && event.fflags != 0))
+    flags(socket) = (flags(socket) & ~kErrorMask) | event.fflags << kErrorShift;
+  const int error = static_cast<int>(flags(socket) >> kErrorShift);
   if (ABSL_PREDICT_TRUE(event.filter == EVFILT_READ)) {
     if ((flags(socket) & kReceiving) != 0) return HandleReceive(socket, error);
     return UpdateInterest(socket);

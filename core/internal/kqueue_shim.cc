@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace sluice::internal::kqueue_shim {
@@ -40,7 +41,6 @@ struct Filter {
 struct Watched {
   Filter read;
   Filter write;
-  int error = 0;  // once seen, since the system tells it once
 };
 
 int GetOption(int fd, int level, int name) {
@@ -119,7 +119,7 @@ class Queue {
   void DropIfClosed(int fd);
   void Rebuild();
   int Harvest(const epoll_event& ready, Event* events, int room);
-  void Report(int fd, int16_t filter, bool ended, Event* event);
+  void Report(int fd, int16_t filter, bool ended, int error, Event* event);
 
   const int epoll_;
   const int user_;
@@ -210,15 +210,15 @@ void Queue::Rebuild() {
   for (const auto& [fd, watched] : watched_) Control(EPOLL_CTL_ADD, fd, watched);
 }
 
-void Queue::Report(int fd, int16_t filter, bool ended, Event* event) {
+void Queue::Report(int fd, int16_t filter, bool ended, int error, Event* event) {
   Watched& watched = watched_[fd];
   Filter& reported = filter == EVFILT_READ ? watched.read : watched.write;
   const int64_t data = filter == EVFILT_WRITE ? WritableBytes(fd)
                        : IsListener(fd)       ? Backlog(fd)
                                               : ReadableBytes(fd);
   const int flags = (reported.oneshot ? EV_ONESHOT : 0) | (ended ? EV_EOF : 0);
-  EV_SET(event, static_cast<uintptr_t>(fd), filter, flags,
-         ended ? static_cast<uint32_t>(watched.error) : 0, data, reported.udata);
+  EV_SET(event, static_cast<uintptr_t>(fd), filter, flags, static_cast<uint32_t>(error), data,
+         reported.udata);
   if (!reported.oneshot) return;
   Event remove;
   EV_SET(&remove, event->ident, filter, EV_DELETE, 0, 0, nullptr);
@@ -238,20 +238,18 @@ int Queue::Harvest(const epoll_event& ready, Event* events, int room) {
     Rebuild();
     return 0;
   }
-  Watched& watched = found->second;
-  if ((ready.events & EPOLLERR) != 0) {
-    const int error = GetOption(fd, SOL_SOCKET, SO_ERROR);
-    if (error != 0) watched.error = error;
-  }
+  const Watched& watched = found->second;
   const bool hung_up = (ready.events & (EPOLLERR | EPOLLHUP)) != 0;
   const bool reads = watched.read.enabled && (hung_up || (ready.events & (EPOLLIN | EPOLLRDHUP)));
   const bool writes = watched.write.enabled && (hung_up || (ready.events & EPOLLOUT));
+  if (room == 0 || (!reads && !writes)) return 0;
+  int error = (ready.events & EPOLLERR) != 0 ? GetOption(fd, SOL_SOCKET, SO_ERROR) : 0;
   int count = 0;
-  if (reads && count < room) {
+  if (reads) {
     const bool ended = hung_up || (ready.events & EPOLLRDHUP) != 0;
-    Report(fd, EVFILT_READ, ended, &events[count++]);
+    Report(fd, EVFILT_READ, ended, std::exchange(error, 0), &events[count++]);
   }
-  if (writes && count < room) Report(fd, EVFILT_WRITE, hung_up, &events[count++]);
+  if (writes && count < room) Report(fd, EVFILT_WRITE, hung_up, error, &events[count++]);
   return count;
 }
 

@@ -16,9 +16,10 @@
 // Stricter than the manual page, as some systems are: adding a disabled filter again does not
 // enable it.
 //
-// Not as there: Linux tells a socket's error once, so that with EV_EOF and fflags the error is
-// consumed: the next call on the socket does not report it. A write event says EV_EOF only when
-// both directions have ended. The backlog of a Unix listener counts as 1.
+// Not as there: Linux tells a socket's error once, and so does the shim, as libkqueue: one event
+// has it in fflags, and neither a later one nor the next call on the socket reports it. A write
+// event says EV_EOF only when both directions have ended. The backlog of a Unix listener counts
+// as 1.
 //
 // Example:
 //   const int queue = kqueue_shim::kqueue();

@@ -128,20 +128,22 @@ TEST_F(KqueueShimTest, AnEndIsAnEofWithTheBytesThatAreLeft) {
   EXPECT_EQ(events[0].data, 3);
 }
 
-TEST_F(KqueueShimTest, AResetIsAnEofWithTheErrorForBothFilters) {
+TEST_F(KqueueShimTest, AResetIsAnEofForBothFiltersAndItsErrorIsToldOnce) {
   Pair pair = TcpPair();
   ASSERT_EQ(Change(pair.a.get(), EVFILT_READ, EV_ADD), 0);
   ASSERT_EQ(Change(pair.a.get(), EVFILT_WRITE, EV_ADD), 0);
   Reset(std::move(pair.b));
+  std::vector<uint32_t> errors;
   for (int i = 0; i < 2; ++i) {
     const std::vector<Event> events = Look();
     ASSERT_EQ(events.size(), 2u);
     EXPECT_NE(events[0].filter, events[1].filter);
     for (const Event& event : events) {
       EXPECT_NE(event.flags & EV_EOF, 0);
-      EXPECT_EQ(event.fflags, static_cast<uint32_t>(ECONNRESET)) << "each time";
+      if (event.fflags != 0) errors.push_back(event.fflags);
     }
   }
+  EXPECT_EQ(errors, std::vector<uint32_t>{ECONNRESET});
 }
 
 TEST_F(KqueueShimTest, AWriteEventTellsTheRoomAndComesWhenThereIsSome) {
