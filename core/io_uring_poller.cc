@@ -149,6 +149,7 @@ struct AcceptorEntry {
   bool armed = false;
   bool ready = false;
   bool dirty = false;
+  UnixPath path;  // not of those that share it: it goes with the one that has made it
 };
 
 // The bytes in a buffer that are still to be delivered.
@@ -902,6 +903,7 @@ absl::Status IoUringPoller::Listen(Acceptor& acceptor, const SocketAddress& addr
   Add(acceptor, *std::move(fd),
       !address.is_ip() &&
           (options.socket.send_buffer_bytes != 0 || options.socket.receive_buffer_bytes != 0));
+  EntryOf(acceptor).path = UnixPath(LocalAddress(acceptor));
   return absl::OkStatus();
 }
 
@@ -930,6 +932,7 @@ void IoUringPoller::Close(Acceptor& acceptor) {
   if (handle(acceptor) < 0) return;
   const Id id = IdOf(acceptor);
   AcceptorEntry& entry = EntryOf(acceptor);
+  entry.path.Remove();
   close(ListenerOf(acceptor));
   if (entry.armed) {
     // The watch keeps the listener, and others may want its address at once.

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "sluice/core/internal/socket_ops.h"
 #include "sluice/core/internal/tcp_stream.h"
 #include "sluice/core/tcp.h"
 #include "sluice/core/timer.h"
@@ -34,7 +33,6 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
     absl::Status status = loop_.poller().Listen(*this, address, options_.listen);
     if (!status.ok()) return status;
     address_ = loop_.poller().LocalAddress(*this);
-    path_ = internal::IdentifyUnixPath(address_);
     return status;
   }
 
@@ -45,7 +43,6 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
 
   void Close() {
     retry_.Cancel();
-    internal::RemoveUnixPath(address_, path_);  // first: it may be told by the open socket
     loop_.poller().Close(*this);
     closed_ = true;
     if (!accepting_) on_accept_ = nullptr;
@@ -115,7 +112,6 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
   AcceptFunction on_accept_;
   Timer retry_;
   SocketAddress address_;
-  internal::FileIdentity path_;  // what is to be removed
   absl::Duration backoff_ = absl::ZeroDuration();
   Counters counters_;
   int references_ = 1;

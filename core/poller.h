@@ -154,7 +154,8 @@ class Poller {
   virtual void Wake() = 0;
 
   // Errors: kInvalidArgument, kAlreadyExists (address in use), kPermissionDenied,
-  // kResourceExhausted, ...; they name the address.
+  // kResourceExhausted, ...; they name the address. The file that a Unix address makes goes with
+  // the acceptor's Close, unless another one has taken its path.
   virtual absl::Status Listen(Acceptor& acceptor, const SocketAddress& address,
                               const ListenOptions& options) = 0;
   // A further acceptor on the socket that `other`, of another loop's poller of the same kind,

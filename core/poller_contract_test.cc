@@ -2,9 +2,12 @@
 // under test, so that an engine without a kernel, a simulated network, can be asked the same.
 #include <errno.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -40,7 +43,8 @@ using test::Pattern;
 struct Engine {
   const char* name;
   std::function<absl::StatusOr<std::unique_ptr<Poller>>()> make;
-  bool virtual_time = false;  // which does not wait for what other threads do
+  // Its time is virtual, and does not wait for what other threads do; and it makes no files.
+  bool simulated = false;
 };
 
 void PrintTo(const Engine& engine, std::ostream* out) { *out << engine.name; }
@@ -49,7 +53,7 @@ void PrintTo(const Engine& engine, std::ostream* out) { *out << engine.name; }
 Engine Simulated() {
   auto network = std::make_shared<SimulatedNetwork>(/*seed=*/1);
   SimulatedHost& host = network->AddHost("host");
-  return {"Simulated", [network, &host] { return host.NewPoller(); }, /*virtual_time=*/true};
+  return {"Simulated", [network, &host] { return host.NewPoller(); }, /*simulated=*/true};
 }
 
 std::vector<Engine> Engines() {
@@ -179,6 +183,11 @@ struct SocketPair {
   SocketPtr server;
 };
 
+bool Exists(const SocketAddress& address) {
+  struct stat info;
+  return lstat(address.path().c_str(), &info) == 0;
+}
+
 class PollerContractTest : public testing::TestWithParam<Engine> {
  protected:
   // An engine that this system does not have or forbids is skipped.
@@ -301,7 +310,7 @@ TEST_P(PollerContractTest, NoWakeOfAnotherThreadIsLost) {
     }
   });
   const MonotonicTime deadline =
-      GetParam().virtual_time ? MonotonicTime::InfiniteFuture() : poller_->Now() + kBound;
+      GetParam().simulated ? MonotonicTime::InfiniteFuture() : poller_->Now() + kBound;
   while (seen.load() < kRounds && poller_->Now() < deadline) {
     while (asked.load() == seen.load() && poller_->Now() < deadline) poller_->Wait(deadline);
     seen.store(asked.load());
@@ -489,6 +498,47 @@ TEST_P(PollerContractTest, TwoEnginesAcceptFromOneSharedListener) {
   EXPECT_EQ(second_poller->Wait(second_poller->Now() + absl::Milliseconds(1)), 0u);
   poller_->ResumeAccepting(first);
   ASSERT_TRUE(Until([&] { return first.accepted == 1; })) << "the other's end does not close it";
+}
+
+// Where a system knows files.
+
+TEST_P(PollerContractTest, AUnixListenersPathIsThereAsLongAsItListens) {
+  const test::ShortTempDir directory;
+  const SocketAddress address = directory.Socket("s");
+  TestAcceptor acceptor(*poller_);
+  Listen(acceptor, {}, address);
+  EXPECT_EQ(Exists(address), !GetParam().simulated);
+  acceptor.Close();
+  EXPECT_FALSE(Exists(address));
+  Listen(acceptor, {}, address);
+  EXPECT_EQ(Exists(address), !GetParam().simulated) << "again, in the same place";
+}
+
+TEST_P(PollerContractTest, AUnixListenerLeavesAFileThatHasTakenItsPath) {
+  const test::ShortTempDir directory;
+  const SocketAddress address = directory.Socket("s");
+  TestAcceptor acceptor(*poller_);
+  Listen(acceptor, {}, address);
+  unlink(address.path().c_str());
+  std::ofstream(address.path()) << "precious";
+  acceptor.Close();
+  EXPECT_TRUE(Exists(address));
+  unlink(address.path().c_str());
+}
+
+TEST_P(PollerContractTest, AUnixListenerThatSharesNeverRemovesThePath) {
+  const test::ShortTempDir directory;
+  const SocketAddress address = directory.Socket("s");
+  const std::unique_ptr<Poller> second_poller = NewPoller();
+  TestAcceptor first(*poller_);
+  TestAcceptor second(*second_poller);
+  Listen(first, {}, address);
+  ASSERT_TRUE(second_poller->ListenShared(second, first).ok());
+  second.Close();
+  EXPECT_EQ(Exists(address), !GetParam().simulated);
+  ASSERT_TRUE(second_poller->ListenShared(second, first).ok());
+  first.Close();
+  EXPECT_FALSE(Exists(address)) << "it goes with the one that has made it";
 }
 
 // Connecting.

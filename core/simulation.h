@@ -35,8 +35,8 @@
 // answer to bytes for a closed socket. Loss costs time (a retransmission), never bytes; bytes that
 // cannot get through for `give_up_after` end their connection with ETIMEDOUT. Not simulated: the
 // congestion window, keep-alive, no_delay. A connect within a host is answered at once, and its
-// link is perfect unless SetLink says otherwise. Unix addresses are names within their host; the
-// path is not made. (A Listener that goes removes it all the same: take names such as unix:@name.)
+// link is perfect unless SetLink says otherwise. Unix addresses are names within their host,
+// not files.
 //
 // What an OnReceive lends is overwritten when it returns, so that a reader that comes too late
 // shows.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -342,6 +344,26 @@ TEST_F(SimulatedPairTest, ALoopThatRunsByItselfRunsTheOthersWhileItWaits) {
   client_.stream->Send("hello");
   EXPECT_TRUE(
       test::Until(client_host_.loop(), [&] { return client_.recorder.received == "hello"; }));
+}
+
+TEST(SimulationTest, AUnixListenerLeavesARealFileOfItsNameAlone) {
+  const test::ShortTempDir directory;
+  const SocketAddress address = directory.Socket("s");
+  std::ofstream(address.path()) << "precious";
+  SimulatedNetwork network(1);
+  SimulatedHost& host = network.AddHost("host");
+  std::unique_ptr<Stream> accepted;
+  auto listener = Listener::Listen(host.loop(), address, {},
+                                   [&](auto stream) { accepted = std::move(stream); });
+  ASSERT_TRUE(listener.ok()) << "no file is in the way: " << listener.status();
+  Connector connector(host.loop());
+  connector.Connect(address, {}, [](auto stream) { ASSERT_TRUE(stream.ok()) << stream.status(); });
+  ASSERT_TRUE(network.RunUntil([&] { return accepted != nullptr; }, absl::Seconds(1)));
+  *listener = nullptr;
+  std::string content;
+  std::ifstream(address.path()) >> content;
+  EXPECT_EQ(content, "precious");
+  EXPECT_EQ(std::remove(address.path().c_str()), 0);
 }
 
 TEST(SimulationTest, SegmentsOfTwoConnectionsOvertakeOneAnother) {

@@ -42,7 +42,12 @@ absl::Status ReadinessPoller::Listen(Acceptor& acceptor, const SocketAddress& ad
   if (!fd.ok()) return fd.status();
   const bool sets_buffer_sizes = !address.is_ip() && (options.socket.send_buffer_bytes != 0 ||
                                                       options.socket.receive_buffer_bytes != 0);
-  return StartAccepting(acceptor, *std::move(fd), sets_buffer_sizes ? kSetsBufferSizes : 0);
+  absl::Status status =
+      StartAccepting(acceptor, *std::move(fd), sets_buffer_sizes ? kSetsBufferSizes : 0);
+  // Not those that share it: the path goes with the one that has made it.
+  const UnixPath path(status.ok() ? LocalAddress(acceptor) : SocketAddress());
+  if (path.exists()) unix_paths_.emplace_back(handle(acceptor), path);
+  return status;
 }
 
 absl::Status ReadinessPoller::ListenShared(Acceptor& acceptor, const Acceptor& other) {
@@ -76,6 +81,11 @@ void ReadinessPoller::Close(Acceptor& acceptor) {
   if (handle(acceptor) < 0) return;
   if (current_ == &acceptor) current_ = nullptr;
   WatchAcceptor(acceptor, AcceptorWatch::kRemove).IgnoreError();
+  std::erase_if(unix_paths_, [&](const auto& entry) {
+    if (entry.first != handle(acceptor)) return false;
+    entry.second.Remove();
+    return true;
+  });
   close(handle(acceptor));
   handle(acceptor) = -1;
   flags(acceptor) = 0;

@@ -118,6 +118,7 @@ class ReadinessPoller : public Poller {
   AcceptLoop accept_loop_;
   BlockPtr receive_block_;
   void* current_ = nullptr;
+  std::vector<std::pair<int, UnixPath>> unix_paths_;  // by the listener's descriptor; few
   std::vector<std::pair<Socket*, int>> unwatched_;
 };
 

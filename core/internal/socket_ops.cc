@@ -192,11 +192,11 @@ absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const Listen
     return status;
   if (bind(fd.get(), address.data(), address.length()) != 0) {
     const int error = errno;
-    const FileIdentity found = IdentifyUnixPath(address);
+    const UnixPath found(address);
     const bool stale = error == EADDRINUSE && address.family() == SocketAddress::Family::kUnix &&
                        IsStaleUnixSocket(address);
     if (!stale) return SystemError(error, "bind", address.ToString());
-    RemoveUnixPath(address, found);
+    found.Remove();
     if (bind(fd.get(), address.data(), address.length()) != 0)
       return SystemError(errno, "bind", address.ToString());
   }
@@ -209,16 +209,20 @@ absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const Listen
   return fd;
 }
 
-FileIdentity IdentifyUnixPath(const SocketAddress& address) {
-  const std::string path = address.path();
+UnixPath::UnixPath(const SocketAddress& listener) {
+  std::string path = listener.path();
   struct stat info;
-  if (path.empty() || path[0] == '@' || lstat(path.c_str(), &info) != 0) return {};
-  return {static_cast<uint64_t>(info.st_dev), static_cast<uint64_t>(info.st_ino)};
+  if (path.empty() || path[0] == '@' || lstat(path.c_str(), &info) != 0) return;
+  path_ = std::move(path);
+  device_ = static_cast<uint64_t>(info.st_dev);
+  inode_ = static_cast<uint64_t>(info.st_ino);
 }
 
-void RemoveUnixPath(const SocketAddress& address, const FileIdentity& identity) {
-  if (identity != FileIdentity() && IdentifyUnixPath(address) == identity)
-    unlink(address.path().c_str());
+void UnixPath::Remove() const {
+  struct stat info;
+  if (exists() && lstat(path_.c_str(), &info) == 0 &&
+      static_cast<uint64_t>(info.st_dev) == device_ && static_cast<uint64_t>(info.st_ino) == inode_)
+    unlink(path_.c_str());
 }
 
 absl::StatusOr<UniqueFd> StartConnect(const SocketAddress& address, const SocketOptions& options) {

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <cstdint>
+#include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
@@ -48,19 +49,24 @@ MonotonicTime SystemNow();
 // A bound and listening socket; non-blocking, close-on-exec. A stale Unix path is replaced.
 absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const ListenOptions& options);
 
-// Which file a path names: device and inode. Both 0 for none.
-struct FileIdentity {
-  uint64_t device = 0;
-  uint64_t inode = 0;
-  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+// The file that a Unix listener has made, of which the path may name another one later.
+class UnixPath {
+ public:
+  UnixPath() = default;  // none
+  // None, too, unless the listener has a path and the file is there.
+  explicit UnixPath(const SocketAddress& listener);
+
+  bool exists() const { return inode_ != 0; }
+
+  // Removes the path, unless it names another file by now. To be called before the listener is
+  // closed: a listening socket keeps its inode, so that until then no other file has the same.
+  void Remove() const;
+
+ private:
+  std::string path_;
+  uint64_t device_ = 0;
+  uint64_t inode_ = 0;
 };
-
-// The socket at the path of a Unix listener. A listening socket keeps its inode, so that no other
-// file has the same identity until it is closed.
-FileIdentity IdentifyUnixPath(const SocketAddress& address);
-
-// Removes the path of a Unix listener, unless it names another file by now.
-void RemoveUnixPath(const SocketAddress& address, const FileIdentity& identity);
 
 // A non-blocking, close-on-exec socket of the address's family, with the options set, that
 // connects. It becomes writable when the outcome is known, which PendingError then tells; a
