@@ -1,9 +1,8 @@
-// Deadlines of streams, connects, drains and back-offs, over real connections and a clock that the
-// test moves.
-#include <algorithm>
+// Deadlines of streams, connects, drains and back-offs, in virtual time.
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -12,8 +11,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "sluice/core/event_loop.h"
-#include "sluice/core/manual_clock_poller.h"
-#include "sluice/core/poller_factory.h"
+#include "sluice/core/simulation.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/tcp.h"
@@ -31,23 +29,21 @@ constexpr absl::Duration kSlack = absl::Milliseconds(2);
 
 class DeadlineTest : public testing::Test {
  protected:
-  bool Until(absl::FunctionRef<bool()> done) {
-    for (int turn = 0; turn < 20'000 && !done(); ++turn) loop_.RunOnce(absl::Seconds(1));
-    return done();
+  bool Until(absl::FunctionRef<bool()> done) { return network_.RunUntil(done, absl::Minutes(1)); }
+  void Advance(absl::Duration duration) { network_.RunFor(duration); }
+
+  // An address at which connects stay unanswered.
+  SocketAddress SilentAddress() {
+    SimulatedHost& silent = network_.AddHost("silent");
+    network_.Partition(host_, silent);
+    return silent.Address(9000);
   }
 
-  // Lets time pass, at the end in steps so small that nothing is late.
-  void Advance(absl::Duration duration) {
-    const MonotonicTime end = clock_.now + duration;
-    while (clock_.now < end) {
-      const absl::Duration left = end - clock_.now;
-      clock_.now += left > 20 * kSlack ? left / 2 : std::min(left, absl::Milliseconds(1));
-      loop_.RunOnce(absl::ZeroDuration());
-    }
-  }
-
-  ManualClockPoller& clock_ = *new ManualClockPoller(*CreatePoller(PollerKind::kAuto));
-  EventLoop loop_{std::unique_ptr<Poller>(&clock_)};
+  // The system takes little, so that a peer that does not read is soon felt.
+  SimulatedNetwork network_{
+      1, {.host = {.send_buffer_bytes = 16 * 1024, .receive_buffer_bytes = 16 * 1024}}};
+  SimulatedHost& host_ = network_.AddHost("host");
+  EventLoop& loop_ = host_.loop();
 };
 
 // Idle.
@@ -61,7 +57,7 @@ TEST_F(DeadlineTest, AHalfOpenPeerIsGivenUpAfterTheIdleTimeoutAndNotBefore) {
   ASSERT_TRUE(pair.server.recorder.closed);
   const absl::Status& status = pair.server.recorder.close_status;
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_NE(status.message().find("30s"), absl::string_view::npos) << status;
+  EXPECT_NE(status.message().find("idle for 30s"), absl::string_view::npos) << status;
   EXPECT_NE(status.message().find(pair.server.stream->peer_address().ToString()),
             absl::string_view::npos)
       << status;
@@ -274,10 +270,10 @@ TEST_F(DeadlineTest, AnAbortEndsALingeringStreamAtOnce) {
 // Connects and drains.
 
 TEST_F(DeadlineTest, AConnectWithoutAnAnswerEndsAtItsDeadline) {
-  const test::SilentListener silent;
+  const SocketAddress silent = SilentAddress();
   Connector connector(loop_);
   absl::Status status;
-  connector.Connect(silent.address(), {}, [&](absl::StatusOr<std::unique_ptr<Stream>> stream) {
+  connector.Connect(silent, {}, [&](absl::StatusOr<std::unique_ptr<Stream>> stream) {
     status = stream.status();
   });
   Advance(absl::Seconds(10) - kSlack);  // the default
@@ -285,17 +281,19 @@ TEST_F(DeadlineTest, AConnectWithoutAnAnswerEndsAtItsDeadline) {
   EXPECT_TRUE(connector.connecting());
   Advance(2 * kSlack);
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_NE(status.message().find(silent.address().ToString()), absl::string_view::npos) << status;
+  EXPECT_NE(status.message().find(silent.ToString()), absl::string_view::npos) << status;
   EXPECT_NE(status.message().find("10s"), absl::string_view::npos) << status;
   EXPECT_FALSE(connector.connecting());
   EXPECT_EQ(loop_.counters().streams, 0u);
 }
 
 TEST_F(DeadlineTest, AConnectHasAllItsTimeAlsoWhenTheLoopHasNotRunForLong) {
-  const test::SilentListener silent;
-  clock_.now += absl::Minutes(1);  // the program did something else
+  const SocketAddress silent = SilentAddress();
+  host_.Stall();  // the program does something else
+  Advance(absl::Minutes(1));
+  host_.Resume();
   Connector connector(loop_);
-  connector.Connect(silent.address(), {}, [](absl::StatusOr<std::unique_ptr<Stream>>) {});
+  connector.Connect(silent, {}, [](absl::StatusOr<std::unique_ptr<Stream>>) {});
   Advance(absl::Seconds(10) - kSlack);
   EXPECT_TRUE(connector.connecting());
   Advance(2 * kSlack);
@@ -313,6 +311,33 @@ TEST_F(DeadlineTest, ADrainEndsAtItsDeadlineAndNotBefore) {
   Advance(2 * kSlack);
   EXPECT_TRUE(done);
   EXPECT_TRUE(pair.closed());
+}
+
+// Back-offs.
+
+TEST_F(DeadlineTest,
+       AListenerWithoutDescriptorsTriesAfterTenMillisecondsAndTwiceAsLongUpToASecond) {
+  const std::unique_ptr<Listener> listener = *Listener::Listen(
+      loop_, host_.Address(9000), {}, [](std::unique_ptr<Stream>) { FAIL() << "accepted"; });
+  host_.set_options({.descriptors = 1});  // the listener's
+  SimulatedHost& client = network_.AddHost("client");
+  std::vector<std::unique_ptr<Connector>> connectors;
+  std::vector<test::End> clients(1'000);
+  for (size_t i = 0; i < clients.size(); ++i) {  // one each 5 ms, so that one always waits
+    network_.After(absl::Milliseconds(5) * i, [&, i] {
+      connectors.push_back(std::make_unique<Connector>(client.loop()));
+      connectors.back()->Connect(host_.Address(9000), {}, [&, i](auto stream) {
+        clients[i].stream = *std::move(stream);
+        clients[i].stream->SetHandler(clients[i].recorder);
+      });
+    });
+  }
+  Advance(absl::Seconds(1.2));
+  // Out at 0, 10, 30, 70, 150, 310 and 630 ms,
+  EXPECT_EQ(listener->counters().backoffs, 7u);
+  Advance(absl::Seconds(9));
+  // at 1.27 s, and then each second until 9.27 s.
+  EXPECT_EQ(listener->counters().backoffs, 7u + 9u);
 }
 
 }  // namespace

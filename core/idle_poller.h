@@ -1,6 +1,7 @@
 // IdlePoller is an engine without I/O, for tests of what an EventLoop does by itself: its clock
 // stands still until the test moves it, Wait returns at once, and it counts what the loop asks of
-// it. Nothing can listen or connect on it.
+// it. Nothing can listen or connect on it. VirtualLoop (stream_testing.h) has one whose Wait lets
+// the time pass.
 //
 // Example:
 //   std::atomic<int> wakes{0};
@@ -17,15 +18,17 @@
 
 #include <atomic>
 #include <functional>
-#include <vector>
 
+#include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/monotonic_time.h"
 #include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
 
 namespace sluice {
 
-class IdlePoller final : public Poller {
+class IdlePoller : public Poller {
  public:
   explicit IdlePoller(std::atomic<int>& wakes) : wakes_(wakes) {}
 
@@ -39,17 +42,15 @@ class IdlePoller final : public Poller {
   }
   void Wake() override { ++wakes_; }
   absl::Status Listen(Acceptor&, const SocketAddress&, const ListenOptions&) override {
-    return absl::UnimplementedError("idle");
+    return NoSockets();
   }
-  absl::Status ListenShared(Acceptor&, const Acceptor&) override {
-    return absl::UnimplementedError("idle");
-  }
+  absl::Status ListenShared(Acceptor&, const Acceptor&) override { return NoSockets(); }
   void PauseAccepting(Acceptor&) override {}
   void ResumeAccepting(Acceptor&) override {}
   void Close(Acceptor&) override {}
   SocketAddress LocalAddress(const Acceptor&) const override { return {}; }
   absl::Status Connect(Socket&, const SocketAddress&, const SocketOptions&) override {
-    return absl::UnimplementedError("idle");
+    return NoSockets();
   }
   void Attach(Socket&, Accepted) override {}
   void StartReceiving(Socket&) override {}
@@ -59,6 +60,7 @@ class IdlePoller final : public Poller {
   void Close(Socket&, bool) override {}
   SocketAddress LocalAddress(const Socket&) const override { return {}; }
 
+  // Not the epoch: a loop takes a deadline at the epoch for one that has passed.
   MonotonicTime now = MonotonicTime() + absl::Hours(1);
   int waits = 0;
   MonotonicTime last_deadline;    // of the last Wait
@@ -68,6 +70,10 @@ class IdlePoller final : public Poller {
   void CloseAccepted(int32_t) override {}
 
  private:
+  static absl::Status NoSockets() {
+    return absl::UnimplementedError("this loop has no sockets; use a StreamPair");
+  }
+
   std::atomic<int>& wakes_;
 };
 

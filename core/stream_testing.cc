@@ -8,63 +8,33 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "sluice/core/idle_poller.h"
 #include "sluice/core/internal/block.h"
 #include "sluice/core/internal/check.h"
 #include "sluice/core/member.h"
 #include "sluice/core/monotonic_time.h"
-#include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/timer.h"
 
 namespace sluice {
 namespace {
 
-// Nothing but a clock, which stands at each Wait's deadline when that is over.
-class VirtualPoller final : public Poller {
+// The clock stands at each Wait's deadline when that is over.
+class VirtualPoller final : public IdlePoller {
  public:
-  absl::string_view name() const override { return "virtual"; }
-  MonotonicTime Now() override { return now_; }
+  VirtualPoller() : IdlePoller(woken_) {}
 
+  absl::string_view name() const override { return "virtual"; }
   size_t Wait(MonotonicTime deadline) override {
-    if (woken_.exchange(false)) return 0;
+    if (woken_.exchange(0) != 0) return 0;
     // If this fails, the loop waits for something that cannot happen.
     SLUICE_CHECK(deadline != MonotonicTime::InfiniteFuture());
-    now_ = std::max(now_, deadline);
+    now = std::max(now, deadline);
     return 0;
   }
-  void Wake() override { woken_ = true; }
-
-  absl::Status Listen(Acceptor&, const SocketAddress&, const ListenOptions&) override {
-    return NoSockets();
-  }
-  absl::Status ListenShared(Acceptor&, const Acceptor&) override { return NoSockets(); }
-  absl::Status Connect(Socket&, const SocketAddress&, const SocketOptions&) override {
-    return NoSockets();
-  }
-  SocketAddress LocalAddress(const Acceptor&) const override { return {}; }
-  SocketAddress LocalAddress(const Socket&) const override { return {}; }
-
-  // Only for sockets, of which there are none.
-  void PauseAccepting(Acceptor&) override {}
-  void ResumeAccepting(Acceptor&) override {}
-  void Close(Acceptor&) override {}
-  void Attach(Socket&, Accepted) override {}
-  void StartReceiving(Socket&) override {}
-  void StopReceiving(Socket&) override {}
-  int Send(Socket&, Buffer&) override { return 0; }
-  void ShutdownSend(Socket&) override {}
-  void Close(Socket&, bool) override {}
 
  private:
-  void CloseAccepted(int32_t) override {}
-
-  static absl::Status NoSockets() {
-    return absl::UnimplementedError("a VirtualLoop has no sockets; use a StreamPair");
-  }
-
-  // Not the epoch: a loop takes a deadline at the epoch for one that has passed.
-  MonotonicTime now_ = MonotonicTime() + absl::Hours(1);
-  std::atomic<bool> woken_{false};
+  std::atomic<int> woken_{0};
 };
 
 // A callback's sends beyond this are passed on before it returns, as a TCP stream does.

@@ -274,16 +274,6 @@ TEST_P(TcpTest, ReceivesStraightIntoStorage) {
   EXPECT_EQ(places[1], storage.data() + 4);
 }
 
-TEST_P(TcpTest, AnIdleStreamEndsAfterItsDeadline) {
-  Listener::Options options;
-  options.stream.idle_timeout = absl::Milliseconds(20);
-  Connect(options);
-  ASSERT_TRUE(UntilBothClosed());
-  EXPECT_EQ(server_.recorder.close_status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_NE(server_.recorder.close_status.message().find("idle for 20ms"), absl::string_view::npos)
-      << server_.recorder.close_status;
-}
-
 TEST_P(TcpTest, EachCallbackMayDestroyTheStream) {
   for (const char* where : {"receive", "end", "ready", "drain", "close"}) {
     SCOPED_TRACE(where);
