@@ -46,6 +46,15 @@ bool IsLoopback(const SocketAddress& address) {
   }
 }
 
+}  // namespace
+
+bool SimulatedHostState::Has(const SocketAddress& address) const {
+  return IsLoopback(address) ||
+         std::find(addresses.begin(), addresses.end(), address.WithPort(0)) != addresses.end();
+}
+
+namespace {
+
 SimulatedListenQueue* QueueAt(SimulatedWorld& world, SimulatedHostState& host,
                               const SocketAddress& address) {
   const auto find = [&](const SocketAddress& key) -> SimulatedListenQueue* {
@@ -99,8 +108,7 @@ absl::StatusOr<int32_t> SimulatedWorld::Connect(SimulatedPoller& poller, Poller:
     local = *own;
   }
   if (address.is_ip()) {
-    local = local.WithPort(host.next_port);
-    host.next_port = host.next_port == 65535 ? 49152 : static_cast<uint16_t>(host.next_port + 1);
+    local = local.WithPort(host.NextPort());
   }
 
   auto owned = std::make_unique<SimulatedConnection>();
@@ -162,6 +170,7 @@ void SimulatedWorld::TakeSyn(SimulatedConnection& connection) {
   if (queue == nullptr) return Put(connection, 1, Segment::Kind::kRefused);
   end.local = connection.target;
   end.open = true;
+  end.vanished = false;  // the machine that it set out for may be, and this be its successor
   SetBuffers(connection, 1, queue->options.socket);
   queue->waiting.push_back(connection.id);
   for (const auto& [poller, handle] : queue->acceptors) poller->Queue(handle);

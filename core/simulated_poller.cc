@@ -10,6 +10,7 @@ namespace sluice::internal {
 namespace {
 
 constexpr int kAcceptsPerTurn = 64;
+constexpr int kEphemeralPorts = 16384;
 constexpr uint8_t kPoison = 0xdb;
 
 // Engine's bit in Acceptor::flags.
@@ -20,7 +21,8 @@ constexpr uint32_t kPaused = 1;
 SimulatedPoller::~SimulatedPoller() { std::erase(host_.pollers, this); }
 
 size_t SimulatedPoller::Wait(MonotonicTime deadline) {
-  world_.RunDue();
+  // In a Step what is due happens between the turns, not inside one.
+  if (world_.running() == nullptr) world_.RunDue();
   while (!has_work() && deadline > world_.now()) {
     if (world_.Step(deadline, this)) continue;
     if (deadline == MonotonicTime::InfiniteFuture()) woken_.wait(0, std::memory_order_acquire);
@@ -84,13 +86,13 @@ absl::Status SimulatedPoller::Listen(Acceptor& acceptor, const SocketAddress& ad
   using ReusePort = ListenOptions::ReusePort;
   if (address.family() == SocketAddress::Family::kNone)
     return absl::InvalidArgumentError("listen: no address is given");
+  if (!host_.Has(address)) return SystemError(EADDRNOTAVAIL, "bind", address.ToString());
   SocketAddress bound = address;
   if (address.is_ip() && address.port() == 0) {
+    int tries = 0;
     do {
-      bound = address.WithPort(host_.next_port);
-      host_.next_port =
-          host_.next_port == 65535 ? 49152 : static_cast<uint16_t>(host_.next_port + 1);
-    } while (host_.listeners.contains(bound.ToString()));
+      bound = address.WithPort(host_.NextPort());
+    } while (host_.listeners.contains(bound.ToString()) && ++tries < kEphemeralPorts);
   }
   const auto taken = host_.listeners.find(bound.ToString());
   if (taken != host_.listeners.end() &&
@@ -302,6 +304,7 @@ int SimulatedPoller::Shed(SimulatedListenQueue& queue) {
   for (; shed < kAcceptsPerTurn && !queue.waiting.empty(); ++shed) {
     SimulatedConnection& connection = *world_.Find(queue.waiting.front());
     queue.waiting.pop_front();
+    world_.Trace(host_.name, " sheds #", connection.id);
     world_.Close(connection, 1, /*abort=*/false);
   }
   return shed;

@@ -85,7 +85,10 @@ bool SimulatedWorld::Step(MonotonicTime deadline, const SimulatedPoller* waiting
   if (!busy.empty()) {
     Shuffle(busy);
     for (SimulatedHostState* host : busy) {
-      if (!host->crashed && !host->stalled) host->loop->RunOnce(absl::ZeroDuration());
+      if (host->crashed || host->stalled) continue;
+      const SimulatedHostState* outer = std::exchange(running_, host);
+      host->loop->RunOnce(absl::ZeroDuration());
+      running_ = outer;
     }
     return true;
   }
@@ -123,6 +126,7 @@ SimulatedHostState& SimulatedWorld::AddHost(std::unique_ptr<SimulatedHost> host,
   for (const SocketAddress& address : state.addresses) {
     SimulatedHostState*& at = by_address_[KeyOf(address)];
     SLUICE_CHECK(at == nullptr || at->crashed);  // names and addresses are unique
+    if (at != nullptr) state.index = at->index;
     at = &state;
   }
   hosts_.push_back(std::move(host));
@@ -147,10 +151,12 @@ void SimulatedWorld::SetStalled(SimulatedHostState& host, bool stalled) {
 
 void SimulatedWorld::ScheduleStall(SimulatedHostState& host) {
   if (host.options.stall_every == absl::InfiniteDuration()) return;
-  At(now_ + UpTo(2 * host.options.stall_every), [this, &host] {
-    if (host.crashed || host.options.stall_every == absl::InfiniteDuration()) return;
+  const uint64_t version = host.stall_version;
+  At(now_ + UpTo(2 * host.options.stall_every), [this, &host, version] {
+    if (host.crashed || host.stall_version != version) return;
     SetStalled(host, true);
-    At(now_ + UpTo(host.options.stall_for), [this, &host] {
+    At(now_ + UpTo(host.options.stall_for), [this, &host, version] {
+      if (host.crashed || host.stall_version != version) return;
       SetStalled(host, false);
       ScheduleStall(host);
     });
@@ -158,6 +164,8 @@ void SimulatedWorld::ScheduleStall(SimulatedHostState& host) {
 }
 
 void SimulatedWorld::Crash(SimulatedHostState& host, bool silent) {
+  SLUICE_CHECK(running_ != &host);  // its turn would go on
+  if (host.crashed) return;
   Trace(host.name, silent ? " is gone" : " dies");
   host.crashed = true;
   host.silent = silent;
@@ -177,6 +185,7 @@ void SimulatedWorld::Crash(SimulatedHostState& host, bool silent) {
       end.open = false;
       end.poller = nullptr;
       connection->flows[side].unsent.Clear();
+      connection->flows[side].end_wanted = false;  // nor does it send an end
       // Who waits for this end to read asks from time to time whether it is still there.
       SimulatedFlow& in = connection->flows[1 - side];
       if (!in.unsent.empty() && in.under_way.empty())
@@ -250,9 +259,9 @@ SocketAddress SimulatedHost::Address(uint16_t port) const {
   return state_->addresses.front().WithPort(port);
 }
 void SimulatedHost::set_options(const SimulatedHostOptions& options) {
-  const bool stalls = state_->options.stall_every != absl::InfiniteDuration();
   state_->options = options;
-  if (!stalls) world_.ScheduleStall(*state_);
+  ++state_->stall_version;
+  world_.ScheduleStall(*state_);
 }
 void SimulatedHost::Stall() { world_.SetStalled(*state_, true); }
 void SimulatedHost::Resume() { world_.SetStalled(*state_, false); }

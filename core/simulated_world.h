@@ -42,7 +42,7 @@ struct SimulatedListenQueue {
 };
 
 struct SimulatedHostState {
-  int index;
+  int index;  // for links: a successor has that of the host which has crashed
   std::string name;
   std::vector<SocketAddress> addresses;  // with port 0
   SimulatedHostOptions options;
@@ -54,8 +54,17 @@ struct SimulatedHostState {
   SimulatedPoller* poller = nullptr;  // the loop's
   std::unique_ptr<EventLoop> loop;
   bool stalled = false;
+  uint64_t stall_version = 0;  // stalls of options that were replaced do not come
   bool crashed = false;
   bool silent = false;  // nobody answers for it
+
+  uint16_t NextPort() {
+    const uint16_t port = next_port;
+    next_port = port == 65535 ? 49152 : static_cast<uint16_t>(port + 1);
+    return port;
+  }
+  // Whether one can listen at `address` here.
+  bool Has(const SocketAddress& address) const;
 };
 
 // One direction of a connection.
@@ -134,6 +143,8 @@ class SimulatedWorld {
   // when there is nothing before that.
   bool Step(MonotonicTime deadline, const SimulatedPoller* waiting);
   void RunDue();
+  // Whose loop runs in a Step; null: none, or one that its owner runs.
+  const SimulatedHostState* running() const { return running_; }
   void PassTurn() { now_ += absl::Microseconds(1); }
 
   // The trace.
@@ -223,6 +234,7 @@ class SimulatedWorld {
   const MonotonicTime start_ = now_;
   uint64_t next_sequence_ = 0;
   std::vector<Event> events_;  // a heap
+  const SimulatedHostState* running_ = nullptr;
   std::string trace_;
 
   const BlockPtr receive_block_;

@@ -111,6 +111,7 @@ class SimulatedHost {
   // Where the host is for others. Within it the loopback addresses lead to it as well.
   SocketAddress Address(uint16_t port) const;
 
+  // Sizes of buffers are for sockets to come. A stall that is on stays until Resume.
   void set_options(const SimulatedHostOptions& options);
 
   // The process stops for a while (SIGSTOP, a debugger, a long computation): its loop does not run,
@@ -120,8 +121,9 @@ class SimulatedHost {
 
   // The process dies, and its system resets the connections and refuses new ones; or the whole
   // machine does, and nobody answers. Its loop never runs again, so what belongs to it is to be
-  // destroyed as after any run. AddHost of the same name brings up a successor, which answers the
-  // old connections with resets.
+  // destroyed as after any run. AddHost of the same name brings up a successor, which has its
+  // links, and answers the old connections with resets. Not to be called in a callback of the
+  // host's own loop.
   enum class Crash : uint8_t { kProcess, kMachine };
   void CrashNow(Crash crash);
 
@@ -160,6 +162,7 @@ class SimulatedNetwork {
   SimulatedHost& AddHost(absl::string_view name);
   SimulatedHost& AddHost(absl::string_view name, const SimulatedHostOptions& options);
 
+  // For what is sent from now on. A partition that is on stays until Heal.
   void SetLink(SimulatedHost& a, SimulatedHost& b, const SimulatedLink& link);
 
   // Nothing passes between the two hosts from now on until Heal; what is under way is sent again
@@ -171,7 +174,8 @@ class SimulatedNetwork {
   // is lost.
   void ResetConnections(SimulatedHost& a, SimulatedHost& b);
 
-  // Runs `function`, outside of all loops, when so much time has passed.
+  // Runs `function` when so much time has passed: outside of all loops, but inside the wait of one
+  // that runs by itself.
   void After(absl::Duration time, absl::AnyInvocable<void()> function);
 
   // Runs all loops until `done` returns true, asked before each step, or `timeout` has passed, or,

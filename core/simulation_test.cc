@@ -236,6 +236,84 @@ TEST_F(SimulatedPairTest, AMachineThatIsGoneIsSilentAndItsSuccessorResets) {
   EXPECT_EQ(client_.recorder.close_status.code(), absl::StatusCode::kUnavailable);
 }
 
+TEST_F(SimulatedPairTest, AMachineThatIsGoneSendsNoEnd) {
+  Connect();
+  client_host_.Stall();
+  // More than the client's system takes, so that some of it has not left, and an end behind it.
+  server_.stream->Send(Pattern(0, 500'000));
+  server_.stream->Close();
+  network_.RunFor(absl::Seconds(1));
+  server_host_.CrashNow(SimulatedHost::Crash::kMachine);
+  client_host_.Resume();
+  network_.RunFor(absl::Minutes(4));
+  EXPECT_LT(client_.recorder.received.size(), 500'000u);
+  EXPECT_EQ(client_.recorder.Events(), "receive") << "what is cut short must not look whole";
+}
+
+TEST_F(SimulatedPairTest, AConnectOnItsWayToAMachineThatGoesReachesItsSuccessor) {
+  network_.SetLink(server_host_, client_host_, {.latency = absl::Milliseconds(50)});
+  absl::StatusOr<std::unique_ptr<Stream>> connected = absl::UnknownError("no answer");
+  connector_.Connect(server_host_.Address(9000), {}, [&](auto s) { connected = std::move(s); });
+  network_.RunFor(absl::Milliseconds(10));
+  server_host_.CrashNow(SimulatedHost::Crash::kMachine);
+  SimulatedHost& successor = network_.AddHost("server");
+  listener_ = *Listener::Listen(successor.loop(), successor.Address(9000), {}, [&](auto stream) {
+    server_.stream = std::move(stream);
+    server_.stream->SetHandler(server_.recorder);
+  });
+  const MonotonicTime start = network_.now();
+  ASSERT_TRUE(Until([&] { return server_.stream != nullptr && connected.ok(); }));
+  EXPECT_GE(network_.now() - start, absl::Milliseconds(90)) << "it has the links, too";
+  (*connected)->SetHandler(client_.recorder);
+  (*connected)->Send("hello");
+  EXPECT_TRUE(Until([&] { return server_.recorder.received == "hello"; }, absl::Seconds(1)));
+  EXPECT_FALSE(client_.recorder.closed);
+  *connected = nullptr;
+}
+
+TEST_F(SimulatedPairTest, OneListensOnAddressesOfTheHostOnly) {
+  const auto listen = [&](const SocketAddress& address) {
+    return Listener::Listen(server_host_.loop(), address, {}, [](auto) {}).status();
+  };
+  EXPECT_TRUE(listen(server_host_.Address(1)).ok());
+  EXPECT_TRUE(listen(*SocketAddress::Parse("[::]:1")).ok());
+  const absl::Status status = listen(client_host_.Address(1));
+  EXPECT_FALSE(status.ok());
+  EXPECT_NE(status.message().find(client_host_.Address(1).ToString()), std::string::npos) << status;
+}
+
+TEST(SimulationTest, WhatAfterRunsIsInNoTurn) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SimulatedNetwork network(seed);
+    // Two loops that have something to do all the time.
+    SimulatedHost& host = network.AddHost("host");
+    SimulatedHost& other = network.AddHost("other");
+    int turns = 0;
+    Timer busy([&] {
+      ++turns;
+      host.loop().ArmTimer(busy, absl::ZeroDuration());
+    });
+    Timer other_busy([&] { other.loop().ArmTimer(other_busy, absl::ZeroDuration()); });
+    host.loop().ArmTimer(busy, absl::ZeroDuration());
+    other.loop().ArmTimer(other_busy, absl::ZeroDuration());
+    int turns_at_crash = 0;
+    network.After(absl::Microseconds(10'001), [&] {
+      host.CrashNow(SimulatedHost::Crash::kProcess);
+      turns_at_crash = turns;
+    });
+    network.RunFor(absl::Milliseconds(20));
+    EXPECT_GT(turns_at_crash, 1);
+    EXPECT_EQ(turns, turns_at_crash) << "seed " << seed;
+  }
+}
+
+TEST(SimulationDeathTest, AHostDoesNotCrashInsideItsOwnTurn) {
+  SimulatedNetwork network(1);
+  SimulatedHost& host = network.AddHost("host");
+  host.loop().Post([&] { host.CrashNow(SimulatedHost::Crash::kProcess); });
+  EXPECT_DEATH(network.RunFor(absl::Seconds(1)), "check failed");
+}
+
 TEST_F(SimulatedPairTest, TheNetworkMayResetAConnection) {
   Connect();
   network_.ResetConnections(client_host_, server_host_);

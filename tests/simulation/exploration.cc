@@ -26,6 +26,9 @@ constexpr uint16_t kPort = 9000;
 constexpr absl::Duration kRetry = absl::Milliseconds(300);
 // Small, so that back-pressure is common.
 constexpr StreamLimits kLimits = {.high = 16 * 1024, .low = 4 * 1024};
+// Of a connection whose peer's machine has gone; the others have none, which would hide that an end
+// is never woken.
+constexpr absl::Duration kIdleTimeout = absl::Seconds(30);
 
 class Client final : private Talker {
  public:
@@ -37,12 +40,27 @@ class Client final : private Talker {
         protocol_(protocol),
         failures_(failures),
         totals_(totals),
-        connector_(host.loop()),
+        connector_(std::make_unique<Connector>(host.loop())),
         retry_([this] { Connect(); }) {
     Connect();
   }
 
   bool done() const { return done_; }
+
+  bool connected() const { return now_ != nullptr && !now_->witness.closed(); }
+
+  // The server's machine has gone.
+  void ServerHasGone() {
+    if (connected()) now_->talk->stream().SetIdleTimeout(kIdleTimeout);
+  }
+
+  // Its own host has crashed. Returns the witness of the connection that dies with it, or null.
+  const Witness* Die() {
+    dead_ = true;
+    connector_ = nullptr;
+    retry_.Cancel();
+    return connected() ? &now_->witness : nullptr;
+  }
 
  private:
   // One attempt at the whole conversation.
@@ -61,11 +79,11 @@ class Client final : private Talker {
   };
 
   void Connect() {
-    connector_.Connect(server_, {.stream = {.limits = kLimits}},
-                       [this](absl::StatusOr<std::unique_ptr<Stream>> stream) {
-                         if (stream.ok()) return Begin(*std::move(stream));
-                         host_.loop().ArmTimer(retry_, kRetry);
-                       });
+    connector_->Connect(server_, {.stream = {.limits = kLimits}},
+                        [this](absl::StatusOr<std::unique_ptr<Stream>> stream) {
+                          if (stream.ok()) return Begin(*std::move(stream));
+                          host_.loop().ArmTimer(retry_, kRetry);
+                        });
   }
 
   void Begin(std::unique_ptr<Stream> stream) {
@@ -127,6 +145,7 @@ class Client final : private Talker {
   }
 
   void OnClosed() override {
+    if (dead_) return;  // the end of all
     if (now_->closing) {
       done_ = true;
       return;
@@ -141,11 +160,12 @@ class Client final : private Talker {
   Protocol& protocol_;
   Failures& failures_;
   Totals& totals_;
-  Connector connector_;
+  std::unique_ptr<Connector> connector_;
   Timer retry_;
   std::vector<std::unique_ptr<Attempt>> attempts_;  // kept, so that late calls are noticed
   Attempt* now_ = nullptr;
   bool done_ = false;
+  bool dead_ = false;
 };
 
 // Faults of a kind are in some runs, and not in others.
@@ -175,13 +195,22 @@ class Faults {
     return options;
   }
 
+  // Between two crashes, on average half of it; infinite where none is to come.
+  absl::Duration CrashInterval() {
+    if (Maybe()) return absl::InfiniteDuration();
+    return absl::Seconds(Maybe() ? 2 : 20);
+  }
+  SimulatedHost::Crash Crash() {
+    return Maybe() ? SimulatedHost::Crash::kProcess : SimulatedHost::Crash::kMachine;
+  }
+
+  bool Maybe() { return Below(2) == 0; }
   absl::Duration Up(absl::Duration most) {
     return absl::Nanoseconds(Below(static_cast<uint64_t>(absl::ToInt64Nanoseconds(most))));
   }
 
  private:
   uint64_t Below(uint64_t bound) { return network_.Random(bound); }
-  bool Maybe() { return Below(2) == 0; }
   // At most one in `n`.
   double Chance(uint64_t n) {
     return static_cast<double>(Below(1000)) / (1000.0 * static_cast<double>(n));
@@ -195,64 +224,138 @@ class Run {
   Run(const Scenario& scenario, uint64_t seed, bool trace, std::vector<Slice>& leaked,
       Failures& failures, Totals& totals)
       : failures_(failures),
+        totals_(totals),
         protocol_(MakeProtocol(scenario.protocol, scenario.bug, leaked)),
-        network_(seed, {.trace = trace}),
-        server_(network_.AddHost("server")) {
-    Faults faults(network_);
-    server_.set_options(faults.Host());
-    listener_ =
-        *Listener::Listen(server_.loop(), server_.Address(kPort), {.stream = {.limits = kLimits}},
-                          [this](std::unique_ptr<Stream> stream) { Serve(std::move(stream)); });
-    const uint64_t clients = 1 + network_.Random(3);
-    for (uint64_t i = 0; i < clients; ++i) {
-      SimulatedHost& host = network_.AddHost(absl::StrCat("client", i), faults.Host());
-      hosts_.push_back(&host);
-      network_.SetLink(server_, host, faults.Link());
-      clients_.push_back(std::make_unique<Client>(network_, host, server_.Address(kPort),
-                                                  *protocol_, failures_, totals));
+        network_(
+            std::make_unique<SimulatedNetwork>(seed, SimulatedNetwork::Options{.trace = trace})),
+        faults_(*network_) {
+    StartServer();
+    clients_.resize(1 + network_->Random(3));
+    for (size_t i = 0; i < clients_.size(); ++i) {
+      StartClient(i);
+      network_->SetLink(*server_, *clients_[i].host, faults_.Link());
     }
-    trouble_ = absl::Seconds(1) + faults.Up(absl::Seconds(60));
+    trouble_ = absl::Seconds(1) + faults_.Up(absl::Seconds(60));
+    crash_interval_ = faults_.CrashInterval();
+    ScheduleCrash();
   }
 
-  void Go() {
-    network_.RunUntil([this] { return Done(); }, trouble_);
+  // Returns the trace.
+  std::string Go() {
+    network_->RunUntil([this] { return Done(); }, trouble_);
     EndFaults();
-    if (!network_.RunUntil([this] { return Done(); }, absl::Minutes(10)))
+    if (!network_->RunUntil([this] { return Done(); }, absl::Minutes(10)))
       failures_.push_back("a client is not done, though the network is well");
-    network_.RunFor(absl::Minutes(1));
-    for (const auto& service : services_) {
-      if (!service->witness().closed())
+    network_->RunFor(2 * kIdleTimeout);
+    for (size_t i = first_alive_; i < services_.size(); ++i) {
+      if (!services_[i]->witness().closed())
         failures_.push_back("a connection of the server's is not closed");
     }
-    clients_.clear();
+    for (auto& [host, client] : clients_) client = nullptr;
     listener_ = nullptr;
-    CheckNothingIsLeft(server_);
-    for (SimulatedHost* host : hosts_) CheckNothingIsLeft(*host);
-    if (network_.connections() != 0) failures_.push_back("the network has connections still");
+    CheckNothingIsLeft(*server_);
+    for (const auto& [host, client] : clients_) CheckNothingIsLeft(*host);
+    for (const auto& [witness, calls] : dead_) {
+      if (witness->calls() != calls) witness->Fail("is called after its host has crashed");
+    }
+    if (network_->connections() != 0) failures_.push_back("the network has connections still");
+    std::string trace = network_->trace();
+    network_ = nullptr;
+    for (const auto& [witness, calls] : dead_) {
+      if (!witness->closed()) witness->Fail("is not closed at the end of its loop");
+    }
+    return trace;
   }
-
-  const std::string& trace() const { return network_.trace(); }
 
  private:
+  struct Place {
+    SimulatedHost* host = nullptr;
+    std::unique_ptr<Client> client;
+  };
+
   bool Done() const {
-    return std::all_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->done(); });
+    return std::all_of(clients_.begin(), clients_.end(),
+                       [](const Place& place) { return place.client->done(); });
   }
 
-  void Serve(std::unique_ptr<Stream> stream) {
-    services_.push_back(protocol_->Serve(
-        std::move(stream), Witness(failures_, absl::StrCat("server's ", services_.size()))));
+  SimulatedHost& AddHost(absl::string_view name) {
+    return network_->AddHost(name, well_ ? SimulatedHostOptions() : faults_.Host());
+  }
+
+  void StartServer() {
+    server_ = &AddHost("server");
+    listener_ = *Listener::Listen(
+        server_->loop(), server_->Address(kPort), {.stream = {.limits = kLimits}},
+        [this](std::unique_ptr<Stream> stream) {
+          services_.push_back(protocol_->Serve(
+              std::move(stream), Witness(failures_, absl::StrCat("server's ", services_.size()))));
+        });
+  }
+
+  void StartClient(size_t i) {
+    Place& place = clients_[i];
+    place.host = &AddHost(absl::StrCat("client", i));
+    place.client = std::make_unique<Client>(*network_, *place.host, server_->Address(kPort),
+                                            *protocol_, failures_, totals_);
+  }
+
+  // Crashes. Whoever has crashed is back soon, and knows nothing.
+
+  void ScheduleCrash() {
+    if (crash_interval_ == absl::InfiniteDuration()) return;
+    network_->After(faults_.Up(crash_interval_), [this] {
+      if (well_) return;
+      faults_.Maybe() ? CrashServer() : CrashClient(network_->Random(clients_.size()));
+      ScheduleCrash();
+    });
+  }
+
+  void CrashServer() {
+    if (listener_ == nullptr) return;  // it has not come back yet
+    ++totals_.crashes;
+    const SimulatedHost::Crash crash = faults_.Crash();
+    server_->CrashNow(crash);
+    listener_ = nullptr;
+    for (; first_alive_ < services_.size(); ++first_alive_)
+      Mourn(services_[first_alive_]->witness());
+    if (crash == SimulatedHost::Crash::kMachine) {
+      for (const auto& [host, client] : clients_) client->ServerHasGone();
+    }
+    network_->After(faults_.Up(absl::Seconds(5)), [this] { StartServer(); });
+  }
+
+  void CrashClient(size_t i) {
+    Place& place = clients_[i];
+    if (place.client->done()) return;
+    ++totals_.crashes;
+    const SimulatedHost::Crash crash = faults_.Crash();
+    place.host->CrashNow(crash);
+    if (const Witness* witness = place.client->Die()) Mourn(*witness);
+    dead_clients_.push_back(std::move(place.client));
+    for (size_t s = first_alive_; s < services_.size(); ++s) {
+      if (crash != SimulatedHost::Crash::kMachine || services_[s]->witness().closed()) continue;
+      Stream& stream = services_[s]->stream();
+      if (stream.peer_address().WithPort(0) == place.host->Address(0))
+        stream.SetIdleTimeout(kIdleTimeout);
+    }
+    StartClient(i);
+  }
+
+  void Mourn(const Witness& witness) {
+    if (!witness.closed()) dead_.emplace_back(&witness, witness.calls());
   }
 
   void EndFaults() {
-    network_.Note("the network is well");
-    for (SimulatedHost* host : hosts_) {
-      network_.SetLink(server_, *host, {});
-      network_.Heal(server_, *host);
+    network_->Note("the network is well");
+    well_ = true;
+    for (const auto& [host, client] : clients_) {
+      network_->SetLink(*server_, *host, {});
+      network_->Heal(*server_, *host);
       host->set_options({});
       host->Resume();
     }
-    server_.set_options({});
-    server_.Resume();
+    server_->set_options({});
+    server_->Resume();
   }
 
   void CheckNothingIsLeft(SimulatedHost& host) {
@@ -265,14 +368,22 @@ class Run {
   }
 
   Failures& failures_;
+  Totals& totals_;
   const std::unique_ptr<Protocol> protocol_;
+  // Kept until the network is gone, so that late calls are noticed: what has served, the
+  // connections that died with their hosts, and how often each had been called.
   std::vector<std::unique_ptr<Service>> services_;
-  SimulatedNetwork network_;
-  SimulatedHost& server_;
+  std::vector<std::unique_ptr<Client>> dead_clients_;
+  std::vector<std::pair<const Witness*, int>> dead_;
+  size_t first_alive_ = 0;  // of the services
+  std::unique_ptr<SimulatedNetwork> network_;
+  Faults faults_;
+  SimulatedHost* server_ = nullptr;
   std::unique_ptr<Listener> listener_;
-  std::vector<SimulatedHost*> hosts_;
-  std::vector<std::unique_ptr<Client>> clients_;
+  std::vector<Place> clients_;
   absl::Duration trouble_;
+  absl::Duration crash_interval_;
+  bool well_ = false;
 };
 
 int64_t LiveAllocations() {
@@ -287,8 +398,8 @@ Failures RunSeed(const Scenario& scenario, uint64_t seed, Totals& totals, std::s
   const int64_t before = LiveAllocations();
   {
     Run run(scenario, seed, trace != nullptr, leaked, failures, totals);
-    run.Go();
-    if (trace != nullptr) *trace = run.trace();
+    std::string all = run.Go();
+    if (trace != nullptr) *trace = std::move(all);
   }
   if (failures.empty() && trace == nullptr && LiveAllocations() != before)
     failures.push_back(absl::StrCat(LiveAllocations() - before, " allocations are left"));
@@ -296,6 +407,13 @@ Failures RunSeed(const Scenario& scenario, uint64_t seed, Totals& totals, std::s
 }
 
 }  // namespace
+
+std::string TraceOf(const Scenario& scenario, uint64_t seed) {
+  Totals none;
+  std::string trace;
+  RunSeed(scenario, seed, none, &trace);
+  return trace;
+}
 
 std::optional<std::string> Explore(const Scenario& scenario, uint64_t first_seed, uint64_t seeds,
                                    Totals& totals) {

@@ -32,11 +32,13 @@ bool Try(ProtocolKind kind, uint64_t first, uint64_t seeds) {
   }
   const absl::string_view name = ProtocolName(kind);
   std::printf(
-      "%.*s: %llu seeds from %llu on: %llu connections, of which %llu broke, %llu messages\n",
+      "%.*s: %llu seeds from %llu on: %llu connections, of which %llu broke, %llu messages, "
+      "%llu crashes\n",
       static_cast<int>(name.size()), name.data(), static_cast<unsigned long long>(totals.seeds),
       static_cast<unsigned long long>(first), static_cast<unsigned long long>(totals.connections),
       static_cast<unsigned long long>(totals.broken),
-      static_cast<unsigned long long>(totals.messages));
+      static_cast<unsigned long long>(totals.messages),
+      static_cast<unsigned long long>(totals.crashes));
   return true;
 }
 

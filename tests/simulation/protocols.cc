@@ -17,14 +17,18 @@ using framing::FrameHandler;
 using framing::FrameStream;
 
 void Witness::Called(absl::string_view callback) {
+  ++calls_;
   if (closed()) Fail(absl::StrCat(callback, " after the close"));
 }
 
 void Witness::Closed() {
+  ++calls_;
   if (++closes_ > 1) Fail("closed twice");
 }
 
-void Witness::Fail(absl::string_view what) { failures_.push_back(absl::StrCat(name_, ": ", what)); }
+void Witness::Fail(absl::string_view what) const {
+  failures_.push_back(absl::StrCat(name_, ": ", what));
+}
 
 namespace {
 
@@ -56,6 +60,7 @@ class RawTalk final : public Talk, private StreamHandler {
   SendResult Send(absl::string_view message) override { return stream_->Send(message); }
   void EndSending() override { stream_->ShutdownSend(); }
   void Close() override { stream_->Close(); }
+  Stream& stream() override { return *stream_; }
 
  private:
   void OnReceive(Stream&, absl::Span<uint8_t> bytes) override {
@@ -94,6 +99,7 @@ class RawService final : public Service, private StreamHandler {
     stream_->SetHandler(*this);
   }
   const Witness& witness() const override { return witness_; }
+  Stream& stream() override { return *stream_; }
 
  private:
   void OnReceive(Stream& stream, absl::Span<uint8_t> bytes) override {
@@ -154,6 +160,7 @@ class FrameTalk final : public Talk, private FrameHandler {
   SendResult Send(absl::string_view message) override { return stream_.Send(AsBytes(message)); }
   void EndSending() override { stream_.ShutdownSend(); }
   void Close() override { stream_.Close(); }
+  Stream& stream() override { return stream_.transport(); }
 
  private:
   void OnMessage(FrameStream&, absl::Span<uint8_t> message) override {
@@ -186,6 +193,7 @@ class FrameService final : public Service, private FrameHandler {
   FrameService(std::unique_ptr<Stream> stream, Witness witness)
       : witness_(std::move(witness)), stream_(std::move(stream), FrameCodec(), *this) {}
   const Witness& witness() const override { return witness_; }
+  Stream& stream() override { return stream_.transport(); }
 
  private:
   void OnMessage(FrameStream& stream, absl::Span<uint8_t> message) override {
@@ -230,6 +238,7 @@ class WebSocketTalk final : public Talk, private websocket::Handler {
   }
   void EndSending() override {}
   void Close() override { connection_.Close(); }
+  Stream& stream() override { return connection_.stream(); }
 
  private:
   void OnOpen(websocket::Connection&) override {
@@ -259,10 +268,9 @@ class WebSocketTalk final : public Talk, private websocket::Handler {
 class WebSocketService final : public Service, private websocket::Handler {
  public:
   WebSocketService(websocket::Server& server, std::unique_ptr<Stream> stream, Witness witness)
-      : witness_(std::move(witness)) {
-    server.Serve(std::move(stream), *this);
-  }
+      : witness_(std::move(witness)), connection_(server.Serve(std::move(stream), *this)) {}
   const Witness& witness() const override { return witness_; }
+  Stream& stream() override { return connection_.stream(); }
 
  private:
   void OnMessage(websocket::Connection& connection, const websocket::Message& message) override {
@@ -280,6 +288,7 @@ class WebSocketService final : public Service, private websocket::Handler {
   }
 
   Witness witness_;
+  websocket::Connection& connection_;  // until OnClose
 };
 
 class WebSocketProtocol final : public Protocol {

@@ -36,11 +36,13 @@ class Witness {
   void Called(absl::string_view callback);
   void Closed();
   bool closed() const { return closes_ != 0; }
-  void Fail(absl::string_view what);
+  int calls() const { return calls_; }
+  void Fail(absl::string_view what) const;
 
  private:
   Failures& failures_;
   const std::string name_;
+  int calls_ = 0;
   int closes_ = 0;
 };
 
@@ -53,6 +55,7 @@ class Talk {
   // thing (WebSocket).
   virtual void EndSending() = 0;
   virtual void Close() = 0;
+  virtual Stream& stream() = 0;  // until the end
 };
 
 // What a client is told.
@@ -71,6 +74,7 @@ class Service {
  public:
   virtual ~Service() = default;
   virtual const Witness& witness() const = 0;
+  virtual Stream& stream() = 0;  // until the end
 };
 
 class Protocol {
