@@ -54,7 +54,8 @@ class Client final : private Talker {
     if (connected()) now_->talk->stream().SetIdleTimeout(kIdleTimeout);
   }
 
-  // Its own host has crashed. Returns the witness of the connection that dies with it, or null.
+  // Its own host has crashed, or the run ends. Returns the witness of the connection that dies with
+  // it, or null.
   const Witness* Die() {
     dead_ = true;
     connector_ = nullptr;
@@ -251,7 +252,7 @@ class Run {
       if (!services_[i]->witness().closed())
         failures_.push_back("a connection of the server's is not closed");
     }
-    for (auto& [host, client] : clients_) client = nullptr;
+    for (const auto& [host, client] : clients_) client->Die();  // where it is not done
     listener_ = nullptr;
     CheckNothingIsLeft(*server_);
     for (const auto& [host, client] : clients_) CheckNothingIsLeft(*host);
