@@ -22,6 +22,9 @@
 //   EXPECT_TRUE(network.RunUntil([&] { return talker.done(); }, absl::Minutes(1)))
 //       << network.Describe();
 //
+// tests/simulation/chat_test.cc is a whole one: a chat server, its clients, and its tests against a
+// partition.
+//
 // Time. The clock stands still while callbacks run, but that a turn of a loop takes a microsecond;
 // when no loop has anything to do, it jumps to the next arrival or timer. So an hour takes as long
 // as what happens in it. Loops that have something to do at the same instant run in an order drawn

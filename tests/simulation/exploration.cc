@@ -247,15 +247,19 @@ class Run {
     EndFaults();
     if (!network_->RunUntil([this] { return Done(); }, absl::Minutes(10)))
       failures_.push_back("a client is not done, though the network is well");
+    // A connection that the server has accepted only after its client's machine had gone.
+    for (const Place& place : clients_) {
+      if (place.was_gone) TellServicesOf(place);
+    }
     network_->RunFor(2 * kIdleTimeout);
     for (size_t i = first_alive_; i < services_.size(); ++i) {
       if (!services_[i]->witness().closed())
         failures_.push_back("a connection of the server's is not closed");
     }
-    for (const auto& [host, client] : clients_) client->Die();  // where it is not done
+    for (const auto& [host, client, was_gone] : clients_) client->Die();  // where it is not done
     listener_ = nullptr;
     CheckNothingIsLeft(*server_);
-    for (const auto& [host, client] : clients_) CheckNothingIsLeft(*host);
+    for (const auto& [host, client, was_gone] : clients_) CheckNothingIsLeft(*host);
     for (const auto& [witness, calls] : dead_) {
       if (witness->calls() != calls) witness->Fail("is called after its host has crashed");
     }
@@ -272,6 +276,7 @@ class Run {
   struct Place {
     SimulatedHost* host = nullptr;
     std::unique_ptr<Client> client;
+    bool was_gone = false;  // the machine, at least once
   };
 
   bool Done() const {
@@ -320,7 +325,7 @@ class Run {
     for (; first_alive_ < services_.size(); ++first_alive_)
       Mourn(services_[first_alive_]->witness());
     if (crash == SimulatedHost::Crash::kMachine) {
-      for (const auto& [host, client] : clients_) client->ServerHasGone();
+      for (const auto& [host, client, was_gone] : clients_) client->ServerHasGone();
     }
     network_->After(faults_.Up(absl::Seconds(5)), [this] { StartServer(); });
   }
@@ -333,13 +338,20 @@ class Run {
     place.host->CrashNow(crash);
     if (const Witness* witness = place.client->Die()) Mourn(*witness);
     dead_clients_.push_back(std::move(place.client));
-    for (size_t s = first_alive_; s < services_.size(); ++s) {
-      if (crash != SimulatedHost::Crash::kMachine || services_[s]->witness().closed()) continue;
-      Stream& stream = services_[s]->stream();
+    if (crash == SimulatedHost::Crash::kMachine) {
+      place.was_gone = true;
+      TellServicesOf(place);
+    }
+    StartClient(i);
+  }
+
+  void TellServicesOf(const Place& place) {
+    for (size_t i = first_alive_; i < services_.size(); ++i) {
+      if (services_[i]->witness().closed()) continue;
+      Stream& stream = services_[i]->stream();
       if (stream.peer_address().WithPort(0) == place.host->Address(0))
         stream.SetIdleTimeout(kIdleTimeout);
     }
-    StartClient(i);
   }
 
   void Mourn(const Witness& witness) {
@@ -349,7 +361,7 @@ class Run {
   void EndFaults() {
     network_->Note("the network is well");
     well_ = true;
-    for (const auto& [host, client] : clients_) {
+    for (const auto& [host, client, was_gone] : clients_) {
       network_->SetLink(*server_, *host, {});
       network_->Heal(*server_, *host);
       host->set_options({});
