@@ -282,6 +282,35 @@ TEST_F(SimulatedPairTest, OneListensOnAddressesOfTheHostOnly) {
   EXPECT_NE(status.message().find(client_host_.Address(1).ToString()), std::string::npos) << status;
 }
 
+TEST(SimulationTest, AHostHasSixteenThousandPortsToGiveAway) {
+  SimulatedNetwork network(1);
+  SimulatedHost& host = network.AddHost("host");
+  std::vector<std::unique_ptr<Listener>> listeners;
+  const auto listen = [&] {
+    return Listener::Listen(host.loop(), host.Address(0), {}, [](auto) {});
+  };
+  for (int i = 0; i < 16'384; ++i) listeners.push_back(*listen());
+  EXPECT_EQ(listen().status().code(), absl::StatusCode::kAlreadyExists);
+  const SocketAddress given_back = listeners[5'000]->address();
+  listeners[5'000] = nullptr;
+  EXPECT_EQ((*listen())->address(), given_back);
+}
+
+TEST(SimulationTest, OptionsThatAreReplacedStallNoMore) {
+  SimulatedNetwork network(1, {.trace = true});
+  SimulatedHost& host = network.AddHost("host");
+  for (int i = 0; i < 10; ++i) {
+    host.set_options({});
+    host.set_options({.stall_every = absl::Minutes(1), .stall_for = absl::Seconds(1)});
+  }
+  network.RunFor(absl::Hours(1));
+  size_t stalls = 0;
+  for (size_t at = 0; (at = network.trace().find("host stalls", at)) != std::string::npos; ++at)
+    ++stalls;
+  EXPECT_GT(stalls, 40u);
+  EXPECT_LT(stalls, 80u);
+}
+
 TEST(SimulationTest, WhatAfterRunsIsInNoTurn) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SimulatedNetwork network(seed);
