@@ -35,6 +35,12 @@ constexpr size_t kBurstBytes = 256 * 1024;
 // It gets buffers of the pool again after this many receives that one would have held.
 constexpr uint8_t kReceivesOutsideBurst = 8;
 
+// The kernel cannot do what it is asked to, and nothing can happen before it can.
+void PauseForMemory() {
+  const timespec pause = {0, 1'000'000};
+  nanosleep(&pause, nullptr);
+}
+
 // What a completion is of: in the upper byte of its user_data, above the generation (24 bits) and
 // the index (32) of what it belongs to.
 enum class Operation : uint8_t {
@@ -149,7 +155,8 @@ struct AcceptorEntry {
   bool armed = false;
   bool ready = false;
   bool dirty = false;
-  UnixPath path;  // not of those that share it: it goes with the one that has made it
+  bool shares = false;  // another acceptor's listener
+  UnixPath path;        // none where it shares: it goes with the acceptor that has made it
 };
 
 // The bytes in a buffer that are still to be delivered.
@@ -248,6 +255,8 @@ class IoUringPoller final : public Poller {
 
   // Submissions. Each returns false when the queue is full.
   bool Submit();
+  bool SubmitCancels();
+  int HandOverCancels();
   bool SubmitWake();
   bool SubmitCancel(uint64_t tag);
   bool SubmitPoll(int fd, uint32_t events, uint64_t tag);
@@ -269,7 +278,7 @@ class IoUringPoller final : public Poller {
   void TakeHangUp(Id id, const io_uring_cqe& cqe);
   void TakeAcceptable(Id id, const io_uring_cqe& cqe);
   void Burst(Id id, SocketEntry& entry);
-  void Keep(SocketEntry& entry, absl::Span<const uint8_t> bytes);
+  static uint8_t* Keep(SocketEntry& entry, size_t more);
   void KeepReceived(SocketEntry& entry);
 
   // Events. What an event may have ended is looked up anew after it.
@@ -311,11 +320,9 @@ absl::Status IoUringPoller::OpenRing() {
   return status;
 }
 
-// Lets the cancellations through on the ring's own thread; on another, closing the ring does that.
+// On another thread than the ring's, closing the ring cancels what is left.
 IoUringPoller::~IoUringPoller() {
-  if (cancels_.empty()) return;
-  Submit();
-  ring_->Enter(0, nullptr);
+  if (!cancels_.empty()) HandOverCancels();
 }
 
 // Turns.
@@ -330,9 +337,12 @@ size_t IoUringPoller::Wait(MonotonicTime deadline) {
       if (!ChangeThread()) return 0;
       continue;
     }
-    ring_->TakeCompletions(kCompletionsPerTurn,
-                           [this](const io_uring_cqe& cqe) { TakeCompletion(cqe); });
-    if (ABSL_PREDICT_FALSE(!all || !ring_->handed_over())) continue;
+    const size_t taken = ring_->TakeCompletions(
+        kCompletionsPerTurn, [this](const io_uring_cqe& cqe) { TakeCompletion(cqe); });
+    if (ABSL_PREDICT_FALSE(!all || !ring_->handed_over())) {
+      if (error == EAGAIN && taken == 0) PauseForMemory();
+      continue;
+    }
     if (AnyReady() || woken_ || error != 0) break;
     // What came was of no concern to anybody. Sockets that are still hungry find buffers now, or
     // one would be ready that has them.
@@ -359,16 +369,15 @@ int IoUringPoller::SubmitAndWait(MonotonicTime deadline) {
 }
 
 // The kernel lets one thread only use a ring, and the loop has moved to another. What is under way
-// in the old ring ends with it, and has received nothing that is not among its completions: that
-// happens inside Enter only.
+// in the old ring ends with it. Receiving happens inside Enter only, so that what the old ring has
+// received is among its completions, but for those that did not fit (IoUringSizes::completions).
 bool IoUringPoller::ChangeThread() {
   while (ring_->TakeCompletions(kCompletionsPerTurn,
                                 [this](const io_uring_cqe& cqe) { TakeCompletion(cqe); }) != 0) {
   }
   if (!OpenRing().ok()) {
     // For want of descriptors or memory, as a rule: the next turn tries again.
-    const timespec pause = {0, 1'000'000};
-    nanosleep(&pause, nullptr);
+    PauseForMemory();
     return false;
   }
   cancels_.clear();
@@ -399,12 +408,27 @@ void IoUringPoller::Wake() {
 // what is left waits for the next call.
 bool IoUringPoller::Submit() {
   buffers_.Publish();
+  return SubmitCancels() && (wake_armed_ || SubmitWake()) &&
+         SubmitDirty(dirty_sockets_, sockets_) && SubmitDirty(dirty_acceptors_, acceptors_) &&
+         SubmitHungry();
+}
+
+bool IoUringPoller::SubmitCancels() {
   while (ABSL_PREDICT_FALSE(!cancels_.empty())) {
     if (!SubmitCancel(cancels_.back())) return false;
     cancels_.pop_back();
   }
-  return (wake_armed_ || SubmitWake()) && SubmitDirty(dirty_sockets_, sockets_) &&
-         SubmitDirty(dirty_acceptors_, acceptors_) && SubmitHungry();
+  return true;
+}
+
+// Only they may be handed over outside of Wait, which sees to it that the kernel takes everything:
+// they name no descriptor that could be closed, and be another's, before that.
+int IoUringPoller::HandOverCancels() {
+  for (;;) {
+    const bool all = SubmitCancels();
+    const int error = ring_->Enter(0, nullptr);
+    if (all || error != 0) return error;
+  }
 }
 
 template <typename Entry>
@@ -499,8 +523,7 @@ bool IoUringPoller::SubmitHungry() {
   return true;
 }
 
-// A watch, and accept4(2) when it fires: a multishot accept would take connections that a paused
-// acceptor must leave to the system's queue, and could not tell where they come from.
+// A watch, and accept4(2) when it fires: io_uring_poller.h says why.
 bool IoUringPoller::SubmitFor(Id id, AcceptorEntry& entry) {
   if (entry.paused || entry.armed) return true;
   entry.armed = SubmitPoll(ListenerOf(*entry.acceptor), POLLIN, id.Tag(Operation::kAcceptable));
@@ -539,7 +562,8 @@ void IoUringPoller::TakeReceived(Id id, const io_uring_cqe& cqe) {
     if (ABSL_PREDICT_FALSE(entry == nullptr || cqe.res <= 0)) {
       buffers_.Give(buffer);
     } else if (ABSL_PREDICT_FALSE(!entry->receives)) {
-      Keep(*entry, {buffers_.data(buffer), static_cast<size_t>(cqe.res)});
+      const size_t size = static_cast<size_t>(cqe.res);
+      std::memcpy(Keep(*entry, size), buffers_.data(buffer), size);
       buffers_.Give(buffer);
     } else {
       received_[buffer] = {0, static_cast<uint32_t>(cqe.res), kNoBuffer};
@@ -622,16 +646,17 @@ void IoUringPoller::Burst(Id id, SocketEntry& entry) {
   MakeDirty(id, entry);
 }
 
-void IoUringPoller::Keep(SocketEntry& entry, absl::Span<const uint8_t> bytes) {
-  std::unique_ptr<Kept> old = std::move(entry.kept);
+// Makes room behind what is kept, and answers where that is.
+uint8_t* IoUringPoller::Keep(SocketEntry& entry, size_t more) {
+  const std::unique_ptr<Kept> old = std::move(entry.kept);
   const size_t size = old == nullptr ? 0 : old->end - old->begin;
   entry.kept = std::make_unique<Kept>();
-  entry.kept->block.reset(Block::NewExact(size + bytes.size()));
+  entry.kept->block.reset(Block::NewExact(size + more));
   entry.kept->begin = 0;
-  entry.kept->end = size + bytes.size();
+  entry.kept->end = size + more;
   uint8_t* const storage = entry.kept->block->storage();
   if (size != 0) std::memcpy(storage, old->block->storage() + old->begin, size);
-  std::memcpy(storage + size, bytes.data(), bytes.size());
+  return storage + size;
 }
 
 // Events.
@@ -840,10 +865,15 @@ void IoUringPoller::StopReceiving(Socket& socket) {
 
 // A socket that has stopped holds none of the pool's buffers.
 void IoUringPoller::KeepReceived(SocketEntry& entry) {
+  size_t size = 0;
+  for (uint16_t i = entry.first; i != kNoBuffer; i = received_[i].next) size += received_[i].size;
+  if (size == 0) return;
+  uint8_t* to = Keep(entry, size);
   while (entry.first != kNoBuffer) {
     const uint16_t buffer = entry.first;
     const Received& received = received_[buffer];
-    Keep(entry, {buffers_.data(buffer) + received.offset, received.size});
+    std::memcpy(to, buffers_.data(buffer) + received.offset, received.size);
+    to += received.size;
     Unlink(entry);
     buffers_.Give(buffer);
   }
@@ -913,6 +943,7 @@ absl::Status IoUringPoller::ListenShared(Acceptor& acceptor, const Acceptor& oth
   UniqueFd fd(fcntl(ListenerOf(other), F_DUPFD_CLOEXEC, 0));
   if (!fd.ok()) return SystemError(errno, "dup", LocalAddress(other).ToString());
   Add(acceptor, std::move(fd), SetsBufferSizes(other));
+  EntryOf(acceptor).shares = true;
   return absl::OkStatus();
 }
 
@@ -933,13 +964,13 @@ void IoUringPoller::Close(Acceptor& acceptor) {
   const Id id = IdOf(acceptor);
   AcceptorEntry& entry = EntryOf(acceptor);
   entry.path.Remove();
-  close(ListenerOf(acceptor));
   if (entry.armed) {
-    // The watch keeps the listener, and others may want its address at once.
+    // The watch keeps the listener, and others may want its address at once. Where the ring is
+    // another thread's, the watch stays for as long as the ring, and the socket stops listening.
     cancels_.push_back(id.Tag(Operation::kAcceptable));
-    Submit();
-    ring_->Enter(0, nullptr);
+    if (HandOverCancels() != 0 && !entry.shares) shutdown(ListenerOf(acceptor), SHUT_RDWR);
   }
+  close(ListenerOf(acceptor));
   acceptors_.Remove(id.index);
   handle(acceptor) = -1;
   flags(acceptor) = 0;

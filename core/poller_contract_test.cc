@@ -371,6 +371,22 @@ TEST_P(PollerContractTest, AClosedListenersAddressIsFreeAtOnce) {
   Listen(second, {}, address);
 }
 
+// A loop's thread has been joined, and its listener goes on the one that has made it.
+TEST_P(PollerContractTest, AListenerClosedOnAnotherThreadFreesItsAddressAtOnce) {
+  for (const SocketAddress& loopback :
+       {SocketAddress::Ipv4Loopback(0), SocketAddress::Ipv6Loopback(0)}) {
+    TestAcceptor first(*poller_);
+    Listen(first, {}, loopback);
+    const SocketAddress address = poller_->LocalAddress(first);
+    std::thread([&] { UntilQuiet(); }).join();
+    first.Close();
+    TestAcceptor second(*poller_);
+    Listen(second, {}, address);
+    const SocketPtr client = StartToConnect(address);
+    ASSERT_TRUE(Until([&] { return second.accepted == 1; }));
+  }
+}
+
 TEST_P(PollerContractTest, AnAcceptedSocketKnowsItsEnds) {
   TestAcceptor acceptor(*poller_);
   Listen(acceptor);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <functional>
@@ -248,6 +249,24 @@ TEST_F(SystemFaultTest, AConnectThatCannotBeWatchedFails) {
   EXPECT_NE(status.message().find(silent.address().ToString()), absl::string_view::npos);
 }
 
+TEST_F(SystemFaultTest, WhoConnectsAgainAtOnceDoesNotHoldUpTheLoop) {
+  const test::SilentListener silent;
+  Connector connector(*loop_);
+  on_epoll_ctl = [](int, uint32_t) { return ENOSPC; };
+  int failures = 0;
+  std::function<void()> connect = [&] {
+    connector.Connect(silent.address(), {}, [&](const StreamOr&) {
+      ++failures;
+      connect();
+    });
+  };
+  connect();
+  for (int turn = 1; turn <= 3; ++turn) {
+    loop_->RunOnce(absl::ZeroDuration());
+    EXPECT_EQ(failures, turn);
+  }
+}
+
 TEST_F(SystemFaultTest, AStreamThatCannotBeWatchedEnds) {
   // Adding is what an accepted stream needs to receive, changing what a blocked one needs to send.
   for (const int operation : {EPOLL_CTL_ADD, EPOLL_CTL_MOD}) {
@@ -296,6 +315,16 @@ TEST_F(SystemFaultTest, AListenerOrEngineThatCannotBeWatchedIsAnError) {
       }).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   EXPECT_EQ(EventLoop::Create().status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(SystemFaultTest, AListenerThatCannotBeWatchedLeavesNoPath) {
+  const test::ShortTempDir directory;
+  const SocketAddress address = directory.Socket("s");
+  on_epoll_ctl = [](int, uint32_t) { return ENOSPC; };
+  const absl::Status status =
+      Listener::Listen(*loop_, address, {}, [](std::unique_ptr<Stream>) {}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_NE(access(address.path().c_str(), F_OK), 0);
 }
 
 }  // namespace

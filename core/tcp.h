@@ -56,7 +56,8 @@ class Listener {
 
   // Listens from now on. Port 0 takes a free port, see address(). A path that a dead process has
   // left behind is replaced; one on which somebody listens, and anything that is no socket, is not
-  // (kAlreadyExists).
+  // (kAlreadyExists). Two processes that start on one path at the same moment may replace each
+  // other's; who does that holds a lock of his own meanwhile.
   static absl::StatusOr<std::unique_ptr<Listener>> Listen(EventLoop& loop,
                                                           const SocketAddress& address,
                                                           const Options& options,

@@ -25,9 +25,10 @@ void ReadinessPoller::AddUnwatched(Socket& socket, int error) {
 }
 
 void ReadinessPoller::ReportUnwatched() {
-  while (!unwatched_.empty()) {
-    const auto [socket, error] = unwatched_.back();
-    unwatched_.pop_back();
+  // No more than there are now: who is told may connect again at once, and fail again.
+  for (size_t n = unwatched_.size(); n > 0 && !unwatched_.empty(); --n) {
+    const auto [socket, error] = unwatched_.front();
+    unwatched_.pop_front();
     const bool connecting = (flags(*socket) & kConnecting) != 0;
     flags(*socket) &= ~kConnecting;
     connecting ? socket->OnConnect(error) : socket->OnError(error);
@@ -42,21 +43,25 @@ absl::Status ReadinessPoller::Listen(Acceptor& acceptor, const SocketAddress& ad
   if (!fd.ok()) return fd.status();
   const bool sets_buffer_sizes = !address.is_ip() && (options.socket.send_buffer_bytes != 0 ||
                                                       options.socket.receive_buffer_bytes != 0);
-  absl::Status status =
-      StartAccepting(acceptor, *std::move(fd), sets_buffer_sizes ? kSetsBufferSizes : 0);
-  // Not those that share it: the path goes with the one that has made it.
-  const UnixPath path(status.ok() ? LocalAddress(acceptor) : SocketAddress());
-  if (path.exists()) unix_paths_.emplace_back(handle(acceptor), path);
+  const UnixPath path(LocalAddressOf(fd->get()));
+  absl::Status status = StartAccepting(acceptor, *fd, sets_buffer_sizes ? kSetsBufferSizes : 0);
+  if (!path.exists()) return status;
+  if (status.ok()) {
+    unix_paths_.emplace_back(handle(acceptor), path);
+  } else {
+    path.Remove();
+  }
   return status;
 }
 
+// The path of a Unix listener is not its: that goes with the acceptor that has made it.
 absl::Status ReadinessPoller::ListenShared(Acceptor& acceptor, const Acceptor& other) {
   UniqueFd fd(fcntl(handle(other), F_DUPFD_CLOEXEC, 0));
   if (!fd.ok()) return SystemError(errno, "dup", LocalAddress(other).ToString());
-  return StartAccepting(acceptor, std::move(fd), flags(other) & kSetsBufferSizes);
+  return StartAccepting(acceptor, fd, flags(other) & kSetsBufferSizes);
 }
 
-absl::Status ReadinessPoller::StartAccepting(Acceptor& acceptor, UniqueFd fd, uint32_t bits) {
+absl::Status ReadinessPoller::StartAccepting(Acceptor& acceptor, UniqueFd& fd, uint32_t bits) {
   handle(acceptor) = fd.get();
   if (absl::Status status = WatchAcceptor(acceptor, AcceptorWatch::kAdd); !status.ok()) {
     handle(acceptor) = -1;

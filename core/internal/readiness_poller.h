@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <utility>
 #include <vector>
 
@@ -112,14 +113,15 @@ class ReadinessPoller : public Poller {
   static constexpr uint32_t kSetsBufferSizes = 2;
 
   void HandleReceiveEnd(Socket& socket, int error);
-  absl::Status StartAccepting(Acceptor& acceptor, UniqueFd fd, uint32_t bits);
+  // Takes the descriptor, unless it fails.
+  absl::Status StartAccepting(Acceptor& acceptor, UniqueFd& fd, uint32_t bits);
 
   UniqueFd engine_;
   AcceptLoop accept_loop_;
   BlockPtr receive_block_;
   void* current_ = nullptr;
   std::vector<std::pair<int, UnixPath>> unix_paths_;  // by the listener's descriptor; few
-  std::vector<std::pair<Socket*, int>> unwatched_;
+  std::deque<std::pair<Socket*, int>> unwatched_;
 };
 
 // Here because it is the way of every message, into the engine's own turn.

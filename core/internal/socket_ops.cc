@@ -204,8 +204,11 @@ absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const Listen
       !SetOption(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1)) {
     return SystemError(errno, "setsockopt SO_REUSEPORT", address.ToString());
   }
-  if (listen(fd.get(), options.backlog) != 0)
-    return SystemError(errno, "listen", address.ToString());
+  if (listen(fd.get(), options.backlog) != 0) {
+    const int error = errno;
+    UnixPath(LocalAddressOf(fd.get())).Remove();
+    return SystemError(error, "listen", address.ToString());
+  }
   return fd;
 }
 
