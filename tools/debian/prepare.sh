@@ -134,7 +134,8 @@ pinned_sources() {
     [ "$repository" != '#' ] || continue
     is_verified "$cache/downloads/$sha256" "$sha256" || download "$package" "$archive" "$sha256"
     mkdir "$new/$repository"
-    tar -xzf "$cache/downloads/$sha256" -C "$new/$repository" --strip-components=1
+    tar -xf "$cache/downloads/$sha256" -C "$new/$repository" --strip-components=1
+    [ -e "$new/$repository/WORKSPACE" ] || : >"$new/$repository/WORKSPACE" # BoringSSL's has none, and Bazel asks for one
     override "$repository" "$ready/$repository"
   done <"$here/pins"
 }

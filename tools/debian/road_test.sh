@@ -180,6 +180,7 @@ RootInstallsAndFetches() {
   expect "packages are installed" grep -qx bazel-bootstrap "$machine/installed"
   expect "Bazel is named" is "$(cat "$out/bazel")" "$machine/root/usr/bin/bazel-4"
   expect "the source is unpacked" is "$(cat "$out/the_lib/file")" contents
+  expect "as a workspace, which it may not say itself" test -f "$out/the_lib/WORKSPACE"
   expect "and replaces the archive" grep -qx "common --override_repository=the_lib=$out/the_lib" "$out/bazelrc"
   expect "rules_cc is the shim" test -f "$out/rules_cc/cc/defs.bzl"
   expect "platforms know wasm32" grep -q wasm32 "$out/platforms/cpu/BUILD"
