@@ -27,6 +27,7 @@
 // Sending. What a callback sends is gathered and leaves in one system call when the callback has
 // returned; what is sent outside of one leaves at the end of the loop's turn. Bytes that the kernel
 // does not take yet wait in a queue with a high mark, a low mark and a hard limit (StreamLimits).
+// A stream that is layered on another one gathers by RequestFlush.
 //
 // The end. OnClose is called exactly once and is the last callback, whoever ended the stream and
 // however: after Close, Abort, a peer's reset, an idle or linger deadline, a broken limit, the
@@ -92,6 +93,9 @@ class StreamHandler {
   // such rise.
   virtual void OnSendReady(Stream& /*stream*/) {}
 
+  // After RequestFlush: the turn ends, and what is sent now leaves with it.
+  virtual void OnFlush(Stream& /*stream*/) {}
+
   // The loop is draining (EventLoop::Drain): finish what is in flight and close. The default closes
   // gracefully.
   virtual void OnDrain(Stream& stream);
@@ -141,6 +145,11 @@ class Stream {
   // refused and the stream lives on.
   virtual SendResult SendControl(absl::Span<const uint8_t> bytes) = 0;
   static constexpr size_t kControlReserve = 4096;
+
+  // OnFlush will be called once, at the end of this turn, just before the stream sends what was
+  // gathered: for a handler that is itself a stream (TLS), and encrypts at once what its own user
+  // has sent piece by piece outside of callbacks. Not called when the stream ends before.
+  virtual void RequestFlush() = 0;
 
   // Bytes accepted and not yet taken by the transport.
   virtual size_t queued_bytes() const = 0;

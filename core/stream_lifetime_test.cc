@@ -126,6 +126,50 @@ TEST_F(StreamLifetimeTest, WhatOnSendReadyEndsIsClosedAtTheLatestInTheNextTurn) 
   EXPECT_LE(told, turn + 1);
 }
 
+// RequestFlush.
+
+TEST_F(StreamLifetimeTest, WhatOnFlushSendsLeavesInTheSameTurnWithWhatWasGathered) {
+  Pair pair(*loop_);
+  pair.client.recorder.on_flush = [](Stream& stream) { stream.Send("at its end"); };
+  pair.client.stream->RequestFlush();
+  pair.client.stream->RequestFlush();
+  pair.client.stream->Send("in the turn, ");
+  EXPECT_EQ(pair.client.recorder.Events(), "") << "inside RequestFlush";
+  ASSERT_TRUE(Until([&] { return !pair.server.recorder.received.empty(); }));
+  EXPECT_EQ(pair.server.recorder.received, "in the turn, at its end");
+  EXPECT_EQ(pair.server.recorder.receives, 1);
+  EXPECT_EQ(pair.client.recorder.Events(), "flush");
+}
+
+TEST_F(StreamLifetimeTest, AFlushAskedForInOnFlushIsAnsweredInTheNextTurn) {
+  Pair pair(*loop_);
+  std::vector<uint64_t> turns;
+  pair.client.recorder.on_flush = [&](Stream& stream) {
+    turns.push_back(loop_->counters().turns);
+    if (turns.size() == 1) stream.RequestFlush();
+  };
+  pair.client.stream->RequestFlush();
+  ASSERT_TRUE(Until([&] { return turns.size() == 2; }));
+  EXPECT_EQ(turns[1], turns[0] + 1);
+}
+
+TEST_F(StreamLifetimeTest, OnFlushMayDestroyTheStream) {
+  Pair pair(*loop_);
+  pair.client.recorder.on_flush = [&](Stream&) { pair.client.stream.reset(); };
+  pair.client.stream->RequestFlush();
+  ASSERT_TRUE(Until([&] { return pair.server.recorder.closed; }));
+  EXPECT_EQ(pair.client.recorder.Events(), "flush");
+}
+
+TEST_F(StreamLifetimeTest, OnFlushDoesNotComeAfterTheEnd) {
+  Pair pair(*loop_);
+  pair.client.stream->RequestFlush();
+  pair.client.stream->Abort(absl::CancelledError("enough"));
+  pair.client.stream->RequestFlush();
+  ASSERT_TRUE(Until([&] { return pair.closed(); }));
+  EXPECT_EQ(pair.client.recorder.Events(), "close");
+}
+
 // Stop.
 
 TEST_F(StreamLifetimeTest, StopInAnyCallbackEndsRunWhichMayBeResumed) {

@@ -122,6 +122,11 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
     queue_.Append(bytes);
     return Queued();
   }
+  void RequestFlush() override {
+    if (ended_) return;
+    flush_asked_ = true;
+    SettleLater();
+  }
   size_t queued_bytes() const override { return queue_.size(); }
 
   void PauseReceiving() override { paused_ = true; }
@@ -402,11 +407,21 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   }
 
   void Settle() override {
+    if (flush_asked_ && !AnswerFlush()) return;
     if (!ended_) Flush();
     if (!ended_) return TellSendReady();
     const absl::Status status = std::move(end_status_);
     Leave();
     DeliverClose(status);  // this may be gone
+  }
+
+  // Answers false when this is gone.
+  bool AnswerFlush() {
+    flush_asked_ = false;
+    if (ended_ || handler() == nullptr) return true;
+    Callback callback(*this);
+    handler()->OnFlush(*this);
+    return !callback.destroyed();
   }
 
   void OnDrain() override {
@@ -463,6 +478,7 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   absl::Duration linger_timeout_ = absl::Seconds(5);
   absl::Status end_status_;
   bool room_ = false;
+  bool flush_asked_ = false;
   bool paused_ = false;
   bool receive_ended_ = false;
   bool ready_owed_ = false;

@@ -49,6 +49,7 @@ class Script : public StreamHandler {
   };
   std::function<void(Stream&)> on_receive_end = [](Stream&) {};
   std::function<void(Stream&)> on_send_ready = [](Stream&) {};
+  std::function<void(Stream&)> on_flush = [](Stream&) {};
   std::function<void(Stream&)> on_close = [](Stream&) {};
   std::vector<std::string> events;
 
@@ -64,6 +65,10 @@ class Script : public StreamHandler {
   void OnSendReady(Stream& stream) override {
     events.push_back("<ready>");
     on_send_ready(stream);
+  }
+  void OnFlush(Stream& stream) override {
+    events.push_back("<flush>");
+    on_flush(stream);
   }
   void OnClose(Stream& stream, const absl::Status& status) override {
     events.push_back("<close " + absl::StatusCodeToString(status.code()) + ">");
@@ -317,6 +322,17 @@ TEST_F(StreamPairTest, ReceiveIntoCanBeCancelled) {
 }
 
 // Ends.
+
+TEST_F(StreamPairTest, WhatOnFlushSendsLeavesInTheSameTurn) {
+  Start();
+  client_script_.on_flush = [](Stream& stream) { stream.Send("flushed"); };
+  client_->RequestFlush();
+  client_->Send("gathered and ");
+  EXPECT_THAT(client_script_.events, IsEmpty());
+  loop_.RunUntilIdle();
+  EXPECT_THAT(client_script_.events, ElementsAre("<flush>"));
+  EXPECT_THAT(server_script_.events, ElementsAre("gathered and flushed"));
+}
 
 TEST_F(StreamPairTest, HalfCloseLetsTheOtherHalfGoOn) {
   Start();

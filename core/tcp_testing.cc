@@ -66,6 +66,11 @@ void Recorder::OnSendReady(Stream& stream) {
   if (on_send_ready) on_send_ready(stream);
 }
 
+void Recorder::OnFlush(Stream& stream) {
+  Note("flush");
+  if (on_flush) on_flush(stream);
+}
+
 void Recorder::OnDrain(Stream& stream) {
   Note("drain");
   if (on_drain) return on_drain(stream);

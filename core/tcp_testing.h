@@ -56,6 +56,7 @@ struct Recorder : StreamHandler {
   void OnReceive(Stream& stream, absl::Span<uint8_t> bytes) override;
   void OnReceiveEnd(Stream& stream) override;
   void OnSendReady(Stream& stream) override;
+  void OnFlush(Stream& stream) override;
   void OnDrain(Stream& stream) override;
   void OnClose(Stream& stream, const absl::Status& status) override;
 
@@ -63,7 +64,7 @@ struct Recorder : StreamHandler {
   std::string Events() const;
 
   // In addition to the noting; the first two of the three replace what StreamHandler does.
-  std::function<void(Stream&)> on_receive_end, on_drain, on_send_ready;
+  std::function<void(Stream&)> on_receive_end, on_drain, on_send_ready, on_flush;
   std::function<void(Stream&, absl::Span<uint8_t>)> on_receive;
   std::function<void(Stream&, const absl::Status&)> on_close;
 

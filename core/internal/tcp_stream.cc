@@ -252,6 +252,22 @@ SendResult TcpStream::SendControl(absl::Span<const uint8_t> bytes) {
   return Queued();
 }
 
+void TcpStream::RequestFlush() {
+  CheckThread();
+  if (state_.ended) return;
+  state_.flush_asked = true;
+  SettleLater();
+}
+
+// Answers false when this is gone.
+bool TcpStream::AnswerFlush() {
+  state_.flush_asked = false;
+  if (state_.ended || handler() == nullptr) return true;
+  Callback callback(*this);
+  handler()->OnFlush(*this);
+  return !callback.destroyed();
+}
+
 void TcpStream::Flush() {
   if (state_.send_blocked || !state_.connected) return;
   if (!queue_.empty()) {
@@ -339,6 +355,7 @@ void TcpStream::Finish(absl::Status status, bool abort) {
 }
 
 void TcpStream::Settle() {
+  if (ABSL_PREDICT_FALSE(state_.flush_asked) && !AnswerFlush()) return;
   if (!state_.ended) Flush();
   if (!state_.ended) return TellSendReady();
   const absl::Status status = extras_ != nullptr ? extras_->end_status : absl::OkStatus();

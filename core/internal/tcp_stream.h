@@ -53,6 +53,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   SendResult Send(Buffer buffer) override;
   SendResult SendLent(absl::Span<const uint8_t> bytes) override;
   SendResult SendControl(absl::Span<const uint8_t> bytes) override;
+  void RequestFlush() override;
   size_t queued_bytes() const override { return queue_.size(); }
   void PauseReceiving() override;
   void ResumeReceiving() override;
@@ -95,6 +96,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
     bool closing : 1;        // Close was called
     bool ended : 1;          // OnClose is owed, or was delivered
     bool parked : 1;         // owed to a handler that is not set yet
+    bool flush_asked : 1;    // OnFlush is owed
   };
 
   static constexpr StreamOptions kDefaultOptions = {};
@@ -117,6 +119,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   // paid by then, and memory is bounded.
   static constexpr size_t kCorkBytes = 128 * 1024;
   SendResult Queued(size_t gather = kCorkBytes);
+  bool AnswerFlush();
   void Flush();
   void OnQueueEmpty();
   void TellSendReady();

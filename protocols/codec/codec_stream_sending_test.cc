@@ -111,6 +111,7 @@ class SendRecorder final : public Stream {
     return Record("lent", bytes.data());
   }
   SendResult SendControl(absl::Span<const uint8_t> bytes) override { return Send(bytes); }
+  void RequestFlush() override {}
   size_t queued_bytes() const override { return 0; }
   void PauseReceiving() override {}
   void ResumeReceiving() override {}

@@ -60,6 +60,7 @@ class NullStream final : public Stream {
     return SendResult::kSent;
   }
   SendResult SendControl(absl::Span<const uint8_t> bytes) override { return Send(bytes); }
+  void RequestFlush() override {}
   size_t queued_bytes() const override { return queue_.size(); }
   void PauseReceiving() override {}
   void ResumeReceiving() override {}
