@@ -1,0 +1,431 @@
+#include "sluice/tls/context.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "openssl/bytestring.h"
+#include "openssl/ec.h"
+#include "openssl/ec_key.h"
+#include "openssl/err.h"
+#include "openssl/evp.h"
+#include "openssl/mem.h"
+#include "openssl/nid.h"
+#include "openssl/pool.h"
+#include "openssl/ssl.h"
+#include "openssl/x509.h"
+#include "sluice/tls/certificate.h"
+#include "sluice/tls/context_impl.h"
+#include "sluice/tls/internal/error.h"
+#include "sluice/tls/internal/pem.h"
+#include "sluice/tls/verify.h"
+
+namespace sluice::tls {
+namespace internal {
+namespace {
+
+// TLS 1.2 suites with forward secrecy and an AEAD; those of TLS 1.3 are all so, and BoringSSL
+// prefers AES where the processor has it.
+constexpr char kCiphers[] =
+    "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]:"
+    "[ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
+
+// The most preferred first. (CECPQ2, the post-quantum experiment of older BoringSSLs, is no
+// standard and was given up.)
+#ifdef SSL_GROUP_X25519_MLKEM768
+constexpr char kGroups[] = "X25519MLKEM768:X25519:P-256:P-384";
+#else
+constexpr char kGroups[] = "X25519:P-256:P-384";
+#endif
+
+// BoringSSL's, without SHA-1 and with Ed25519, for signing and for verifying.
+constexpr uint16_t kSignatureAlgorithms[] = {
+    SSL_SIGN_ED25519,          SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA256,
+    SSL_SIGN_RSA_PKCS1_SHA256, SSL_SIGN_ECDSA_SECP384R1_SHA384, SSL_SIGN_RSA_PSS_RSAE_SHA384,
+    SSL_SIGN_RSA_PKCS1_SHA384, SSL_SIGN_ECDSA_SECP521R1_SHA512, SSL_SIGN_RSA_PSS_RSAE_SHA512,
+    SSL_SIGN_RSA_PKCS1_SHA512,
+};
+
+uint16_t Wire(Version version) {
+  return version == Version::kTls12 ? TLS1_2_VERSION : TLS1_3_VERSION;
+}
+
+const ContextBase& BaseOf(const SSL* ssl) {
+  return *static_cast<const ContextBase*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+}
+
+HandshakeState* StateOf(const SSL* ssl) {
+  return static_cast<HandshakeState*>(SSL_get_app_data(ssl));
+}
+
+// Verification.
+
+absl::Status AskUser(const ContextBase& context, const STACK_OF(CRYPTO_BUFFER) & chain) {
+  std::vector<Certificate> certificates;
+  for (size_t i = 0; i < sk_CRYPTO_BUFFER_num(&chain); ++i) {
+    const CRYPTO_BUFFER* const der = sk_CRYPTO_BUFFER_value(&chain, i);
+    absl::StatusOr<Certificate> certificate = Certificate::Parse(absl::string_view(
+        reinterpret_cast<const char*>(CRYPTO_BUFFER_data(der)), CRYPTO_BUFFER_len(der)));
+    if (!certificate.ok()) return certificate.status();
+    certificates.push_back(*std::move(certificate));
+  }
+  const absl::Status verdict = context.verify(certificates);
+  if (verdict.ok()) return verdict;
+  return absl::UnauthenticatedError(absl::StrCat("certificate \"", certificates.front().subject,
+                                                 "\" was refused: ", verdict.message()));
+}
+
+ssl_verify_result_t Verify(SSL* ssl, uint8_t* alert) {
+  const ContextBase& context = BaseOf(ssl);
+  HandshakeState* const state = StateOf(ssl);
+  const STACK_OF(CRYPTO_BUFFER)* const chain = SSL_get0_peer_certificates(ssl);
+  if (state == nullptr || chain == nullptr) return ssl_verify_invalid;
+  if (context.roots != nullptr) {
+    state->verdict = VerifyChain(*context.roots, *chain, /*server=*/!context.is_server,
+                                 state->peer_name, *alert);
+  }
+  if (state->verdict.ok() && context.verify) {
+    *alert = SSL_AD_BAD_CERTIFICATE;
+    state->verdict = AskUser(context, *chain);
+  }
+  return state->verdict.ok() ? ssl_verify_ok : ssl_verify_invalid;
+}
+
+// Protocols of the application.
+
+absl::StatusOr<std::string> WireAlpn(const std::vector<std::string>& protocols) {
+  std::string wire;
+  for (const std::string& protocol : protocols) {
+    if (protocol.empty() || protocol.size() > 255) {
+      return absl::InvalidArgumentError(absl::StrCat("application protocol (ALPN) \"", protocol,
+                                                     "\": it may have 1 to 255 bytes"));
+    }
+    wire.push_back(static_cast<char>(protocol.size()));
+    wire += protocol;
+  }
+  return wire;
+}
+
+// The server's preference decides.
+int SelectAlpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* offered,
+               unsigned offered_size, void*) {
+  const std::string& ours = BaseOf(ssl).alpn;
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(ours.data());
+  uint8_t* chosen = nullptr;
+  if (SSL_select_next_proto(&chosen, out_size, bytes, static_cast<unsigned>(ours.size()), offered,
+                            offered_size) != OPENSSL_NPN_NEGOTIATED) {
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  }
+  *out = chosen;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+void LogKey(const SSL* ssl, const char* line) { BaseOf(ssl).key_log(line); }
+
+// Identities.
+
+void SetSignatures(EVP_PKEY& key, LoadedIdentity& identity) {
+  switch (EVP_PKEY_id(&key)) {
+    case EVP_PKEY_ED25519:
+      identity.signature_algorithms = {SSL_SIGN_ED25519};
+      identity.authentication = NID_auth_ecdsa;
+      return;
+    case EVP_PKEY_RSA:
+      identity.signature_algorithms = {SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA384,
+                                       SSL_SIGN_RSA_PSS_RSAE_SHA512, SSL_SIGN_RSA_PKCS1_SHA256,
+                                       SSL_SIGN_RSA_PKCS1_SHA384,    SSL_SIGN_RSA_PKCS1_SHA512};
+      identity.authentication = NID_auth_rsa;
+      return;
+    default:
+      break;
+  }
+  identity.authentication = NID_auth_ecdsa;
+  const EC_KEY* const ec = EVP_PKEY_get0_EC_KEY(&key);
+  switch (ec == nullptr ? NID_undef : EC_GROUP_get_curve_name(EC_KEY_get0_group(ec))) {
+    case NID_X9_62_prime256v1:
+      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP256R1_SHA256};
+      break;
+    case NID_secp384r1:
+      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP384R1_SHA384};
+      break;
+    case NID_secp521r1:
+      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP521R1_SHA512};
+      break;
+    default:
+      break;
+  }
+}
+
+absl::StatusOr<LoadedIdentity> Load(const Identity& identity, size_t index) {
+  const std::string what = absl::StrCat("identity ", index + 1);
+  LoadedIdentity loaded;
+  auto chain = ReadCertificates(identity.chain, absl::StrCat(what, ": chain"));
+  if (!chain.ok()) return chain.status();
+  loaded.chain = *std::move(chain);
+  auto key = ReadPrivateKey(identity.key, absl::StrCat(what, ": key"));
+  if (!key.ok()) return key.status();
+  loaded.key = *std::move(key);
+
+  const bssl::UniquePtr<X509> leaf = ParseX509(*loaded.chain.front());
+  const bssl::UniquePtr<EVP_PKEY> public_key(X509_get_pubkey(leaf.get()));
+  if (public_key == nullptr) return TakeError(absl::StrCat(what, ": chain: public key"));
+  SetSignatures(*public_key, loaded);
+  if (loaded.signature_algorithms.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        what, ": its key is of another type than ECDSA (P-256, P-384, P-521), RSA and Ed25519"));
+  }
+  if (EVP_PKEY_cmp(public_key.get(), loaded.key.get()) != 1) {
+    ERR_clear_error();
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": the private key does not belong to the chain's first certificate"));
+  }
+  const absl::StatusOr<Certificate> facts = Certificate::Parse(absl::string_view(
+      reinterpret_cast<const char*>(CRYPTO_BUFFER_data(loaded.chain.front().get())),
+      CRYPTO_BUFFER_len(loaded.chain.front().get())));
+  if (!facts.ok()) return facts.status();
+  for (const std::string& name : facts->dns_names)
+    loaded.names.push_back(absl::AsciiStrToLower(name));
+  return loaded;
+}
+
+std::vector<CRYPTO_BUFFER*> Pointers(const LoadedIdentity& identity) {
+  std::vector<CRYPTO_BUFFER*> chain;
+  for (const auto& certificate : identity.chain) chain.push_back(certificate.get());
+  return chain;
+}
+
+absl::Status UseInContext(SSL_CTX& ctx, const LoadedIdentity& identity) {
+  const std::vector<CRYPTO_BUFFER*> chain = Pointers(identity);
+  if (SSL_CTX_set_chain_and_key(&ctx, chain.data(), chain.size(), identity.key.get(), nullptr) == 1)
+    return absl::OkStatus();
+  return TakeError("certificate");
+}
+
+bool UseInConnection(SSL& ssl, const LoadedIdentity& identity) {
+  const std::vector<CRYPTO_BUFFER*> chain = Pointers(identity);
+  return SSL_set_chain_and_key(&ssl, chain.data(), chain.size(), identity.key.get(), nullptr) == 1;
+}
+
+// Which identity.
+
+bool Contains(CBS list, uint16_t wanted) {
+  uint16_t value;
+  while (CBS_get_u16(&list, &value) == 1) {
+    if (value == wanted) return true;
+  }
+  return false;
+}
+
+// Whether the client can do something with the identity's key. A client that does not say which
+// signatures it knows is one of TLS 1.2 that goes by its cipher suites.
+bool CanUse(const SSL_CLIENT_HELLO& hello, const LoadedIdentity& identity) {
+  CBS suites;
+  CBS_init(&suites, hello.cipher_suites, hello.cipher_suites_len);
+  bool suite_fits = false;
+  uint16_t suite;
+  while (!suite_fits && CBS_get_u16(&suites, &suite) == 1) {
+    const SSL_CIPHER* const cipher = SSL_get_cipher_by_value(suite);
+    if (cipher == nullptr) continue;
+    const auto authentication = static_cast<uint32_t>(SSL_CIPHER_get_auth_nid(cipher));
+    suite_fits = authentication == NID_auth_any || authentication == identity.authentication;
+  }
+  const uint8_t* data;
+  size_t size;
+  if (SSL_early_callback_ctx_extension_get(&hello, TLSEXT_TYPE_signature_algorithms, &data,
+                                           &size) != 1) {
+    return suite_fits;
+  }
+  CBS extension, algorithms;
+  CBS_init(&extension, data, size);
+  if (CBS_get_u16_length_prefixed(&extension, &algorithms) != 1) return false;
+  return suite_fits &&
+         std::any_of(identity.signature_algorithms.begin(), identity.signature_algorithms.end(),
+                     [&](uint16_t algorithm) { return Contains(algorithms, algorithm); });
+}
+
+// The identities for a name, in their order; none for a name that none has.
+absl::Span<const size_t> Candidates(const ServerData& context, absl::string_view name) {
+  const std::string lower = absl::AsciiStrToLower(name);
+  auto found = context.by_name.find(lower);
+  const size_t dot = lower.find('.');
+  if (found == context.by_name.end() && dot != std::string::npos)
+    found = context.by_name.find("*" + lower.substr(dot));
+  if (found == context.by_name.end()) return {};
+  return found->second;
+}
+
+const LoadedIdentity& Choose(const ServerData& context, const SSL_CLIENT_HELLO& hello) {
+  const char* const name = SSL_get_servername(hello.ssl, TLSEXT_NAMETYPE_host_name);
+  if (name != nullptr) {
+    for (const size_t candidate : Candidates(context, name)) {
+      if (CanUse(hello, context.identities[candidate])) return context.identities[candidate];
+    }
+  }
+  for (const LoadedIdentity& identity : context.identities) {
+    if (CanUse(hello, identity)) return identity;
+  }
+  return context.identities.front();
+}
+
+ssl_select_cert_result_t SelectIdentity(const SSL_CLIENT_HELLO* hello) {
+  const auto& context = static_cast<const ServerData&>(BaseOf(hello->ssl));
+  return UseInConnection(*hello->ssl, Choose(context, *hello)) ? ssl_select_cert_success
+                                                               : ssl_select_cert_error;
+}
+
+// What both kinds of context set.
+
+absl::Status Prepare(ContextBase& context, Version min, Version max) {
+  if (min > max) {
+    return absl::InvalidArgumentError("min_version is above max_version");
+  }
+  context.ctx.reset(SSL_CTX_new(TLS_with_buffers_method()));
+  SSL_CTX* const ctx = context.ctx.get();
+  if (ctx == nullptr) return TakeError("TLS context");
+  SSL_CTX_set_app_data(ctx, &context);
+  SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  const bool done = SSL_CTX_set_min_proto_version(ctx, Wire(min)) == 1 &&
+                    SSL_CTX_set_max_proto_version(ctx, Wire(max)) == 1 &&
+                    SSL_CTX_set_strict_cipher_list(ctx, kCiphers) == 1 &&
+                    SSL_CTX_set1_curves_list(ctx, kGroups) == 1 &&
+                    SSL_CTX_set_signing_algorithm_prefs(ctx, kSignatureAlgorithms,
+                                                        std::size(kSignatureAlgorithms)) == 1 &&
+                    SSL_CTX_set_verify_algorithm_prefs(ctx, kSignatureAlgorithms,
+                                                       std::size(kSignatureAlgorithms)) == 1;
+  if (!done) return TakeError("TLS context");
+  if (context.key_log) SSL_CTX_set_keylog_callback(ctx, &LogKey);
+  return absl::OkStatus();
+}
+
+absl::Status AddIdentities(ServerData& context, const ServerOptions& options) {
+  if (options.identities.empty())
+    return absl::InvalidArgumentError("a TLS server needs an identity: a certificate and its key");
+  for (size_t i = 0; i < options.identities.size(); ++i) {
+    absl::StatusOr<LoadedIdentity> loaded = Load(options.identities[i], i);
+    if (!loaded.ok()) return loaded.status();
+    for (const std::string& name : loaded->names) {
+      std::vector<size_t>& of_name = context.by_name[name];
+      if (of_name.empty() || of_name.back() != i) of_name.push_back(i);
+    }
+    context.identities.push_back(*std::move(loaded));
+  }
+  if (context.identities.size() > 1)
+    SSL_CTX_set_select_certificate_cb(context.ctx.get(), &SelectIdentity);
+  return UseInContext(*context.ctx, context.identities.front());
+}
+
+// A client is told whose certificates are trusted, and chooses by that.
+absl::Status AnnounceRoots(ContextBase& context) {
+  bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> names(sk_CRYPTO_BUFFER_new_null());
+  const STACK_OF(X509_OBJECT)* const objects = X509_STORE_get0_objects(context.roots.get());
+  for (size_t i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
+    X509* const root = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+    if (root == nullptr) continue;
+    uint8_t* der = nullptr;
+    const int size = i2d_X509_NAME(X509_get_subject_name(root), &der);
+    if (size < 0) return TakeError("client_roots");
+    const bssl::UniquePtr<uint8_t> owned(der);
+    bssl::PushToStack(names.get(), bssl::UniquePtr<CRYPTO_BUFFER>(
+                                       CRYPTO_BUFFER_new(der, static_cast<size_t>(size), nullptr)));
+  }
+  SSL_CTX_set0_client_CAs(context.ctx.get(), names.release());
+  return absl::OkStatus();
+}
+
+absl::Status AskForCertificates(ContextBase& context, const ServerOptions& options) {
+  if (options.client_certificates == ClientCertificates::kNone) {
+    if (options.client_roots.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        "client_roots are given, but client_certificates is kNone: no client would be asked");
+  }
+  if (options.client_roots.empty())
+    return absl::InvalidArgumentError("client_certificates are asked for, but no client_roots");
+  auto roots = LoadRoots(options.client_roots);
+  if (!roots.ok()) return roots.status();
+  context.roots = *std::move(roots);
+  const int required = options.client_certificates == ClientCertificates::kRequire
+                           ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+                           : 0;
+  SSL_CTX_set_custom_verify(context.ctx.get(), SSL_VERIFY_PEER | required, &Verify);
+  return AnnounceRoots(context);
+}
+
+}  // namespace
+
+void SetHandshakeState(SSL& ssl, HandshakeState* state) { SSL_set_app_data(&ssl, state); }
+
+}  // namespace internal
+
+absl::StatusOr<Identity> Identity::FromFiles(absl::string_view chain, absl::string_view key) {
+  absl::StatusOr<std::string> chain_pem = internal::ReadFile(chain);
+  if (!chain_pem.ok()) return chain_pem.status();
+  absl::StatusOr<std::string> key_pem = internal::ReadFile(key);
+  if (!key_pem.ok()) return key_pem.status();
+  // Read here, too, so that an error names the file.
+  if (auto read = internal::ReadCertificates(*chain_pem, chain); !read.ok()) return read.status();
+  if (auto read = internal::ReadPrivateKey(*key_pem, key); !read.ok()) return read.status();
+  Identity identity;
+  identity.chain = *std::move(chain_pem);
+  identity.key = *std::move(key_pem);
+  return identity;
+}
+
+absl::StatusOr<std::shared_ptr<const ServerContext>> ServerContext::Create(
+    const ServerOptions& options) {
+  auto data = std::make_unique<internal::ServerData>();
+  data->is_server = true;
+  data->verify = options.verify;
+  data->key_log = options.key_log;
+  absl::Status status = internal::Prepare(*data, options.min_version, options.max_version);
+  if (status.ok()) status = internal::AddIdentities(*data, options);
+  if (status.ok()) status = internal::AskForCertificates(*data, options);
+  if (!status.ok()) return status;
+  absl::StatusOr<std::string> alpn = internal::WireAlpn(options.alpn);
+  if (!alpn.ok()) return alpn.status();
+  data->alpn = *std::move(alpn);
+  SSL_CTX* const ctx = data->ctx.get();
+  if (!data->alpn.empty()) SSL_CTX_set_alpn_select_cb(ctx, &internal::SelectAlpn, nullptr);
+  return std::shared_ptr<const ServerContext>(new ServerContext(std::move(data)));
+}
+
+absl::StatusOr<std::shared_ptr<const ClientContext>> ClientContext::Create(
+    const ClientOptions& options) {
+  auto data = std::make_unique<internal::ClientData>();
+  data->verify = options.verify;
+  data->key_log = options.key_log;
+  absl::Status status = internal::Prepare(*data, options.min_version, options.max_version);
+  if (!status.ok()) return status;
+  SSL_CTX* const ctx = data->ctx.get();
+  SSL_CTX_set_custom_verify(ctx, SSL_VERIFY_PEER, &internal::Verify);
+  if (!options.insecure_accept_any_certificate) {
+    auto roots = internal::LoadRoots(options.roots);
+    if (!roots.ok()) return roots.status();
+    data->roots = *std::move(roots);
+  }
+  if (options.identity.size() > 1)
+    return absl::InvalidArgumentError("a TLS client has one identity at most");
+  if (!options.identity.empty()) {
+    absl::StatusOr<internal::LoadedIdentity> loaded = internal::Load(options.identity.front(), 0);
+    if (!loaded.ok()) return loaded.status();
+    status = internal::UseInContext(*ctx, *loaded);
+    if (!status.ok()) return status;
+  }
+  absl::StatusOr<std::string> alpn = internal::WireAlpn(options.alpn);
+  if (!alpn.ok()) return alpn.status();
+  if (!alpn->empty() && SSL_CTX_set_alpn_protos(ctx, reinterpret_cast<const uint8_t*>(alpn->data()),
+                                                static_cast<unsigned>(alpn->size())) != 0) {
+    return internal::TakeError("application protocols (ALPN)");
+  }
+  return std::shared_ptr<const ClientContext>(new ClientContext(std::move(data)));
+}
+
+ServerContext::ServerContext(std::unique_ptr<internal::ServerData> data) : data_(std::move(data)) {}
+ServerContext::~ServerContext() = default;
+ClientContext::ClientContext(std::unique_ptr<internal::ClientData> data) : data_(std::move(data)) {}
+ClientContext::~ClientContext() = default;
+
+}  // namespace sluice::tls

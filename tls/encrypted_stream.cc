@@ -1,0 +1,635 @@
+#include "sluice/tls/encrypted_stream.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/base/optimization.h"
+#include "absl/strings/str_cat.h"
+#include "openssl/err.h"
+#include "openssl/pool.h"
+#include "openssl/ssl.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/internal/block.h"
+#include "sluice/core/member.h"
+#include "sluice/core/slice.h"
+#include "sluice/core/socket_address.h"
+#include "sluice/tls/discard.h"
+#include "sluice/tls/internal/error.h"
+
+namespace sluice::tls {
+namespace {
+
+constexpr size_t kFullRecord = SSL3_RT_MAX_PLAIN_LENGTH;
+
+// With its header and tag it fits a TCP segment, so that it can be decrypted when the segment has
+// arrived, and not only when all of a long record has.
+constexpr size_t kSmallRecord = 1340;
+// So much is sent in small records: about what TCP sends in the first round trips.
+constexpr uint32_t kSmallRecordsFor = 64 * 1024;
+constexpr absl::Duration kIdleAfter = absl::Seconds(1);
+
+// So much is decrypted before it is delivered, and encrypted before it is sent: it fits a block of
+// the pool, records' overhead included.
+constexpr size_t kBatch = 4 * kFullRecord;
+
+// The stream beneath is told to take no more than this when it is blocked; what we have not
+// encrypted yet is ours to count.
+constexpr uint32_t kLowerMark = 64 * 1024;
+
+}  // namespace
+
+// OnClose for a stream whose transport has ended before it had a handler.
+class EncryptedStream::LateClose final : private EventLoop::Member {
+ public:
+  LateClose(EncryptedStream& stream, absl::Status status)
+      : Member(stream.loop_), stream_(stream), status_(std::move(status)) {
+    Park();
+  }
+  ~LateClose() override {
+    if (!due_) Unpark();
+  }
+
+  void OnHandlerSet() {
+    if (std::exchange(due_, true)) return;
+    Unpark();
+    if (!left()) SettleLater();
+  }
+
+ private:
+  void Settle() override {
+    const absl::Status status = status_;
+    Leave();
+    stream_.DeliverClose(status);  // this may be gone
+  }
+  void OnDrain() override {}
+  void End(const absl::Status&) override { SettleLater(); }
+
+  // It has no socket.
+  void OnConnect(int) override {}
+  void OnReceive(absl::Span<uint8_t>) override {}
+  void OnReceiveEnd() override {}
+  void OnSendReady(size_t) override {}
+  void OnError(int) override {}
+
+  EncryptedStream& stream_;
+  const absl::Status status_;
+  bool due_ = false;
+};
+
+// Sees whether the stream is destroyed. One may be inside of another.
+class EncryptedStream::Watch {
+ public:
+  explicit Watch(EncryptedStream& stream) : stream_(stream), outer_(stream.gone_) {
+    stream_.gone_ = &gone_;
+  }
+  ~Watch() {
+    if (!gone_) {
+      stream_.gone_ = outer_;
+    } else if (outer_ != nullptr) {
+      *outer_ = true;
+    }
+  }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+  bool destroyed() const { return gone_; }
+
+ private:
+  EncryptedStream& stream_;
+  bool* const outer_;
+  bool gone_ = false;
+};
+
+// While one of the user's callbacks runs: what is sent in it is sent by a Flush after it.
+class EncryptedStream::Callback {
+ public:
+  explicit Callback(EncryptedStream& stream) : stream_(stream), watch_(stream) {
+    stream_.calling_ = true;
+  }
+  ~Callback() {
+    if (!destroyed()) stream_.calling_ = false;
+  }
+  bool destroyed() const { return watch_.destroyed(); }
+
+ private:
+  EncryptedStream& stream_;
+  const Watch watch_;
+};
+
+// What is still known after a failure, when the stream beneath has been left.
+struct EncryptedStream::LastWords {
+  SocketAddress peer;
+};
+
+EncryptedStream::EncryptedStream(std::unique_ptr<Stream> lower,
+                                 std::unique_ptr<internal::Channel> channel,
+                                 std::shared_ptr<const void> context, const StreamLimits& limits)
+    : loop_(lower->loop()),
+      context_(std::move(context)),
+      lower_(std::move(lower)),
+      channel_(std::move(channel)),
+      paused_(false),
+      lower_paused_(false),
+      stalled_(false),
+      receive_ended_(false),
+      lower_blocked_(false),
+      blocked_told_(false),
+      flush_asked_(false),
+      flush_owed_(false),
+      shutting_down_(false),
+      send_shut_(false),
+      closing_(false),
+      ended_(false) {
+  SetLimits(limits);
+  lower_->SetHandler(*this);
+}
+
+EncryptedStream::~EncryptedStream() {
+  if (gone_ != nullptr) *gone_ = true;
+}
+
+void EncryptedStream::Begin() {
+  gone_ = nullptr;
+  if (!ended_) Process();
+}
+
+// Facts.
+
+Version EncryptedStream::version() const {
+  return SSL_version(channel_->ssl()) == TLS1_2_VERSION ? Version::kTls12 : Version::kTls13;
+}
+
+absl::string_view EncryptedStream::cipher() const {
+  return SSL_CIPHER_standard_name(SSL_get_current_cipher(channel_->ssl()));
+}
+
+absl::string_view EncryptedStream::group() const {
+  const char* const name = SSL_get_curve_name(SSL_get_curve_id(channel_->ssl()));
+  return name == nullptr ? "" : name;
+}
+
+std::string EncryptedStream::alpn() const {
+  const uint8_t* name = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(channel_->ssl(), &name, &size);
+  return std::string(reinterpret_cast<const char*>(name), size);
+}
+
+std::string EncryptedStream::server_name() const {
+  const char* const name = SSL_get_servername(channel_->ssl(), TLSEXT_NAMETYPE_host_name);
+  return name == nullptr ? "" : name;
+}
+
+bool EncryptedStream::resumed() const { return SSL_session_reused(channel_->ssl()) == 1; }
+
+std::vector<Certificate> EncryptedStream::peer_certificates() const {
+  std::vector<Certificate> result;
+  const STACK_OF(CRYPTO_BUFFER)* const chain = SSL_get0_peer_certificates(channel_->ssl());
+  for (size_t i = 0; chain != nullptr && i < sk_CRYPTO_BUFFER_num(chain); ++i) {
+    const CRYPTO_BUFFER* const der = sk_CRYPTO_BUFFER_value(chain, i);
+    absl::StatusOr<Certificate> certificate = Certificate::Parse(absl::string_view(
+        reinterpret_cast<const char*>(CRYPTO_BUFFER_data(der)), CRYPTO_BUFFER_len(der)));
+    if (certificate.ok()) result.push_back(*std::move(certificate));
+  }
+  return result;
+}
+
+SocketAddress EncryptedStream::peer_address() const {
+  return lower_ != nullptr ? lower_->peer_address() : last_words_->peer;
+}
+
+SocketAddress EncryptedStream::local_address() const {
+  return lower_ != nullptr ? lower_->local_address() : SocketAddress();
+}
+
+// Receiving.
+
+void EncryptedStream::OnHandlerSet() {
+  if (late_close_ != nullptr) return late_close_->OnHandlerSet();
+  if (ended_ || paused_) return;
+  if (stalled_) AskFlush();
+}
+
+void EncryptedStream::PauseReceiving() {
+  if (paused_ || ended_) return;
+  paused_ = true;
+  PauseLower();
+}
+
+// What was left of the input comes first, and not inside of this call.
+void EncryptedStream::ResumeReceiving() {
+  if (!paused_ || ended_) return;
+  paused_ = false;
+  if (stalled_) return AskFlush();
+  ResumeLower();
+}
+
+void EncryptedStream::PauseLower() {
+  if (lower_paused_) return;
+  lower_paused_ = true;
+  lower_->PauseReceiving();
+}
+
+void EncryptedStream::ResumeLower() {
+  if (!lower_paused_) return;
+  lower_paused_ = false;
+  lower_->ResumeReceiving();
+}
+
+bool EncryptedStream::MayDeliver() const {
+  return handler() != nullptr && !paused_ && !closing_ && !ended_ && !receive_ended_;
+}
+
+void EncryptedStream::OnReceive(Stream&, absl::Span<uint8_t> bytes) {
+  channel_->Lend(bytes);
+  Process();
+}
+
+// The transport's end: everything that came before it was processed, unless we are stalled, and
+// then it is not delivered.
+void EncryptedStream::OnReceiveEnd(Stream&) {
+  if (receive_ended_ || closing_) return;
+  channel_->SetInputEnd();
+  Process();
+}
+
+bool EncryptedStream::Process() {
+  {
+    const Watch watch(*this);
+    while (MayDeliver() && ProcessSome()) {
+    }
+    if (watch.destroyed()) return false;
+  }
+  if (ended_) return false;
+  if (receive_ended_ || closing_) channel_->DropInput();
+  stalled_ = !MayDeliver() && !receive_ended_ && !closing_;
+  if (ABSL_PREDICT_FALSE(stalled_)) {
+    channel_->KeepRest();
+    PauseLower();
+  } else if (!paused_) {
+    ResumeLower();
+  }
+  // Answers of the protocol's own, such as to a change of keys.
+  if (ABSL_PREDICT_FALSE(channel_->has_output())) SendOutput();
+  return true;
+}
+
+bool EncryptedStream::ProcessSome() {
+  int outcome = SSL_ERROR_NONE;
+  size_t size;
+  bool alive;
+  if (ABSL_PREDICT_FALSE(!storage_.empty())) {
+    const absl::Span<uint8_t> space = storage_;
+    size = Decrypt(space, outcome);
+    storage_.remove_prefix(size);
+    alive = size == 0 || Deliver(space.first(size), nullptr);
+  } else {
+    // What is decrypted is shorter than what was received; what is left over from before fits a
+    // record.
+    const size_t wanted = std::min(channel_->input_size() + SSL_pending(channel_->ssl()), kBatch);
+    const BlockPtr block(Block::New(std::max<size_t>(wanted, 1)));
+    const absl::Span<uint8_t> space(block->storage(), std::min(block->capacity(), kBatch));
+    size = Decrypt(space, outcome);
+    alive = size == 0 || Deliver(space.first(size), block.get());
+  }
+  if (!alive || outcome == SSL_ERROR_WANT_READ) return false;
+  return size != 0 || OnOutcome(outcome);
+}
+
+// Of one record after the other, until there is no more or no room.
+size_t EncryptedStream::Decrypt(absl::Span<uint8_t> space, int& outcome) {
+  SSL* const ssl = channel_->ssl();
+  ERR_clear_error();
+  size_t size = 0;
+  while (size < space.size()) {
+    const int result = SSL_read(ssl, space.data() + size, static_cast<int>(space.size() - size));
+    if (result <= 0) {
+      outcome = SSL_get_error(ssl, result);
+      break;
+    }
+    size += static_cast<size_t>(result);
+  }
+  return size;
+}
+
+bool EncryptedStream::Deliver(absl::Span<uint8_t> bytes, Block* block) {
+  {
+    Callback callback(*this);
+    lending_ = block;
+    handler()->OnReceive(*this, bytes);
+    if (callback.destroyed()) return false;
+    lending_ = nullptr;
+  }
+  if (ended_) return false;
+  Flush();
+  // What could not leave yet waits in memory of its own.
+  if (block != nullptr && !block->unique()) plain_.OwnFrom(*block);
+  return true;
+}
+
+bool EncryptedStream::OnOutcome(int outcome) {
+  switch (outcome) {
+    case SSL_ERROR_NONE:
+      return true;
+    case SSL_ERROR_WANT_READ:
+      return false;
+    case SSL_ERROR_ZERO_RETURN:
+      DeliverEnd();
+      return false;
+    case SSL_ERROR_SYSCALL:
+      if (channel_->input_end()) {
+        Fail(absl::DataLossError(absl::StrCat(
+            peer_address().ToString(),
+            ": TLS: the connection ended without a close_notify: data may be missing")));
+        return false;
+      }
+      [[fallthrough]];
+    default:
+      Fail(internal::TakeError(absl::StrCat(peer_address().ToString(), ": TLS")));
+      return false;
+  }
+}
+
+void EncryptedStream::DeliverEnd() {
+  receive_ended_ = true;
+  {
+    Callback callback(*this);
+    handler()->OnReceiveEnd(*this);
+    if (callback.destroyed()) return;
+  }
+  if (ended_) return;
+  Flush();
+  if (ended_ || closing_ || !send_shut_) return;
+  // Both halves are over.
+  closing_ = true;
+  lower_->Close();
+}
+
+// Sending.
+
+size_t EncryptedStream::queued_bytes() const {
+  return ended_ ? 0 : plain_.size() + channel_->output_size() + lower_->queued_bytes();
+}
+
+bool EncryptedStream::MayQueue(size_t bytes, size_t reserve) {
+  if (ABSL_PREDICT_FALSE(closing_ || ended_ || shutting_down_)) return false;
+  const size_t limit = size_t{limits_.hard} + reserve;
+  size_t queued = queued_bytes();
+  if (ABSL_PREDICT_TRUE(queued == 0 || queued + bytes <= limit)) return true;
+  Flush();
+  if (closing_ || ended_) return false;
+  queued = queued_bytes();
+  if (queued == 0 || queued + bytes <= limit) return true;
+  if (reserve == 0) {
+    Abort(absl::ResourceExhaustedError(absl::StrCat(peer_address().ToString(), ": send: ", queued,
+                                                    " bytes are queued, and ", bytes,
+                                                    " more pass the limit of ", limit)));
+  }
+  return false;
+}
+
+SendResult EncryptedStream::Queued() {
+  if (ABSL_PREDICT_FALSE(plain_.size() > std::min<size_t>(kBatch, limits_.high)) &&
+      !lower_blocked_) {
+    Flush();
+    if (closing_ || ended_) return SendResult::kRefused;
+  }
+  if (!calling_) AskFlush();
+  if (ABSL_PREDICT_TRUE(queued_bytes() <= limits_.high)) return SendResult::kSent;
+  blocked_told_ = true;
+  return SendResult::kBlocked;
+}
+
+SendResult EncryptedStream::Send(absl::Span<const uint8_t> bytes) {
+  if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
+  // More will follow in the same callback, up to a record.
+  if (plain_.empty() && calling_ && !bytes.empty())
+    plain_.Reserve(std::max(bytes.size(), Block::kMinPooled));
+  plain_.Append(bytes);
+  return Queued();
+}
+
+SendResult EncryptedStream::Send(Slice slice) {
+  if (!MayQueue(slice.size(), 0)) return SendResult::kRefused;
+  plain_.Append(std::move(slice));
+  return Queued();
+}
+
+SendResult EncryptedStream::Send(Buffer buffer) {
+  if (!MayQueue(buffer.size(), 0)) return SendResult::kRefused;
+  plain_.Append(std::move(buffer));
+  return Queued();
+}
+
+SendResult EncryptedStream::SendLent(absl::Span<const uint8_t> bytes) {
+  if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
+  if (calling_ && lending_ != nullptr && bytes.data() >= lending_->storage() &&
+      bytes.data() + bytes.size() <= lending_->storage() + lending_->capacity()) {
+    plain_.AppendFrom(*lending_, bytes);
+  } else {
+    plain_.Append(bytes);
+  }
+  return Queued();
+}
+
+SendResult EncryptedStream::SendControl(absl::Span<const uint8_t> bytes) {
+  if (!MayQueue(bytes.size(), kControlReserve)) return SendResult::kRefused;
+  plain_.Append(bytes);
+  return Queued();
+}
+
+void EncryptedStream::AskFlush() {
+  if (flush_asked_ || ended_) return;
+  flush_asked_ = true;
+  lower_->RequestFlush();
+}
+
+void EncryptedStream::RequestFlush() {
+  if (ended_) return;
+  flush_owed_ = true;
+  AskFlush();
+}
+
+void EncryptedStream::OnFlush(Stream&) {
+  flush_asked_ = false;
+  if (ABSL_PREDICT_FALSE(flush_owed_) && handler() != nullptr) {
+    flush_owed_ = false;
+    Callback callback(*this);
+    handler()->OnFlush(*this);
+    if (callback.destroyed()) return;
+  }
+  if (ABSL_PREDICT_FALSE(stalled_) && MayDeliver() && !Process()) return;
+  if (ended_) return;
+  Flush();
+  if (!ended_) TellSendReady();
+}
+
+void EncryptedStream::OnSendReady(Stream&) {
+  lower_blocked_ = false;
+  Flush();
+  if (!ended_) TellSendReady();
+}
+
+void EncryptedStream::TellSendReady() {
+  if (!blocked_told_ || closing_ || queued_bytes() > limits_.low) return;
+  blocked_told_ = false;
+  if (handler() == nullptr) return;
+  {
+    Callback callback(*this);
+    handler()->OnSendReady(*this);
+    if (callback.destroyed()) return;
+  }
+  if (!ended_) Flush();
+}
+
+// Of the next record.
+size_t EncryptedStream::RecordBytes() const {
+  return burst_bytes_ < kSmallRecordsFor ? kSmallRecord : kFullRecord;
+}
+
+bool EncryptedStream::EncryptSome() {
+  uint8_t gathered[kFullRecord];
+  const MonotonicTime now = loop_.now();
+  if (now - last_sent_ > kIdleAfter) burst_bytes_ = 0;
+  last_sent_ = now;
+  const size_t batch = std::min(plain_.size(), kBatch);
+  if (!channel_->has_output())
+    channel_->ReserveOutput(std::min(batch + batch / 16 + 256, Block::kMaxPooled));
+  for (size_t done = 0; done < batch && !plain_.empty();) {
+    const size_t size = std::min(plain_.size(), RecordBytes());
+    const uint8_t* bytes = plain_.front().data();
+    if (plain_.front().size() < size) {
+      plain_.CopyTo(gathered, 0, size);
+      bytes = gathered;
+    }
+    ERR_clear_error();
+    const int written = SSL_write(channel_->ssl(), bytes, static_cast<int>(size));
+    if (written <= 0) return false;
+    plain_.Drain(static_cast<size_t>(written));
+    done += static_cast<size_t>(written);
+    burst_bytes_ = std::min(burst_bytes_ + static_cast<uint32_t>(written), kSmallRecordsFor);
+  }
+  return true;
+}
+
+void EncryptedStream::SendOutput() {
+  switch (lower_->Send(channel_->TakeOutput())) {
+    case SendResult::kSent:
+      return;
+    case SendResult::kBlocked:
+      lower_blocked_ = true;
+      return;
+    case SendResult::kRefused:  // it is over, and OnClose will come
+      plain_.Clear();
+      return;
+  }
+}
+
+void EncryptedStream::Flush() {
+  while (!plain_.empty() && !lower_blocked_) {
+    if (!EncryptSome()) {
+      return Abort(internal::TakeError(absl::StrCat(peer_address().ToString(), ": TLS: send")));
+    }
+    SendOutput();
+  }
+  if (ABSL_PREDICT_FALSE(shutting_down_) && plain_.empty() && !send_shut_) SayEnd();
+  if (ABSL_PREDICT_FALSE(blocked_told_) && queued_bytes() <= limits_.low) AskFlush();
+}
+
+// Nothing is sent after it.
+void EncryptedStream::SayEnd() {
+  send_shut_ = true;
+  SSL_shutdown(channel_->ssl());
+  ERR_clear_error();
+  SendOutput();
+  if (closing_) return;
+  lower_->ShutdownSend();
+  if (!receive_ended_) return;
+  closing_ = true;
+  lower_->Close();
+}
+
+// The end.
+
+void EncryptedStream::ShutdownSend() {
+  if (shutting_down_ || ended_) return;
+  shutting_down_ = true;
+  if (!calling_) AskFlush();
+}
+
+// From here on the stream beneath holds everything, and lingers for it.
+void EncryptedStream::Close() {
+  if (closing_ || ended_) return;
+  closing_ = true;
+  shutting_down_ = true;
+  storage_ = {};
+  lower_blocked_ = false;
+  while (!plain_.empty()) {
+    if (!EncryptSome()) plain_.Clear();
+    SendOutput();
+  }
+  if (!send_shut_) SayEnd();
+  lower_->Close();
+}
+
+void EncryptedStream::Abort(absl::Status status) {
+  if (ended_) return;
+  closing_ = true;
+  plain_.Clear();
+  storage_ = {};
+  lower_->Abort(std::move(status));
+}
+
+// The peer has broken the protocol, or was cut off. The stream beneath goes its own way, so that
+// an alert arrives.
+void EncryptedStream::Fail(absl::Status status) {
+  ended_ = true;
+  last_words_ = std::make_unique<LastWords>(LastWords{lower_->peer_address()});
+  plain_.Clear();
+  storage_ = {};
+  if (channel_->has_output()) lower_->Send(channel_->TakeOutput());
+  CloseAndForget(std::move(lower_));
+  DeliverCloseOrWait(std::move(status));
+}
+
+void EncryptedStream::OnDrain(Stream&) {
+  if (closing()) return;
+  if (handler() == nullptr) return Close();
+  {
+    Callback callback(*this);
+    handler()->OnDrain(*this);
+    if (callback.destroyed()) return;
+  }
+  if (!ended_) Flush();
+}
+
+void EncryptedStream::OnClose(Stream&, const absl::Status& status) {
+  ended_ = true;
+  plain_.Clear();
+  storage_ = {};
+  DeliverCloseOrWait(status);
+}
+
+void EncryptedStream::DeliverCloseOrWait(absl::Status status) {
+  if (handler() != nullptr) return DeliverClose(status);  // this may be gone
+  late_close_ = std::make_unique<LateClose>(*this, std::move(status));
+}
+
+void EncryptedStream::SetIdleTimeout(absl::Duration timeout) {
+  if (!ended_) lower_->SetIdleTimeout(timeout);
+}
+
+void EncryptedStream::SetLingerTimeout(absl::Duration timeout) {
+  if (!ended_) lower_->SetLingerTimeout(timeout);
+}
+
+void EncryptedStream::SetLimits(const StreamLimits& limits) {
+  limits_ = limits;
+  if (ended_) return;
+  // High and low are one: where it has said that it is blocked, it tells when a user of ours who
+  // waits for `low` may be told.
+  const uint32_t mark = std::min(kLowerMark, limits.low);
+  lower_->SetLimits({mark, mark, std::numeric_limits<uint32_t>::max()});
+}
+
+}  // namespace sluice::tls

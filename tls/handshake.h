@@ -1,0 +1,69 @@
+// Handshake carries out one handshake and owns itself while it does. It ends by calling its
+// function, with the stream or with what went wrong.
+#ifndef SLUICE_TLS_HANDSHAKE_H_
+#define SLUICE_TLS_HANDSHAKE_H_
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "openssl/base.h"
+#include "sluice/core/stream.h"
+#include "sluice/core/timer.h"
+#include "sluice/tls/context_impl.h"
+#include "sluice/tls/internal/channel.h"
+#include "sluice/tls/tls_stream.h"
+#include "sluice/tls/verify.h"
+
+namespace sluice::tls {
+
+class Handshake final : private StreamHandler {
+ public:
+  Handshake(std::unique_ptr<Stream> lower, const internal::ContextBase& base,
+            std::shared_ptr<const void> context, const HandshakeOptions& options,
+            HandshakeFunction done);
+  ~Handshake() override;
+
+  // Whom a client talks to. An error is told to the function.
+  void SetPeerName(absl::string_view host);
+
+  // The first step is done by the loop.
+  void Start();
+
+ private:
+  friend class HandshakeGroup;
+
+  // StreamHandler, of the stream beneath:
+  void OnReceive(Stream& lower, absl::Span<uint8_t> bytes) override;
+  void OnReceiveEnd(Stream& lower) override;
+  void OnFlush(Stream& lower) override;
+  void OnDrain(Stream& lower) override;
+  void OnClose(Stream& lower, const absl::Status& status) override;
+
+  // All of these may destroy this.
+  void Step();
+  void Finish();
+  void Fail(absl::Status status);
+
+  absl::Status Error(int result);
+  std::string What() const;
+  void JoinGroup();
+  void LeaveGroup();
+
+  std::unique_ptr<Stream> lower_;
+  std::shared_ptr<const void> context_;
+  std::unique_ptr<internal::Channel> channel_;
+  internal::PeerName peer_name_;
+  internal::HandshakeState state_;
+  absl::Status status_;  // found wrong before the first step
+  const HandshakeOptions options_;
+  HandshakeFunction done_;
+  Timer deadline_;
+  Handshake* next_ = nullptr;  // in the group
+  Handshake* previous_ = nullptr;
+};
+
+}  // namespace sluice::tls
+
+#endif  // SLUICE_TLS_HANDSHAKE_H_

@@ -1,0 +1,16 @@
+// Error maps what BoringSSL has to say about a failure, and is the only place that does.
+#ifndef SLUICE_TLS_INTERNAL_ERROR_H_
+#define SLUICE_TLS_INTERNAL_ERROR_H_
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace sluice::tls::internal {
+
+// The Status for the oldest error in BoringSSL's queue of this thread, which is cleared. The
+// message begins with `what`: whom or what it is about ("127.0.0.1:443: TLS handshake").
+absl::Status TakeError(absl::string_view what);
+
+}  // namespace sluice::tls::internal
+
+#endif  // SLUICE_TLS_INTERNAL_ERROR_H_

@@ -1,0 +1,100 @@
+#include "sluice/tls/internal/pem.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "openssl/bio.h"
+#include "openssl/err.h"
+#include "openssl/evp.h"
+#include "openssl/mem.h"
+#include "openssl/pem.h"
+#include "openssl/pool.h"
+#include "openssl/x509.h"
+#include "sluice/tls/internal/error.h"
+
+namespace sluice::tls::internal {
+namespace {
+
+// A chain or a bundle of roots is far below; a device or a wrong path may be without end.
+constexpr size_t kMaxFileBytes = 16 * 1024 * 1024;
+
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+
+bssl::UniquePtr<BIO> Over(absl::string_view text) {
+  return bssl::UniquePtr<BIO>(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+// Instead of asking on the terminal.
+int NoPassword(char*, int, int, void*) { return -1; }
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadFile(absl::string_view path) {
+  const std::string name(path);
+  std::unique_ptr<std::FILE, CloseFile> file(std::fopen(name.c_str(), "re"));
+  if (file == nullptr) return absl::ErrnoToStatus(errno, name);
+  std::string text;
+  char piece[16 * 1024];
+  while (const size_t size = std::fread(piece, 1, sizeof(piece), file.get())) {
+    text.append(piece, size);
+    if (text.size() > kMaxFileBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, ": longer than ", kMaxFileBytes, " bytes"));
+    }
+  }
+  if (std::ferror(file.get()) != 0) return absl::ErrnoToStatus(errno, name);
+  return text;
+}
+
+absl::StatusOr<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> ReadCertificates(
+    absl::string_view pem, absl::string_view what) {
+  std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> certificates;
+  const bssl::UniquePtr<BIO> bio = Over(pem);
+  uint8_t* der = nullptr;
+  long size = 0;  // NOLINT: PEM's type
+  while (PEM_bytes_read_bio(&der, &size, nullptr, PEM_STRING_X509, bio.get(), &NoPassword,
+                            nullptr) == 1) {
+    const bssl::UniquePtr<uint8_t> owned(der);
+    certificates.emplace_back(CRYPTO_BUFFER_new(der, static_cast<size_t>(size), nullptr));
+    if (ParseX509(*certificates.back()) == nullptr) {
+      return TakeError(absl::StrCat(what, ": certificate ", certificates.size()));
+    }
+  }
+  const uint32_t error = ERR_peek_last_error();
+  const bool clean =
+      ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
+  if (!clean) return TakeError(absl::StrCat(what, ": PEM"));
+  ERR_clear_error();
+  if (certificates.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": no certificate (\"-----BEGIN CERTIFICATE-----\") in it"));
+  }
+  return certificates;
+}
+
+absl::StatusOr<bssl::UniquePtr<EVP_PKEY>> ReadPrivateKey(absl::string_view pem,
+                                                         absl::string_view what) {
+  if (absl::string_view::npos == pem.find("PRIVATE KEY-----")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": no private key (\"-----BEGIN PRIVATE KEY-----\") in it"));
+  }
+  if (absl::string_view::npos != pem.find("ENCRYPTED")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": the private key is encrypted; write it without a password"));
+  }
+  const bssl::UniquePtr<BIO> bio = Over(pem);
+  bssl::UniquePtr<EVP_PKEY> key(PEM_read_bio_PrivateKey(bio.get(), nullptr, &NoPassword, nullptr));
+  if (key == nullptr) return TakeError(absl::StrCat(what, ": private key"));
+  return key;
+}
+
+bssl::UniquePtr<X509> ParseX509(CRYPTO_BUFFER& certificate) {
+  return bssl::UniquePtr<X509>(X509_parse_from_buffer(&certificate));
+}
+
+}  // namespace sluice::tls::internal
