@@ -12,9 +12,11 @@
 #include "openssl/ec_key.h"
 #include "openssl/err.h"
 #include "openssl/evp.h"
+#include "openssl/ex_data.h"
 #include "openssl/mem.h"
 #include "openssl/nid.h"
 #include "openssl/pool.h"
+#include "openssl/sha.h"
 #include "openssl/ssl.h"
 #include "openssl/x509.h"
 #include "sluice/tls/certificate.h"
@@ -124,7 +126,117 @@ int SelectAlpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* 
   return SSL_TLSEXT_ERR_OK;
 }
 
+// The user's function decides.
+int AskForAlpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* offered,
+               unsigned offered_size, void*) {
+  std::vector<absl::string_view> names;
+  CBS list, name;
+  CBS_init(&list, offered, offered_size);
+  while (CBS_get_u8_length_prefixed(&list, &name) == 1)
+    names.emplace_back(reinterpret_cast<const char*>(CBS_data(&name)), CBS_len(&name));
+  const char* const server = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+  const absl::StatusOr<std::string> chosen =
+      static_cast<const ServerData&>(BaseOf(ssl))
+          .choose_alpn(names, server == nullptr ? "" : server);
+  HandshakeState* const state = StateOf(ssl);
+  if (!chosen.ok() && state != nullptr) {
+    state->verdict = absl::FailedPreconditionError(
+        absl::StrCat("no application protocol (ALPN): ", chosen.status().message()));
+  }
+  if (!chosen.ok()) return SSL_TLSEXT_ERR_ALERT_FATAL;
+  if (chosen->empty()) return SSL_TLSEXT_ERR_NOACK;
+  for (const absl::string_view candidate : names) {
+    if (candidate != *chosen) continue;
+    *out = reinterpret_cast<const uint8_t*>(candidate.data());
+    *out_size = static_cast<uint8_t>(candidate.size());
+    return SSL_TLSEXT_ERR_OK;
+  }
+  return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
 void LogKey(const SSL* ssl, const char* line) { BaseOf(ssl).key_log(line); }
+
+// Sessions.
+
+const TicketKeys& TicketKeysOf(const SSL* ssl) {
+  return *static_cast<const ServerData&>(BaseOf(ssl)).ticket_keys;
+}
+
+size_t TicketOverhead(SSL*) { return TicketKeys::kOverhead; }
+
+int SealTicket(SSL* ssl, uint8_t* out, size_t* out_size, size_t max_size, const uint8_t* ticket,
+               size_t size) {
+  *out_size = TicketKeysOf(ssl).Seal({ticket, size}, {out, max_size});
+  return *out_size != 0 ? 1 : 0;
+}
+
+ssl_ticket_aead_result_t OpenTicket(SSL* ssl, uint8_t* out, size_t* out_size, size_t max_size,
+                                    const uint8_t* sealed, size_t size) {
+  return TicketKeysOf(ssl).Open({sealed, size}, {out, max_size}, *out_size)
+             ? ssl_ticket_aead_success
+             : ssl_ticket_aead_ignore_ticket;
+}
+
+constexpr SSL_TICKET_AEAD_METHOD kTickets = {&TicketOverhead, &SealTicket, &OpenTicket};
+
+int SessionNameIndex() {
+  static const int index =
+      SSL_get_ex_new_index(0, nullptr, nullptr, nullptr,
+                           [](void*, void* name, CRYPTO_EX_DATA*, int, long, void*) {  // NOLINT
+                             delete static_cast<std::string*>(name);
+                           });
+  return index;
+}
+
+int KeepSession(SSL* ssl, SSL_SESSION* session) {
+  const auto* const name =
+      static_cast<const std::string*>(SSL_get_ex_data(ssl, SessionNameIndex()));
+  const auto& context = static_cast<const ClientData&>(BaseOf(ssl));
+  if (name == nullptr || !context.sessions.has_value()) return 0;
+  context.sessions->Put(*name, bssl::UniquePtr<SSL_SESSION>(session));
+  return 1;
+}
+
+// Private keys of the user's.
+
+ssl_private_key_result_t StartSigning(SSL* ssl, uint8_t*, size_t*, size_t, uint16_t algorithm,
+                                      const uint8_t* message, size_t size) {
+  HandshakeState* const state = StateOf(ssl);
+  if (state == nullptr || state->private_key == nullptr) return ssl_private_key_failure;
+  state->StartSigning(static_cast<SignatureAlgorithm>(algorithm), {message, size});
+  return ssl_private_key_retry;
+}
+
+// Only for the key exchange of RSA, which has no forward secrecy and is not offered.
+ssl_private_key_result_t RefuseToDecrypt(SSL*, uint8_t*, size_t*, size_t, const uint8_t*, size_t) {
+  return ssl_private_key_failure;
+}
+
+ssl_private_key_result_t CompleteSigning(SSL* ssl, uint8_t* out, size_t* out_size,
+                                         size_t max_size) {
+  HandshakeState* const state = StateOf(ssl);
+  if (state == nullptr) return ssl_private_key_failure;
+  if (!state->signature.has_value()) return ssl_private_key_retry;
+  const absl::StatusOr<std::string> signature = *std::exchange(state->signature, std::nullopt);
+  if (!signature.ok()) {
+    state->verdict = absl::Status(
+        signature.status().code(),
+        absl::StrCat("the private key could not be used: ", signature.status().message()));
+    return ssl_private_key_failure;
+  }
+  if (signature->size() > max_size) {
+    state->verdict =
+        absl::InternalError(absl::StrCat("the private key's signature has ", signature->size(),
+                                         " bytes; at most ", max_size, " are possible"));
+    return ssl_private_key_failure;
+  }
+  std::memcpy(out, signature->data(), signature->size());
+  *out_size = signature->size();
+  return ssl_private_key_success;
+}
+
+constexpr SSL_PRIVATE_KEY_METHOD kPrivateKeyMethod = {&StartSigning, &RefuseToDecrypt,
+                                                      &CompleteSigning};
 
 // Identities.
 
@@ -166,9 +278,16 @@ absl::StatusOr<LoadedIdentity> Load(const Identity& identity, size_t index) {
   auto chain = ReadCertificates(identity.chain, absl::StrCat(what, ": chain"));
   if (!chain.ok()) return chain.status();
   loaded.chain = *std::move(chain);
-  auto key = ReadPrivateKey(identity.key, absl::StrCat(what, ": key"));
-  if (!key.ok()) return key.status();
-  loaded.key = *std::move(key);
+  loaded.ocsp_response = identity.ocsp_response;
+  loaded.private_key = identity.private_key;
+  if (loaded.private_key == nullptr) {
+    auto key = ReadPrivateKey(identity.key, absl::StrCat(what, ": key"));
+    if (!key.ok()) return key.status();
+    loaded.key = *std::move(key);
+  } else if (!identity.key.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": both key and private_key are given; it has one of them"));
+  }
 
   const bssl::UniquePtr<X509> leaf = ParseX509(*loaded.chain.front());
   const bssl::UniquePtr<EVP_PKEY> public_key(X509_get_pubkey(leaf.get()));
@@ -178,7 +297,7 @@ absl::StatusOr<LoadedIdentity> Load(const Identity& identity, size_t index) {
     return absl::InvalidArgumentError(absl::StrCat(
         what, ": its key is of another type than ECDSA (P-256, P-384, P-521), RSA and Ed25519"));
   }
-  if (EVP_PKEY_cmp(public_key.get(), loaded.key.get()) != 1) {
+  if (loaded.key != nullptr && EVP_PKEY_cmp(public_key.get(), loaded.key.get()) != 1) {
     ERR_clear_error();
     return absl::InvalidArgumentError(
         absl::StrCat(what, ": the private key does not belong to the chain's first certificate"));
@@ -198,16 +317,33 @@ std::vector<CRYPTO_BUFFER*> Pointers(const LoadedIdentity& identity) {
   return chain;
 }
 
-absl::Status UseInContext(SSL_CTX& ctx, const LoadedIdentity& identity) {
+const SSL_PRIVATE_KEY_METHOD* MethodOf(const LoadedIdentity& identity) {
+  return identity.private_key != nullptr ? &kPrivateKeyMethod : nullptr;
+}
+
+const uint8_t* OcspOf(const LoadedIdentity& identity) {
+  return reinterpret_cast<const uint8_t*>(identity.ocsp_response.data());
+}
+
+absl::Status UseInContext(ContextBase& context, const LoadedIdentity& identity) {
+  SSL_CTX* const ctx = context.ctx.get();
   const std::vector<CRYPTO_BUFFER*> chain = Pointers(identity);
-  if (SSL_CTX_set_chain_and_key(&ctx, chain.data(), chain.size(), identity.key.get(), nullptr) == 1)
-    return absl::OkStatus();
-  return TakeError("certificate");
+  context.private_key = identity.private_key;
+  const size_t ocsp_size = identity.ocsp_response.size();
+  if (SSL_CTX_set_chain_and_key(ctx, chain.data(), chain.size(), identity.key.get(),
+                                MethodOf(identity)) != 1 ||
+      (ocsp_size != 0 && SSL_CTX_set_ocsp_response(ctx, OcspOf(identity), ocsp_size) != 1)) {
+    return TakeError("certificate");
+  }
+  return absl::OkStatus();
 }
 
 bool UseInConnection(SSL& ssl, const LoadedIdentity& identity) {
   const std::vector<CRYPTO_BUFFER*> chain = Pointers(identity);
-  return SSL_set_chain_and_key(&ssl, chain.data(), chain.size(), identity.key.get(), nullptr) == 1;
+  if (HandshakeState* const state = StateOf(&ssl)) state->private_key = identity.private_key.get();
+  return SSL_set_chain_and_key(&ssl, chain.data(), chain.size(), identity.key.get(),
+                               MethodOf(identity)) == 1 &&
+         SSL_set_ocsp_response(&ssl, OcspOf(identity), identity.ocsp_response.size()) == 1;
 }
 
 // Which identity.
@@ -315,7 +451,7 @@ absl::Status AddIdentities(ServerData& context, const ServerOptions& options) {
   }
   if (context.identities.size() > 1)
     SSL_CTX_set_select_certificate_cb(context.ctx.get(), &SelectIdentity);
-  return UseInContext(*context.ctx, context.identities.front());
+  return UseInContext(context, context.identities.front());
 }
 
 // A client is told whose certificates are trusted, and chooses by that.
@@ -333,6 +469,59 @@ absl::Status AnnounceRoots(ContextBase& context) {
                                        CRYPTO_BUFFER_new(der, static_cast<size_t>(size), nullptr)));
   }
   SSL_CTX_set0_client_CAs(context.ctx.get(), names.release());
+  return absl::OkStatus();
+}
+
+// A session goes on only where the same certificates would be trusted.
+std::string SessionContext(const ContextBase& context, const ServerOptions& options) {
+  SHA256_CTX hash;
+  SHA256_Init(&hash);
+  SHA256_Update(&hash, &options.client_certificates, sizeof(options.client_certificates));
+  const STACK_OF(X509_OBJECT)* const objects =
+      context.roots == nullptr ? nullptr : X509_STORE_get0_objects(context.roots.get());
+  for (size_t i = 0; objects != nullptr && i < sk_X509_OBJECT_num(objects); ++i) {
+    X509* const root = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+    uint8_t* der = nullptr;
+    const int size = root == nullptr ? -1 : i2d_X509(root, &der);
+    if (size < 0) continue;
+    const bssl::UniquePtr<uint8_t> owned(der);
+    SHA256_Update(&hash, der, static_cast<size_t>(size));
+  }
+  std::string digest(SHA256_DIGEST_LENGTH, 0);
+  SHA256_Final(reinterpret_cast<uint8_t*>(&digest[0]), &hash);
+  return digest;
+}
+
+// The clients keep the sessions, in tickets: nothing here grows with their number.
+absl::Status SetUpSessions(ServerData& context, const ServerOptions& options) {
+  SSL_CTX* const ctx = context.ctx.get();
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+  if (!options.session_tickets) {
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    if (options.ticket_keys == nullptr) return absl::OkStatus();
+    return absl::InvalidArgumentError("ticket_keys are given, but session_tickets is false");
+  }
+  context.ticket_keys = options.ticket_keys;
+  if (context.ticket_keys == nullptr) context.ticket_keys = std::make_shared<TicketKeys>();
+  SSL_CTX_set_ticket_aead_method(ctx, &kTickets);
+  const std::string id = SessionContext(context, options);
+  if (SSL_CTX_set_session_id_context(ctx, reinterpret_cast<const uint8_t*>(id.data()), id.size()) ==
+      1) {
+    return absl::OkStatus();
+  }
+  return TakeError("session tickets");
+}
+
+absl::Status SetUpAlpn(ServerData& context, const ServerOptions& options) {
+  absl::StatusOr<std::string> alpn = WireAlpn(options.alpn);
+  if (!alpn.ok()) return alpn.status();
+  context.alpn = *std::move(alpn);
+  context.choose_alpn = options.choose_alpn;
+  if (context.choose_alpn && !context.alpn.empty())
+    return absl::InvalidArgumentError("both alpn and choose_alpn are given; one of them decides");
+  SSL_CTX* const ctx = context.ctx.get();
+  if (context.choose_alpn) SSL_CTX_set_alpn_select_cb(ctx, &AskForAlpn, nullptr);
+  if (!context.alpn.empty()) SSL_CTX_set_alpn_select_cb(ctx, &SelectAlpn, nullptr);
   return absl::OkStatus();
 }
 
@@ -357,6 +546,10 @@ absl::Status AskForCertificates(ContextBase& context, const ServerOptions& optio
 }  // namespace
 
 void SetHandshakeState(SSL& ssl, HandshakeState* state) { SSL_set_app_data(&ssl, state); }
+
+void SetSessionName(SSL& ssl, std::string name) {
+  SSL_set_ex_data(&ssl, SessionNameIndex(), new std::string(std::move(name)));
+}
 
 }  // namespace internal
 
@@ -383,12 +576,9 @@ absl::StatusOr<std::shared_ptr<const ServerContext>> ServerContext::Create(
   absl::Status status = internal::Prepare(*data, options.min_version, options.max_version);
   if (status.ok()) status = internal::AddIdentities(*data, options);
   if (status.ok()) status = internal::AskForCertificates(*data, options);
+  if (status.ok()) status = internal::SetUpSessions(*data, options);
+  if (status.ok()) status = internal::SetUpAlpn(*data, options);
   if (!status.ok()) return status;
-  absl::StatusOr<std::string> alpn = internal::WireAlpn(options.alpn);
-  if (!alpn.ok()) return alpn.status();
-  data->alpn = *std::move(alpn);
-  SSL_CTX* const ctx = data->ctx.get();
-  if (!data->alpn.empty()) SSL_CTX_set_alpn_select_cb(ctx, &internal::SelectAlpn, nullptr);
   return std::shared_ptr<const ServerContext>(new ServerContext(std::move(data)));
 }
 
@@ -401,6 +591,12 @@ absl::StatusOr<std::shared_ptr<const ClientContext>> ClientContext::Create(
   if (!status.ok()) return status;
   SSL_CTX* const ctx = data->ctx.get();
   SSL_CTX_set_custom_verify(ctx, SSL_VERIFY_PEER, &internal::Verify);
+  SSL_CTX_enable_ocsp_stapling(ctx);
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  if (options.session_cache_servers != 0) {
+    data->sessions.emplace(options.session_cache_servers);
+    SSL_CTX_sess_set_new_cb(ctx, &internal::KeepSession);
+  }
   if (!options.insecure_accept_any_certificate) {
     auto roots = internal::LoadRoots(options.roots);
     if (!roots.ok()) return roots.status();
@@ -411,7 +607,7 @@ absl::StatusOr<std::shared_ptr<const ClientContext>> ClientContext::Create(
   if (!options.identity.empty()) {
     absl::StatusOr<internal::LoadedIdentity> loaded = internal::Load(options.identity.front(), 0);
     if (!loaded.ok()) return loaded.status();
-    status = internal::UseInContext(*ctx, *loaded);
+    status = internal::UseInContext(*data, *loaded);
     if (!status.ok()) return status;
   }
   absl::StatusOr<std::string> alpn = internal::WireAlpn(options.alpn);

@@ -42,6 +42,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "sluice/tls/certificate.h"
+#include "sluice/tls/private_key.h"
+#include "sluice/tls/ticket_keys.h"
 
 namespace sluice::tls {
 
@@ -56,8 +58,15 @@ enum class Version : uint8_t { kTls12, kTls13 };
 // Who one says to be: a certificate, those between it and a trusted root, and its private key.
 // ECDSA (P-256, P-384, P-521), RSA and Ed25519.
 struct Identity {
-  std::string chain;  // PEM, the leaf first
-  std::string key;    // PEM, PKCS #8 or the older forms; not encrypted
+  std::string chain = {};  // PEM, the leaf first
+  std::string key = {};    // PEM, PKCS #8 or the older forms; not encrypted
+
+  // Signs instead of `key`, which is then empty.
+  std::shared_ptr<const PrivateKey> private_key = nullptr;
+
+  // What the issuer says about the certificate's revocation (OCSP, DER), to be shown to clients
+  // that want to see it. Empty for nothing.
+  std::string ocsp_response = {};
 
   // Reads both; one file may hold both, and be named twice.
   static absl::StatusOr<Identity> FromFiles(absl::string_view chain, absl::string_view key);
@@ -66,10 +75,10 @@ struct Identity {
 // Certificates that are trusted to vouch for others: all that are named here. One that vouches for
 // itself is trusted as itself.
 struct TrustRoots {
-  std::vector<std::string> files;    // PEM, any number in each
-  std::vector<std::string> folders;  // all PEM files in each; whether OpenSSL's c_rehash was there
-                                     // makes no difference
-  std::string pem;
+  std::vector<std::string> files = {};    // PEM, any number in each
+  std::vector<std::string> folders = {};  // all PEM files in each; whether OpenSSL's c_rehash was
+                                          // there makes no difference
+  std::string pem = {};
   bool system = false;  // those of the operating system
 
   bool empty() const { return files.empty() && folders.empty() && pem.empty() && !system; }
@@ -82,7 +91,14 @@ struct TrustRoots {
 
 // A last word on a peer's certificates, leaf first, after everything else was found in order: an
 // error ends the handshake with its message. Called on the loops' threads, on several at once.
+//
+// Not called for a resumed session, whose certificates were verified when it began.
 using VerifyFunction = std::function<absl::Status(absl::Span<const Certificate> chain)>;
+
+// Chooses from the protocols that a client offers (ALPN), which are not empty: one of them, or none
+// by an empty string. An error refuses the client. Called as VerifyFunction is.
+using AlpnFunction = std::function<absl::StatusOr<std::string>(
+    absl::Span<const absl::string_view> offered, absl::string_view server_name)>;
 
 // Gets lines in the format of SSLKEYLOGFILE, with which everything that was ever sent over the
 // connection can be read. For debugging. Called on several threads at once.
@@ -98,39 +114,48 @@ enum class ClientCertificates : uint8_t {
 struct ServerOptions {
   // At least one. For a client that names a server (SNI), the first whose certificate has that name
   // and whose key the client can use; the first of all where none has it.
-  std::vector<Identity> identities;
+  std::vector<Identity> identities = {};
 
   // Protocols, the most preferred first. A client that offers only others is refused; one that
   // offers none goes on without.
-  std::vector<std::string> alpn;
+  std::vector<std::string> alpn = {};
+  // Instead of `alpn`.
+  AlpnFunction choose_alpn = {};
 
   Version min_version = Version::kTls12;
   Version max_version = Version::kTls13;
 
   ClientCertificates client_certificates = ClientCertificates::kNone;
-  TrustRoots client_roots;  // not empty unless kNone
-  VerifyFunction verify;
+  TrustRoots client_roots = {};  // not empty unless kNone
+  VerifyFunction verify = {};
 
-  KeyLogFunction key_log;
+  // Clients may resume sessions, by tickets. The keys are of this context alone unless given.
+  bool session_tickets = true;
+  std::shared_ptr<TicketKeys> ticket_keys = {};
+
+  KeyLogFunction key_log = {};
 };
 
 struct ClientOptions {
   TrustRoots roots = TrustRoots::System();
-  VerifyFunction verify;
+  VerifyFunction verify = {};
 
   // Takes any certificate for any name. Who does this talks to whoever answers.
   bool insecure_accept_any_certificate = false;
 
   // What to show a server that asks: none, or one.
-  std::vector<Identity> identity;
+  std::vector<Identity> identity = {};
 
   // Protocols, the most preferred first.
-  std::vector<std::string> alpn;
+  std::vector<std::string> alpn = {};
+
+  // Sessions are kept for so many servers, to be resumed. 0 for none.
+  size_t session_cache_servers = 256;
 
   Version min_version = Version::kTls12;
   Version max_version = Version::kTls13;
 
-  KeyLogFunction key_log;
+  KeyLogFunction key_log = {};
 };
 
 class ServerContext {

@@ -4,14 +4,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "openssl/base.h"
 #include "openssl/pool.h"
 #include "sluice/tls/context.h"
+#include "sluice/tls/private_key.h"
+#include "sluice/tls/session_cache.h"
+#include "sluice/tls/ticket_keys.h"
 #include "sluice/tls/verify.h"
 
 namespace sluice::tls::internal {
@@ -19,15 +25,29 @@ namespace sluice::tls::internal {
 // What the callbacks of BoringSSL need to know of the connection that they are called for, and what
 // they found out: lives while its handshake does.
 struct HandshakeState {
+  // Asks private_key; its answer is to be put into `signature`, and the handshake to be gone on
+  // with.
+  virtual void StartSigning(SignatureAlgorithm algorithm, absl::Span<const uint8_t> message) = 0;
+
   const PeerName* peer_name = nullptr;  // whom a client wants to talk to
-  absl::Status verdict;                 // on the peer's certificate
+  absl::Status verdict;                 // what is wrong, where BoringSSL does not know it
+  const PrivateKey* private_key = nullptr;
+  std::optional<absl::StatusOr<std::string>> signature;
+
+ protected:
+  ~HandshakeState() = default;
 };
 void SetHandshakeState(SSL& ssl, HandshakeState* state);
+
+// By which name the sessions of a client's connection are kept.
+void SetSessionName(SSL& ssl, std::string name);
 
 // An Identity, read.
 struct LoadedIdentity {
   std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> chain;
-  bssl::UniquePtr<EVP_PKEY> key;
+  bssl::UniquePtr<EVP_PKEY> key;  // or:
+  std::shared_ptr<const PrivateKey> private_key;
+  std::string ocsp_response;
   std::vector<uint16_t> signature_algorithms;  // of which a client must know one
   uint32_t authentication;                     // SSL_CIPHER_get_auth_nid's, for TLS 1.2
   std::vector<std::string> names;              // in lower case, "*.example.org" among them
@@ -41,14 +61,19 @@ struct ContextBase {
   KeyLogFunction key_log;
   std::string alpn;  // as it goes over the wire
   bool is_server = false;
+  std::shared_ptr<const PrivateKey> private_key;  // of the only identity
 };
 
 struct ServerData : ContextBase {
   std::vector<LoadedIdentity> identities;
   absl::flat_hash_map<std::string, std::vector<size_t>> by_name;
+  AlpnFunction choose_alpn;
+  std::shared_ptr<TicketKeys> ticket_keys;
 };
 
-struct ClientData : ContextBase {};
+struct ClientData : ContextBase {
+  mutable std::optional<SessionCache> sessions;
+};
 
 struct ContextAccess {
   static const ServerData& Of(const ServerContext& context) { return *context.data_; }

@@ -194,6 +194,13 @@ std::vector<Certificate> EncryptedStream::peer_certificates() const {
   return result;
 }
 
+std::string EncryptedStream::ocsp_response() const {
+  const uint8_t* bytes = nullptr;
+  size_t size = 0;
+  SSL_get0_ocsp_response(channel_->ssl(), &bytes, &size);
+  return std::string(reinterpret_cast<const char*>(bytes), size);
+}
+
 SocketAddress EncryptedStream::peer_address() const {
   return lower_ != nullptr ? lower_->peer_address() : last_words_->peer;
 }

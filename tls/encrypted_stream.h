@@ -43,6 +43,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   std::string server_name() const override;
   bool resumed() const override;
   std::vector<Certificate> peer_certificates() const override;
+  std::string ocsp_response() const override;
 
   // Stream:
   EventLoop& loop() const override { return loop_; }

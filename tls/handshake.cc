@@ -26,25 +26,36 @@ Handshake::Handshake(std::unique_ptr<Stream> lower, const internal::ContextBase&
       deadline_([this] {
         Fail(absl::DeadlineExceededError(absl::StrCat(What(), ": not finished within ",
                                                       absl::FormatDuration(options_.timeout))));
-      }) {
+      }),
+      admission_(Admission::Of(lower_->loop())) {
+  private_key = base.private_key.get();
   SSL* const ssl = channel_->ssl();
-  internal::SetHandshakeState(*ssl, &state_);
+  internal::SetHandshakeState(*ssl, this);
   // Half of the memory of an SSL is of use during the handshake only.
   SSL_set_shed_handshake_config(ssl, 1);
   if (options_.group != nullptr) JoinGroup();
 }
 
-Handshake::~Handshake() { LeaveGroup(); }
+Handshake::~Handshake() {
+  LeaveGroup();
+  if (self_ != nullptr) *self_ = nullptr;
+}
 
-void Handshake::SetPeerName(absl::string_view host) {
+void Handshake::SetPeer(absl::string_view host, const internal::ClientData& context) {
   absl::StatusOr<internal::PeerName> name = internal::PeerName::Parse(host);
   if (!name.ok()) {
     status_ = name.status();
     return;
   }
   peer_name_ = *std::move(name);
-  state_.peer_name = &peer_name_;
-  if (!peer_name_.is_address) SSL_set_tlsext_host_name(channel_->ssl(), peer_name_.name.c_str());
+  peer_name = &peer_name_;
+  SSL& ssl = *channel_->ssl();
+  if (!peer_name_.is_address) SSL_set_tlsext_host_name(&ssl, peer_name_.name.c_str());
+  if (!context.sessions.has_value()) return;
+  // Services on several ports of a host are several servers.
+  std::string server = absl::StrCat(peer_name_.name, ":", lower_->peer_address().port());
+  if (const auto session = context.sessions->Take(server)) SSL_set_session(&ssl, session.get());
+  internal::SetSessionName(ssl, std::move(server));
 }
 
 void Handshake::Start() {
@@ -66,29 +77,68 @@ void Handshake::OnFlush(Stream&) {
 
 void Handshake::OnReceive(Stream&, absl::Span<uint8_t> bytes) {
   channel_->Lend(bytes);
-  Step();
+  StepWhenAdmitted();
 }
 
 void Handshake::OnReceiveEnd(Stream&) {
   channel_->SetInputEnd();
-  Step();
+  StepWhenAdmitted();
 }
+
+// Nothing more is received until it goes on.
+void Handshake::Hold() {
+  held_ = true;
+  channel_->KeepRest();
+  lower_->PauseReceiving();
+}
+
+void Handshake::StepWhenAdmitted() {
+  if (admission_->MayStep()) return Step();
+  Hold();
+  admission_->Wait(*this);
+}
+
+void Handshake::OnAdmitted() { Step(); }
 
 void Handshake::Step() {
   ERR_clear_error();
   const int result = SSL_do_handshake(channel_->ssl());
+  // A step that has something to say has made keys or signatures, or verified some.
+  if (channel_->has_output() || result == 1) admission_->Charge();
   if (result == 1) return Finish();
-  if (SSL_get_error(channel_->ssl(), result) != SSL_ERROR_WANT_READ) return Fail(Error(result));
-  channel_->KeepRest();
+  const int outcome = SSL_get_error(channel_->ssl(), result);
+  if (outcome != SSL_ERROR_WANT_READ && outcome != SSL_ERROR_WANT_PRIVATE_KEY_OPERATION)
+    return Fail(Error(result));
   if (channel_->has_output()) lower_->Send(channel_->TakeOutput());
+  if (outcome == SSL_ERROR_WANT_PRIVATE_KEY_OPERATION) return Hold();
+  channel_->KeepRest();
+  if (!held_) return;
+  held_ = false;
+  lower_->ResumeReceiving();
+}
+
+// The answer takes its way through the loop, on whatever thread it comes.
+void Handshake::StartSigning(SignatureAlgorithm algorithm, absl::Span<const uint8_t> message) {
+  admission_->Charge();
+  if (self_ == nullptr) self_ = std::make_shared<Handshake*>(this);
+  private_key->Sign(algorithm, message,
+                    [self = self_, &loop = lower_->loop()](absl::StatusOr<std::string> result) {
+                      loop.Post([self, signature = std::move(result)]() mutable {
+                        if (*self != nullptr) (*self)->OnSigned(std::move(signature));
+                      });
+                    });
+}
+
+void Handshake::OnSigned(absl::StatusOr<std::string> result) {
+  signature = std::move(result);
+  Step();
 }
 
 absl::Status Handshake::Error(int result) {
   const int kind = SSL_get_error(channel_->ssl(), result);
-  if (!state_.verdict.ok()) {
+  if (!verdict.ok()) {
     ERR_clear_error();
-    return absl::Status(state_.verdict.code(),
-                        absl::StrCat(What(), ": ", state_.verdict.message()));
+    return absl::Status(verdict.code(), absl::StrCat(What(), ": ", verdict.message()));
   }
   if (kind == SSL_ERROR_ZERO_RETURN || (kind == SSL_ERROR_SYSCALL && channel_->input_end())) {
     ERR_clear_error();
@@ -102,6 +152,7 @@ void Handshake::Finish() {
   deadline_.Cancel();
   internal::SetHandshakeState(*channel_->ssl(), nullptr);
   if (channel_->has_output()) lower_->Send(channel_->TakeOutput());
+  if (held_) lower_->ResumeReceiving();
   auto stream = std::make_unique<EncryptedStream>(std::move(lower_), std::move(channel_),
                                                   std::move(context_), options_.limits);
   HandshakeFunction done = std::move(done_);
@@ -159,18 +210,19 @@ absl::string_view VersionName(Version version) {
 
 void Accept(std::unique_ptr<Stream> stream, std::shared_ptr<const ServerContext> context,
             const HandshakeOptions& options, HandshakeFunction done) {
-  const internal::ContextBase& base = internal::ContextAccess::Of(*context);
+  const internal::ServerData& data = internal::ContextAccess::Of(*context);
+  if (data.ticket_keys != nullptr) data.ticket_keys->RotateWhenDue(stream->loop().now());
   auto* const handshake =
-      new Handshake(std::move(stream), base, std::move(context), options, std::move(done));
+      new Handshake(std::move(stream), data, std::move(context), options, std::move(done));
   handshake->Start();
 }
 
 void Connect(std::unique_ptr<Stream> stream, std::shared_ptr<const ClientContext> context,
              absl::string_view host, const HandshakeOptions& options, HandshakeFunction done) {
-  const internal::ContextBase& base = internal::ContextAccess::Of(*context);
+  const internal::ClientData& data = internal::ContextAccess::Of(*context);
   auto* const handshake =
-      new Handshake(std::move(stream), base, std::move(context), options, std::move(done));
-  handshake->SetPeerName(host);
+      new Handshake(std::move(stream), data, std::move(context), options, std::move(done));
+  handshake->SetPeer(host, data);
   handshake->Start();
 }
 

@@ -4,13 +4,16 @@
 #define SLUICE_TLS_HANDSHAKE_H_
 
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "openssl/base.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/timer.h"
+#include "sluice/tls/admission.h"
 #include "sluice/tls/context_impl.h"
 #include "sluice/tls/internal/channel.h"
 #include "sluice/tls/tls_stream.h"
@@ -18,15 +21,17 @@
 
 namespace sluice::tls {
 
-class Handshake final : private StreamHandler {
+class Handshake final : private StreamHandler,
+                        private internal::HandshakeState,
+                        private Admission::Waiter {
  public:
   Handshake(std::unique_ptr<Stream> lower, const internal::ContextBase& base,
             std::shared_ptr<const void> context, const HandshakeOptions& options,
             HandshakeFunction done);
   ~Handshake() override;
 
-  // Whom a client talks to. An error is told to the function.
-  void SetPeerName(absl::string_view host);
+  // A client's: whom it talks to, and the session to go on with. An error is told to the function.
+  void SetPeer(absl::string_view host, const internal::ClientData& context);
 
   // The first step is done by the loop.
   void Start();
@@ -41,13 +46,22 @@ class Handshake final : private StreamHandler {
   void OnDrain(Stream& lower) override;
   void OnClose(Stream& lower, const absl::Status& status) override;
 
+  // HandshakeState:
+  void StartSigning(SignatureAlgorithm algorithm, absl::Span<const uint8_t> message) override;
+
+  // Admission::Waiter:
+  void OnAdmitted() override;
+
   // All of these may destroy this.
+  void StepWhenAdmitted();
+  void OnSigned(absl::StatusOr<std::string> signature);
   void Step();
   void Finish();
   void Fail(absl::Status status);
 
   absl::Status Error(int result);
   std::string What() const;
+  void Hold();
   void JoinGroup();
   void LeaveGroup();
 
@@ -55,11 +69,14 @@ class Handshake final : private StreamHandler {
   std::shared_ptr<const void> context_;
   std::unique_ptr<internal::Channel> channel_;
   internal::PeerName peer_name_;
-  internal::HandshakeState state_;
   absl::Status status_;  // found wrong before the first step
   const HandshakeOptions options_;
   HandshakeFunction done_;
   Timer deadline_;
+  const std::shared_ptr<Admission> admission_;
+  // Whom a signature that comes late finds here, on the loop's thread: null when this is gone.
+  std::shared_ptr<Handshake*> self_;
+  bool held_ = false;          // nothing is received: it waits, for its turn or a signature
   Handshake* next_ = nullptr;  // in the group
   Handshake* previous_ = nullptr;
 };

@@ -63,6 +63,10 @@ class TlsStream : public Stream {
 
   // As the peer sent them, leaf first. Empty where a server did not ask.
   virtual std::vector<Certificate> peer_certificates() const = 0;
+
+  // What the server showed of its issuer's word on revocation (OCSP, DER); empty for nothing. It is
+  // for the user to look at: nothing here does.
+  virtual std::string ocsp_response() const = 0;
 };
 
 // "TLS 1.3".

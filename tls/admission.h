@@ -1,0 +1,71 @@
+// Admission bounds what handshakes may compute in one turn of a loop, so that a storm of them does
+// not hold up the streams that are established: those past the budget wait in line for the next
+// turns.
+//
+// Loop-bound.
+#ifndef SLUICE_TLS_ADMISSION_H_
+#define SLUICE_TLS_ADMISSION_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "sluice/core/event_loop.h"
+#include "sluice/core/timer.h"
+
+namespace sluice::tls {
+
+class Admission : public std::enable_shared_from_this<Admission> {
+ public:
+  // What waits. In no line or one.
+  class Waiter {
+   public:
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+    virtual void OnAdmitted() = 0;  // may destroy this
+
+   protected:
+    Waiter() = default;
+    virtual ~Waiter() { LeaveLine(); }
+    bool waits() const { return next_ != nullptr; }
+
+   private:
+    friend class Admission;
+    void LeaveLine();
+    Waiter* next_ = nullptr;
+    Waiter* previous_ = nullptr;
+  };
+
+  // A private key's use takes 20 to 700 microseconds, by its type.
+  static constexpr int kStepsPerTurn = 8;
+
+  // The one of a loop, shared by its handshakes.
+  static std::shared_ptr<Admission> Of(EventLoop& loop);
+
+  explicit Admission(EventLoop& loop);
+  ~Admission();
+
+  // Whether a step may be done now. If not, Wait.
+  bool MayStep();
+  // A step was done that did cost something.
+  void Charge() { ++steps_; }
+  void Wait(Waiter& waiter);
+
+ private:
+  struct Line : Waiter {
+    void OnAdmitted() override {}
+  };
+
+  void BeginTurn();
+  void AdmitWaiters();
+  bool line_empty() const { return line_.next_ == &line_; }
+
+  EventLoop& loop_;
+  uint64_t turn_ = 0;
+  int steps_ = 0;
+  Line line_;  // its head
+  Timer next_turn_;
+};
+
+}  // namespace sluice::tls
+
+#endif  // SLUICE_TLS_ADMISSION_H_
