@@ -341,9 +341,10 @@ absl::Status UseInContext(ContextBase& context, const LoadedIdentity& identity) 
 bool UseInConnection(SSL& ssl, const LoadedIdentity& identity) {
   const std::vector<CRYPTO_BUFFER*> chain = Pointers(identity);
   if (HandshakeState* const state = StateOf(&ssl)) state->private_key = identity.private_key.get();
+  const size_t ocsp_size = identity.ocsp_response.size();
   return SSL_set_chain_and_key(&ssl, chain.data(), chain.size(), identity.key.get(),
                                MethodOf(identity)) == 1 &&
-         SSL_set_ocsp_response(&ssl, OcspOf(identity), identity.ocsp_response.size()) == 1;
+         (ocsp_size == 0 || SSL_set_ocsp_response(&ssl, OcspOf(identity), ocsp_size) == 1);
 }
 
 // Which identity.

@@ -19,6 +19,7 @@
 #include "openssl/x509.h"
 #include "openssl/x509v3.h"
 #include "sluice/core/internal/check.h"
+#include "sluice/tls/internal/pem.h"
 #include "sluice/tls/verify.h"
 
 namespace sluice::tls {
@@ -149,7 +150,7 @@ bssl::UniquePtr<X509> Draft(EVP_PKEY& key, const std::string& subject, Validity 
   return certificate;
 }
 
-void Sign(X509& certificate, X509_NAME& issuer, EVP_PKEY& key) {
+void SignCertificate(X509& certificate, X509_NAME& issuer, EVP_PKEY& key) {
   const EVP_MD* const digest = EVP_PKEY_id(&key) == EVP_PKEY_ED25519 ? nullptr : EVP_sha256();
   SLUICE_CHECK(X509_set_issuer_name(&certificate, &issuer) == 1 &&
                X509_sign(&certificate, &key, digest) > 0);
@@ -185,7 +186,8 @@ struct TestAuthority::Impl {
 };
 
 TestAuthority::TestAuthority(absl::string_view name) : impl_(std::make_unique<Impl>(name)) {
-  Sign(*impl_->certificate, *X509_get_subject_name(impl_->certificate.get()), *impl_->key);
+  SignCertificate(*impl_->certificate, *X509_get_subject_name(impl_->certificate.get()),
+                  *impl_->key);
   pem_ = Pem(*impl_->certificate);
 }
 
@@ -203,20 +205,37 @@ TrustRoots TestAuthority::roots() const {
 Identity TestAuthority::Issue(const Request& request) const {
   const bssl::UniquePtr<EVP_PKEY> key = NewKey(request.key);
   const bssl::UniquePtr<X509> leaf = DraftLeaf(*key, request);
-  Sign(*leaf, *X509_get_subject_name(impl_->certificate.get()), *impl_->key);
+  SignCertificate(*leaf, *X509_get_subject_name(impl_->certificate.get()), *impl_->key);
   return MakeIdentity(*leaf, chain_, *key);
 }
 
 Identity TestAuthority::SelfSigned(const Request& request) {
   const bssl::UniquePtr<EVP_PKEY> key = NewKey(request.key);
   const bssl::UniquePtr<X509> leaf = DraftLeaf(*key, request);
-  Sign(*leaf, *X509_get_subject_name(leaf.get()), *key);
+  SignCertificate(*leaf, *X509_get_subject_name(leaf.get()), *key);
   return MakeIdentity(*leaf, "", *key);
+}
+
+absl::StatusOr<std::string> TestAuthority::SignMessage(absl::string_view key,
+                                                       SignatureAlgorithm algorithm,
+                                                       absl::string_view message) {
+  auto parsed = internal::ReadPrivateKey(key, "key");
+  if (!parsed.ok()) return parsed.status();
+  const EVP_MD* const digest =
+      algorithm == SignatureAlgorithm::kEcdsaP256Sha256 ? EVP_sha256() : nullptr;
+  bssl::ScopedEVP_MD_CTX context;
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(message.data());
+  uint8_t signature[128];
+  size_t size = sizeof(signature);
+  SLUICE_CHECK(EVP_DigestSignInit(context.get(), nullptr, digest, nullptr, parsed->get()) == 1 &&
+               EVP_DigestSign(context.get(), signature, &size, bytes, message.size()) == 1);
+  return std::string(reinterpret_cast<const char*>(signature), size);
 }
 
 std::unique_ptr<TestAuthority> TestAuthority::Intermediate(absl::string_view name) const {
   auto impl = std::make_unique<Impl>(name);
-  Sign(*impl->certificate, *X509_get_subject_name(impl_->certificate.get()), *impl_->key);
+  SignCertificate(*impl->certificate, *X509_get_subject_name(impl_->certificate.get()),
+                  *impl_->key);
   std::string chain = Pem(*impl->certificate) + chain_;
   return std::unique_ptr<TestAuthority>(new TestAuthority(std::move(impl), std::move(chain)));
 }

@@ -13,12 +13,15 @@
 #ifndef SLUICE_TLS_TESTING_H_
 #define SLUICE_TLS_TESTING_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "sluice/tls/context.h"
+#include "sluice/tls/private_key.h"
 
 namespace sluice::tls {
 
@@ -50,6 +53,11 @@ class TestAuthority {
 
   // One that nobody vouches for.
   static Identity SelfSigned(const Request& request);
+
+  // What a PrivateKey would answer that has this key (ECDSA P-256, Ed25519).
+  static absl::StatusOr<std::string> SignMessage(absl::string_view key,
+                                                 SignatureAlgorithm algorithm,
+                                                 absl::string_view message);
 
   // An authority that this one vouches for; what it issues has both certificates in its chain.
   std::unique_ptr<TestAuthority> Intermediate(absl::string_view name) const;

@@ -76,9 +76,14 @@ std::string Words(const char* reason) {
 }  // namespace
 
 absl::Status TakeError(absl::string_view what) {
-  const uint32_t error = ERR_get_error();
-  ERR_clear_error();
-  if (error == 0) return absl::InternalError(absl::StrCat(what, ": failed without a reason"));
+  uint32_t error = ERR_get_error();
+  // A cipher's complaint comes before that of the protocol, which says what it means.
+  while (const uint32_t next = ERR_get_error()) {
+    if (ERR_GET_LIB(error) != ERR_LIB_SSL) error = next;
+  }
+  // BoringSSL gives none for some extensions that it cannot parse.
+  if (error == 0)
+    return absl::InvalidArgumentError(absl::StrCat(what, ": a message was not understood"));
   const int reason = ERR_GET_REASON(error);
   if (ERR_GET_LIB(error) == ERR_LIB_SSL) {
     if (reason >= kFirstAlert) return AlertError(what, reason - kFirstAlert);

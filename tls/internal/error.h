@@ -7,7 +7,7 @@
 
 namespace sluice::tls::internal {
 
-// The Status for the oldest error in BoringSSL's queue of this thread, which is cleared. The
+// The Status for what is in BoringSSL's queue of errors of this thread, which is cleared. The
 // message begins with `what`: whom or what it is about ("127.0.0.1:443: TLS handshake").
 absl::Status TakeError(absl::string_view what);
 

@@ -1,0 +1,301 @@
+// Who is trusted, by which names, and who shows which certificate to whom.
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "sluice/core/stream_testing.h"
+#include "sluice/tls/context.h"
+#include "sluice/tls/handshake_pair.h"
+#include "sluice/tls/testing.h"
+#include "sluice/tls/tls_stream.h"
+
+namespace sluice::tls {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using KeyType = TestAuthority::KeyType;
+using Purpose = TestAuthority::Purpose;
+
+class VerificationTest : public HandshakePair {
+ protected:
+  // Whether a client that wants to talk to `host` gets through.
+  bool Accepts(absl::string_view host) {
+    HandshakeAgain(host);
+    return client_.ok();
+  }
+
+  std::string SubjectShownTo(absl::string_view host) {
+    HandshakeAgain(host);
+    if (!client_.ok()) return std::string(client_.status().message());
+    return (*client_)->peer_certificates()[0].subject;
+  }
+
+  static std::string WriteFile(const std::string& name, absl::string_view contents) {
+    std::string path = absl::StrCat(testing::TempDir(), "/", name);
+    std::ofstream(path) << contents;
+    return path;
+  }
+};
+
+// Names.
+
+TEST_F(VerificationTest, NamesAndAddressesOfTheCertificate) {
+  server_options_.identities = {
+      Authority().Issue({.names = {"example.org", "www.example.org", "10.0.0.1", "2001:db8::1"}})};
+  EXPECT_TRUE(Accepts("example.org"));
+  EXPECT_TRUE(Accepts("WWW.Example.ORG"));
+  EXPECT_TRUE(Accepts("example.org."));
+  EXPECT_TRUE(Accepts("10.0.0.1"));
+  EXPECT_TRUE(Accepts("2001:db8::1"));
+  EXPECT_TRUE(Accepts("2001:DB8:0:0::1"));
+  EXPECT_FALSE(Accepts("mail.example.org"));
+  EXPECT_FALSE(Accepts("10.0.0.2"));
+  EXPECT_FALSE(Accepts("2001:db8::2"));
+}
+
+TEST_F(VerificationTest, AWildcardIsForOneLabel) {
+  server_options_.identities = {Authority().Issue({.names = {"*.example.org"}})};
+  EXPECT_TRUE(Accepts("www.example.org"));
+  EXPECT_FALSE(Accepts("example.org"));
+  EXPECT_FALSE(Accepts("a.b.example.org"));
+}
+
+TEST_F(VerificationTest, TheCommonNameIsNotAHostsName) {
+  server_options_.identities = {Authority().Issue({.names = {}, .subject = "example.org"})};
+  EXPECT_FALSE(Accepts("example.org"));
+}
+
+TEST_F(VerificationTest, AnAddressIsNotADnsName) {
+  server_options_.identities = {
+      Authority().Issue({.names = {"localhost"}, .subject = "127.0.0.1"})};
+  EXPECT_FALSE(Accepts("127.0.0.1"));
+}
+
+// Trust.
+
+TEST_F(VerificationTest, AnIntermediateOfTheChainLeadsToTheRoot) {
+  server_options_.identities = {Authority().Intermediate("middle")->Issue()};
+  Handshake();
+  ASSERT_TRUE(client_.ok()) << client_.status();
+  const std::vector<Certificate> chain = (*client_)->peer_certificates();
+  ASSERT_EQ(chain.size(), 2);
+  EXPECT_EQ(chain[1].subject, "CN=middle");
+}
+
+TEST_F(VerificationTest, AnIntermediateThatIsTrustedIsEnough) {
+  const auto middle = Authority().Intermediate("middle");
+  server_options_.identities = {middle->Issue()};
+  client_options_.roots = middle->roots();
+  Handshake();
+  EXPECT_TRUE(client_.ok()) << client_.status();
+}
+
+TEST_F(VerificationTest, ASelfSignedCertificateThatIsTrusted) {
+  const Identity own = TestAuthority::SelfSigned({});
+  server_options_.identities = {own};
+  client_options_.roots = TrustRoots();
+  client_options_.roots.pem = own.chain;
+  Handshake();
+  EXPECT_TRUE(client_.ok()) << client_.status();
+}
+
+TEST_F(VerificationTest, RootsFromAFileAndFromAFolder) {
+  const std::string file = WriteFile("root.pem", Authority().pem());
+  client_options_.roots = {.files = {file}};
+  MakeContexts();
+  EXPECT_TRUE(Accepts("localhost"));
+  client_options_.roots = {.folders = {testing::TempDir()}};
+  WriteFile("other.txt", "not a certificate");
+  MakeContexts();
+  EXPECT_TRUE(Accepts("localhost"));
+}
+
+TEST_F(VerificationTest, RootsThatCannotBeReadAreErrorsThatNameThem) {
+  const auto error = [](const TrustRoots& roots) {
+    ClientOptions options;
+    options.roots = roots;
+    return ClientContext::Create(options).status();
+  };
+  const std::string missing = absl::StrCat(testing::TempDir(), "/missing");
+  EXPECT_EQ(error({.files = {missing}}).code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(Message(error({.files = {missing}})), HasSubstr(missing));
+  EXPECT_EQ(error({.folders = {missing}}).code(), absl::StatusCode::kNotFound);
+  const std::string text = WriteFile("no_certificate.txt", "hello");
+  EXPECT_EQ(error({.files = {text}}).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(error({.files = {text}})), HasSubstr(text + ": no certificate"));
+}
+
+TEST_F(VerificationTest, NobodyIsTrustedByDefaultWhoIsNotTrustedByTheSystem) {
+  client_options_.roots = TrustRoots();
+  Handshake();
+  EXPECT_EQ(client_.status().code(), absl::StatusCode::kUnauthenticated);
+}
+
+TEST_F(VerificationTest, AnInsecureClientTakesAnything) {
+  server_options_.identities = {
+      TestAuthority::SelfSigned({.validity = TestAuthority::Validity::kPast})};
+  client_options_.roots = TrustRoots();
+  client_options_.insecure_accept_any_certificate = true;
+  Handshake("example.org");
+  EXPECT_TRUE(client_.ok()) << client_.status();
+}
+
+// Which certificate a server shows.
+
+TEST_F(VerificationTest, TheNameThatTheClientWantsChoosesTheCertificate) {
+  server_options_.identities = {
+      Authority().Issue({.names = {"localhost", "127.0.0.1"}, .subject = "default"}),
+      Authority().Issue({.names = {"example.org"}, .subject = "exact"}),
+      Authority().Issue({.names = {"*.example.org"}, .subject = "wildcard"})};
+  EXPECT_EQ(SubjectShownTo("example.org"), "CN=exact");
+  EXPECT_EQ(SubjectShownTo("www.example.org"), "CN=wildcard");
+  EXPECT_EQ(SubjectShownTo("localhost"), "CN=default");
+  EXPECT_EQ(SubjectShownTo("127.0.0.1"), "CN=default") << "no name is sent";
+  EXPECT_THAT(SubjectShownTo("example.com"), HasSubstr("but for localhost"));
+}
+
+TEST_F(VerificationTest, KeysOfAllTypes) {
+  for (const KeyType key : {KeyType::kP256, KeyType::kP384, KeyType::kRsa2048, KeyType::kEd25519}) {
+    for (const Version version : {Version::kTls12, Version::kTls13}) {
+      server_options_.identities = {Authority().Issue({.key = key})};
+      client_options_.max_version = version;
+      MakeContexts();
+      HandshakeAgain();
+      ASSERT_TRUE(client_.ok()) << client_.status() << server_.status();
+      EXPECT_EQ((*client_)->version(), version);
+    }
+  }
+}
+
+TEST_F(VerificationTest, OfSeveralKeysForANameTheFirstThatTheClientCanUse) {
+  server_options_.identities = {Authority().Issue({.subject = "ed25519", .key = KeyType::kEd25519}),
+                                Authority().Issue({.subject = "rsa", .key = KeyType::kRsa2048})};
+  EXPECT_EQ(SubjectShownTo("localhost"), "CN=ed25519");
+}
+
+// Certificates of clients.
+
+class ClientCertificateTest : public VerificationTest {
+ protected:
+  ClientCertificateTest() {
+    server_options_.client_certificates = ClientCertificates::kRequire;
+    server_options_.client_roots = Authority().roots();
+  }
+
+  // A client of TLS 1.3 is done before the server has looked at its certificate.
+  void ExpectRefused(absl::string_view why, absl::string_view alert) {
+    EXPECT_EQ(server_.status().code(), absl::StatusCode::kUnauthenticated);
+    EXPECT_THAT(Message(server_.status()), HasSubstr(std::string(why)));
+    ASSERT_TRUE(client_.ok()) << client_.status();
+    StreamRecorder client(*std::move(client_));
+    loop_.RunUntilIdle();
+    ASSERT_TRUE(client.closed().has_value());
+    EXPECT_EQ(client.closed()->code(), absl::StatusCode::kUnauthenticated);
+    EXPECT_THAT(Message(*client.closed()), HasSubstr(std::string(alert)));
+  }
+};
+
+TEST_F(ClientCertificateTest, Trusted) {
+  client_options_.identity = {
+      Authority().Issue({.subject = "client", .purpose = Purpose::kClient})};
+  Handshake();
+  ASSERT_TRUE(server_.ok()) << server_.status();
+  ASSERT_EQ((*server_)->peer_certificates().size(), 1);
+  EXPECT_EQ((*server_)->peer_certificates()[0].subject, "CN=client");
+}
+
+TEST_F(ClientCertificateTest, RequiredAndNotShown) {
+  Handshake();
+  ExpectRefused("the client has shown no certificate, and one is required", "certificate required");
+}
+
+TEST_F(ClientCertificateTest, RequestedAndNotShown) {
+  server_options_.client_certificates = ClientCertificates::kRequest;
+  Handshake();
+  ASSERT_TRUE(server_.ok()) << server_.status();
+  EXPECT_THAT((*server_)->peer_certificates(), IsEmpty());
+}
+
+TEST_F(ClientCertificateTest, OfAnUnknownIssuer) {
+  server_options_.client_certificates = ClientCertificates::kRequest;
+  client_options_.identity = {TestAuthority("another root").Issue()};
+  Handshake();
+  ExpectRefused("its issuer is unknown", "unknown CA");
+}
+
+TEST_F(ClientCertificateTest, OfAnotherPurpose) {
+  client_options_.identity = {Authority().Issue({.purpose = Purpose::kServer})};
+  Handshake();
+  ExpectRefused("it was made for another purpose", "unsupported certificate");
+}
+
+TEST_F(ClientCertificateTest, RefusedByTheUsersFunction) {
+  client_options_.identity = {Authority().Issue({.subject = "mallory"})};
+  server_options_.verify = [](absl::Span<const Certificate> chain) {
+    return chain[0].subject == "CN=alice" ? absl::OkStatus()
+                                          : absl::PermissionDeniedError("only Alice may");
+  };
+  Handshake();
+  ExpectRefused("certificate \"CN=mallory\" was refused: only Alice may", "bad certificate");
+}
+
+// Options that cannot be right.
+
+TEST_F(VerificationTest, BadServerOptionsAreErrors) {
+  const auto error = [](const ServerOptions& options) {
+    return Message(ServerContext::Create(options).status());
+  };
+  ServerOptions options;
+  EXPECT_THAT(error(options), HasSubstr("a TLS server needs an identity"));
+  options.identities = {Localhost()};
+  options.identities[0].key = Authority().Issue().key;
+  EXPECT_THAT(error(options), HasSubstr("identity 1: the private key does not belong to"));
+  options.identities[0].key = "hello";
+  EXPECT_THAT(error(options), HasSubstr("identity 1: key: no private key"));
+  options.identities[0].chain = "hello";
+  EXPECT_THAT(error(options), HasSubstr("identity 1: chain: no certificate"));
+  options.identities = {Localhost()};
+  options.min_version = Version::kTls13;
+  options.max_version = Version::kTls12;
+  EXPECT_THAT(error(options), HasSubstr("min_version is above max_version"));
+  options.max_version = Version::kTls13;
+  options.alpn = {""};
+  EXPECT_THAT(error(options), HasSubstr("it may have 1 to 255 bytes"));
+  options.alpn = {};
+  options.client_certificates = ClientCertificates::kRequire;
+  EXPECT_THAT(error(options), HasSubstr("but no client_roots"));
+  options.client_certificates = ClientCertificates::kNone;
+  options.client_roots = Authority().roots();
+  EXPECT_THAT(error(options), HasSubstr("no client would be asked"));
+}
+
+TEST_F(VerificationTest, AnIdentityFromFiles) {
+  const std::string chain = WriteFile("chain.pem", Localhost().chain);
+  const std::string key = WriteFile("key.pem", Localhost().key);
+  const absl::StatusOr<Identity> identity = Identity::FromFiles(chain, key);
+  ASSERT_TRUE(identity.ok()) << identity.status();
+  server_options_.identities = {*identity};
+  Handshake();
+  EXPECT_TRUE(client_.ok()) << client_.status();
+  EXPECT_THAT(Message(Identity::FromFiles(key, key).status()),
+              HasSubstr("key.pem: no certificate"));
+  EXPECT_THAT(Message(Identity::FromFiles(chain, chain).status()),
+              HasSubstr("chain.pem: no private key"));
+  EXPECT_EQ(Identity::FromFiles(chain, key + ".missing").status().code(),
+            absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace sluice::tls
