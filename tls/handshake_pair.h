@@ -85,6 +85,11 @@ class HandshakePair : public testing::Test {
 
   static std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
+  // Before the loop: handshakes and streams that are left hear of its end.
+  StreamOr server_ = absl::UnknownError("no handshake yet");
+  StreamOr client_ = absl::UnknownError("no handshake yet");
+  std::optional<StreamRecorder> at_server_;
+  std::optional<StreamRecorder> at_client_;
   VirtualLoop loop_;
   std::optional<StreamPair> pair_{std::in_place, loop_.loop()};
   ServerOptions server_options_;
@@ -92,10 +97,6 @@ class HandshakePair : public testing::Test {
   HandshakeOptions handshake_options_;
   std::shared_ptr<const ServerContext> server_context_;
   std::shared_ptr<const ClientContext> client_context_;
-  StreamOr server_ = absl::UnknownError("no handshake yet");
-  StreamOr client_ = absl::UnknownError("no handshake yet");
-  std::optional<StreamRecorder> at_server_;
-  std::optional<StreamRecorder> at_client_;
 };
 
 }  // namespace sluice::tls

@@ -1,6 +1,8 @@
 #include "sluice/tls/tls_stream.h"
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -255,6 +257,7 @@ TEST_F(TlsStreamTest, APauseHoldsWhatIsDecryptedAlready) {
   loop_.RunUntilIdle();
   EXPECT_EQ(total, 200'000);
   EXPECT_TRUE(pausing.ended);
+  server_ = absl::UnknownError("over");  // before its handler
 }
 
 TEST_F(TlsStreamTest, ReceiveIntoFillsTheStorageFirst) {
@@ -310,6 +313,21 @@ TEST_F(TlsStreamTest, AFlushReachesThroughLayers) {
   loop_.loop().RunOnce(absl::ZeroDuration());
   EXPECT_EQ(server.received(), "one, two");
   EXPECT_EQ(pair_->to_server().bytes_arrived() - before, 8 + 2 * 22);
+}
+
+// Reload.
+
+TEST_F(TlsStreamTest, ANewContextIsForNewConnectionsAndTheOldOnesGoOn) {
+  Start();
+  server_options_.identities = {Authority().Issue({.subject = "renewed"})};
+  server_context_ = *ServerContext::Create(server_options_);
+  pair_.emplace(loop_.loop());  // the streams outlive their pair
+  Handshake();
+  ASSERT_TRUE(client_.ok()) << client_.status();
+  EXPECT_EQ((*client_)->peer_certificates()[0].subject, "CN=renewed");
+  at_client_->stream().Send("still here");
+  loop_.RunUntilIdle();
+  EXPECT_EQ(at_server_->received(), "still here");
 }
 
 // Lifetimes.
