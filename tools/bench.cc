@@ -14,6 +14,7 @@
 #include "sluice/tools/poller_flag.h"
 #include "sluice/tools/process_limits.h"
 #include "sluice/tools/shared_flags.h"
+#include "sluice/tools/target.h"
 #include "sluice/tools/terminal.h"
 #include "sluice/tools/url.h"
 
@@ -25,18 +26,18 @@ namespace {
 
 int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   const std::string& text = invocation.arguments[0];
-  const std::vector<UrlScheme> schemes = protocols.schemes();
-  const absl::StatusOr<Url> url = ParseUrl(text, schemes);
-  if (!url.ok()) return invocation.BadUsage(url.status().message());
   LoadOptions options = LoadOptionsFromFlags();
-  options.protocol = protocols.FindByScheme(url->scheme);
-  options.url = *url;
   options.poller = absl::GetFlag(FLAGS_poller);
   options.timeout = absl::GetFlag(FLAGS_timeout).value();
   options.verify = absl::GetFlag(FLAGS_verify);
   if (options.threads > options.connections) {
     return invocation.BadUsage("--threads may not be more than --connections");
   }
+  const absl::StatusOr<Target> target = ReadTarget(protocols, invocation);
+  if (!target.ok()) return invocation.BadUsage(target.status().message());
+  options.protocol = target->protocol;
+  options.url = target->url;
+  options.encryption = target->encryption;
 
   RaiseDescriptorLimit();
   const absl::StatusOr<LoadResult> result = RunLoad(options);
@@ -65,7 +66,7 @@ Command BenchCommand(const ProtocolTable& protocols) {
           "URL: ",
           AcceptedUrls(protocols.schemes()), "."),
       .arguments = {"URL"},
-      .flags = std::move(flags),
+      .flags = WithClientFlags(protocols, std::move(flags)),
       .run = [&protocols](const Invocation& invocation) { return RunBench(protocols, invocation); },
   };
 }

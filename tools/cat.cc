@@ -7,37 +7,46 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/tools/cat_session.h"
 #include "sluice/tools/flag_types.h"
 #include "sluice/tools/poller_flag.h"
+#include "sluice/tools/printable.h"
 #include "sluice/tools/shared_flags.h"
+#include "sluice/tools/target.h"
 #include "sluice/tools/url.h"
+
+ABSL_FLAG(bool, verbose, false,
+          "tells on standard error what the connection is: the address and, over TLS, version, "
+          "cipher, and the server's certificates");
 
 namespace sluice::tools {
 namespace {
 
 int RunCat(const ProtocolTable& protocols, const Invocation& invocation) {
-  const std::vector<UrlScheme> schemes = protocols.schemes();
-  const absl::StatusOr<Url> url = ParseUrl(invocation.arguments[0], schemes);
-  if (!url.ok()) return invocation.BadUsage(url.status().message());
+  const absl::StatusOr<Target> target = ReadTarget(protocols, invocation);
+  if (!target.ok()) return invocation.BadUsage(target.status().message());
   const absl::StatusOr<std::unique_ptr<EventLoop>> loop =
       EventLoop::Create(absl::GetFlag(FLAGS_poller));
   if (!loop.ok()) return invocation.Failure(loop.status().message());
 
   CatSession session(
       **loop,
-      {.protocol = protocols.FindByScheme(url->scheme),
-       .url = *url,
+      {.protocol = target->protocol,
+       .url = target->url,
+       .encryption = target->encryption,
        .connect_timeout = absl::GetFlag(FLAGS_timeout).value(),
        .max_message_bytes = static_cast<size_t>(absl::GetFlag(FLAGS_max_message_bytes).value()),
        .input = STDIN_FILENO,
        .output = STDOUT_FILENO,
-       .output_is_terminal = isatty(STDOUT_FILENO) != 0});
+       .output_is_terminal = isatty(STDOUT_FILENO) != 0,
+       .log = absl::GetFlag(FLAGS_verbose) ? invocation.err : nullptr});
   const absl::Status status = session.Run();
-  return status.ok() ? kSuccess : invocation.Failure(status.message());
+  // A certificate's names may be in it, which are the server's words.
+  return status.ok() ? kSuccess : invocation.Failure(PrintableLine(status.message()));
 }
 
 }  // namespace
@@ -60,7 +69,7 @@ Command CatCommand(const ProtocolTable& protocols) {
           "URL: ",
           AcceptedUrls(protocols.schemes()), "."),
       .arguments = {"URL"},
-      .flags = {"timeout", "max_message_bytes", "poller"},
+      .flags = WithClientFlags(protocols, {"timeout", "max_message_bytes", "poller", "verbose"}),
       .run = [&protocols](const Invocation& invocation) { return RunCat(protocols, invocation); },
   };
 }

@@ -1,9 +1,11 @@
 #include "sluice/tools/cat_session.h"
 
 #include <cstdint>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "sluice/core/tcp.h"
 
 namespace sluice::tools {
 namespace {
@@ -22,7 +24,7 @@ CatSession::CatSession(EventLoop& loop, const Options& options)
     : loop_(loop),
       options_(options),
       has_messages_(options.protocol->has_messages()),
-      connector_(loop),
+      dialer_(loop, options.encryption.get()),
       lines_(options.max_message_bytes),
       output_(options.output, loop, [this](absl::Status status) { OnOutput(std::move(status)); }),
       input_(options.input, loop,
@@ -39,7 +41,7 @@ absl::Status CatSession::Run() {
   factory_ = *std::move(factory);
   Connector::Options options;
   options.timeout = options_.connect_timeout;
-  connector_.Connect(
+  dialer_.Connect(
       options_.url.address, options,
       [this](absl::StatusOr<std::unique_ptr<Stream>> stream) { OnConnect(std::move(stream)); });
   loop_.Run();
@@ -49,8 +51,15 @@ absl::Status CatSession::Run() {
 
 void CatSession::OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream) {
   if (!stream.ok()) return End(stream.status());
+  if (options_.log != nullptr) Log(**stream);
   client_ = factory_->NewClient(*std::move(stream), *this);
   if (client_->is_open()) OnOpen(*client_);
+}
+
+void CatSession::Log(const Stream& stream) {
+  std::string text = absl::StrCat("connected to ", stream.peer_address().ToString(), "\n");
+  if (options_.encryption != nullptr) absl::StrAppend(&text, options_.encryption->Describe(stream));
+  std::fwrite(text.data(), 1, text.size(), options_.log);
 }
 
 void CatSession::OnOpen(Client& /*client*/) { input_.Continue(); }

@@ -13,6 +13,7 @@
 #define SLUICE_TOOLS_CAT_SESSION_H_
 
 #include <cstddef>
+#include <cstdio>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -21,7 +22,8 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "sluice/core/event_loop.h"
-#include "sluice/core/tcp.h"
+#include "sluice/tools/dialer.h"
+#include "sluice/tools/encryption.h"
 #include "sluice/tools/input_thread.h"
 #include "sluice/tools/line_splitter.h"
 #include "sluice/tools/output_thread.h"
@@ -36,11 +38,13 @@ class CatSession final : private Client::Handler {
   struct Options {
     const Protocol* protocol = nullptr;
     Url url = {};
+    std::shared_ptr<const ClientEncryption> encryption = nullptr;  // null for a plain connection
     absl::Duration connect_timeout = absl::Seconds(10);
     size_t max_message_bytes = 1024 * 1024;  // also of a line
     int input = 0;
     int output = 1;
     bool output_is_terminal = false;
+    std::FILE* log = nullptr;  // told what the connection is, if there is one
   };
 
   CatSession(EventLoop& loop, const Options& options);
@@ -54,6 +58,7 @@ class CatSession final : private Client::Handler {
 
  private:
   void OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream);
+  void Log(const Stream& stream);
   void OnInput(absl::StatusOr<absl::string_view> piece);
   void OnInputEnd();
   void OnOutput(absl::Status status);
@@ -69,7 +74,7 @@ class CatSession final : private Client::Handler {
   EventLoop& loop_;
   const Options options_;
   const bool has_messages_;
-  Connector connector_;
+  Dialer dialer_;
   std::unique_ptr<ClientFactory> factory_;
   std::unique_ptr<Client> client_;
   LineSplitter lines_;

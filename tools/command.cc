@@ -242,6 +242,10 @@ int Invocation::Failure(absl::string_view problem) const {
   return kFailure;
 }
 
+void Invocation::Note(absl::string_view text) const {
+  Print(err, absl::StrCat(command, ": ", text, "\n"));
+}
+
 int RunCommandLine(absl::string_view program, absl::Span<const Command> commands, int argc,
                    const char* const* argv, std::FILE* out, std::FILE* err) {
   const int status = Dispatch(

@@ -46,6 +46,8 @@ struct Invocation {
   int BadUsage(absl::string_view problem) const;
   // Reports a failed run and returns kFailure.
   int Failure(absl::string_view problem) const;
+  // Says what the user should know meanwhile.
+  void Note(absl::string_view text) const;
 };
 
 struct Command {

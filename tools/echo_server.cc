@@ -25,6 +25,53 @@ StreamLimits LimitsFor(size_t max_message_bytes) {
 
 }  // namespace
 
+// What there is on one loop.
+class EchoServer::Place {
+ public:
+  Place(EventLoop& loop, const Options& options)
+      : loop_(loop),
+        service_(
+            options.protocol->NewEchoService({.max_message_bytes = options.max_message_bytes})),
+        limits_(LimitsFor(options.max_message_bytes)),
+        encryption_(options.encryption),
+        on_handshake_error_(options.on_handshake_error) {}
+
+  void Serve(std::unique_ptr<Stream> stream) {
+    if (encryption_ == nullptr) return service_->Serve(std::move(stream));
+    encryption_->Accept(std::move(stream), limits_,
+                        [this](absl::StatusOr<std::unique_ptr<Stream>> encrypted) {
+                          OnHandshake(std::move(encrypted));
+                        });
+  }
+
+  void SetEncryption(const std::shared_ptr<const ServerEncryption>& encryption) {
+    encryption_ = encryption;
+  }
+
+  const EventLoop& loop() const { return loop_; }
+  EchoTotals totals() const {
+    EchoTotals totals = service_->totals();
+    totals.handshake_errors = handshake_errors_;
+    return totals;
+  }
+
+ private:
+  void OnHandshake(absl::StatusOr<std::unique_ptr<Stream>> stream) {
+    if (stream.ok()) return service_->Serve(*std::move(stream));
+    ++handshake_errors_;
+    if (on_handshake_error_) on_handshake_error_(stream.status());
+  }
+
+  const EventLoop& loop_;
+  const std::unique_ptr<EchoService> service_;
+  const StreamLimits limits_;
+  std::shared_ptr<const ServerEncryption> encryption_;
+  const std::function<void(const absl::Status&)> on_handshake_error_;
+  uint64_t handshake_errors_ = 0;
+};
+
+EchoServer::EchoServer() = default;
+
 absl::StatusOr<std::unique_ptr<EchoServer>> EchoServer::Start(const Options& options) {
   std::unique_ptr<EchoServer> server(new EchoServer);
   absl::StatusOr<std::unique_ptr<LoopGroup>> group =
@@ -34,16 +81,15 @@ absl::StatusOr<std::unique_ptr<EchoServer>> EchoServer::Start(const Options& opt
   if (!group.ok()) return group.status();
   server->group_ = *std::move(group);
 
-  std::vector<std::pair<EventLoop*, EchoService*>> services;
-  const ServerOptions server_options = {.max_message_bytes = options.max_message_bytes};
+  std::vector<Place*> places;
   for (int i = 0; i < server->group_->size(); ++i) {
-    server->services_.push_back(options.protocol->NewEchoService(server_options));
-    services.emplace_back(&server->group_->loop(i), server->services_.back().get());
+    server->places_.push_back(std::make_unique<Place>(server->group_->loop(i), options));
+    places.push_back(server->places_.back().get());
   }
-  const auto serve = [services](EventLoop& loop, std::unique_ptr<Stream> stream) {
-    const auto service = std::find_if(services.begin(), services.end(),
-                                      [&](const auto& entry) { return entry.first == &loop; });
-    service->second->Serve(std::move(stream));
+  const auto serve = [places](EventLoop& loop, std::unique_ptr<Stream> stream) {
+    const auto place = std::find_if(places.begin(), places.end(),
+                                    [&](Place* candidate) { return &candidate->loop() == &loop; });
+    (*place)->Serve(std::move(stream));
   };
 
   Listener::Options listen;
@@ -62,6 +108,12 @@ absl::StatusOr<std::unique_ptr<EchoServer>> EchoServer::Start(const Options& opt
 EchoServer::~EchoServer() {
   listener_.reset();
   group_.reset();
+}
+
+void EchoServer::SetEncryption(const std::shared_ptr<const ServerEncryption>& encryption) {
+  group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
+    places_[static_cast<size_t>(index)]->SetEncryption(encryption);
+  });
 }
 
 bool EchoServer::HasStreams() {
@@ -95,7 +147,7 @@ EchoTotals EchoServer::Stop(absl::Duration timeout) {
   group_->Drain(timeout - AwaitQuiet(std::min(kMaxGrace, timeout / 2)));
   EchoTotals totals;
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
-    totals += services_[static_cast<size_t>(index)]->totals();
+    totals += places_[static_cast<size_t>(index)]->totals();
   });
   return totals;
 }

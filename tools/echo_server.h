@@ -12,14 +12,18 @@
 #define SLUICE_TOOLS_ECHO_SERVER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/core/loop_group.h"
 #include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
+#include "sluice/core/stream.h"
+#include "sluice/tools/encryption.h"
 #include "sluice/tools/protocol.h"
 
 namespace sluice::tools {
@@ -36,6 +40,10 @@ class EchoServer {
     size_t max_message_bytes = 1024 * 1024;
     absl::Duration idle_timeout = absl::InfiniteDuration();
     int max_connections = 100'000;
+    // Null for plain connections.
+    std::shared_ptr<const ServerEncryption> encryption = nullptr;
+    // Told why a client's handshake failed; called on the loops' threads, on several at once.
+    std::function<void(const absl::Status& status)> on_handshake_error = nullptr;
   };
 
   // Accepts connections from now on. Errors: as LoopGroup::Start and GroupListener::Listen.
@@ -48,6 +56,9 @@ class EchoServer {
 
   const SocketAddress& address() const { return listener_->address(); }
 
+  // Connections that are accepted from now on are encrypted by this one; the others keep theirs.
+  void SetEncryption(const std::shared_ptr<const ServerEncryption>& encryption);
+
   // The first loop, for what else the process has to watch.
   EventLoop& loop() { return group_->loop(0); }
 
@@ -57,14 +68,16 @@ class EchoServer {
   EchoTotals Stop(absl::Duration timeout);
 
  private:
-  EchoServer() = default;
+  class Place;
+
+  EchoServer();
 
   bool HasStreams();
   uint64_t IoEvents();
   absl::Duration AwaitQuiet(absl::Duration grace);
 
-  // In this order: connections use services until the loops are gone.
-  std::vector<std::unique_ptr<EchoService>> services_;  // one a loop
+  // In this order: connections use places until the loops are gone.
+  std::vector<std::unique_ptr<Place>> places_;  // one a loop, touched on its thread
   std::unique_ptr<LoopGroup> group_;
   std::unique_ptr<GroupListener> listener_;
 };

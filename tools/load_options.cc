@@ -7,8 +7,8 @@
 namespace sluice::tools {
 
 absl::string_view LoadErrors::Name(int kind) {
-  static constexpr absl::string_view kNames[kKinds] = {"connect", "timeout", "mismatch", "closed",
-                                                       "protocol"};
+  static constexpr absl::string_view kNames[kKinds] = {"connect", "timeout",  "mismatch",
+                                                       "closed",  "protocol", "tls"};
   return kNames[kind];
 }
 

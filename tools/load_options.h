@@ -4,11 +4,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "sluice/core/poller.h"
+#include "sluice/tools/encryption.h"
 #include "sluice/tools/histogram.h"
 #include "sluice/tools/protocol.h"
 #include "sluice/tools/url.h"
@@ -16,7 +18,8 @@
 namespace sluice::tools {
 
 struct LoadOptions {
-  const Protocol* protocol = nullptr;  // must outlive the load
+  const Protocol* protocol = nullptr;                            // must outlive the load
+  std::shared_ptr<const ClientEncryption> encryption = nullptr;  // null for plain connections
   Url url = {};
   PollerKind poller = PollerKind::kAuto;
   int connections = 50;
@@ -37,8 +40,9 @@ struct LoadErrors {
     kMismatch,  // an answer was not what was sent
     kClosed,    // the server ended the connection, or it broke
     kProtocol,  // the server sent what the protocol does not allow
+    kTls,       // a handshake failed, or one side refused the other
   };
-  static constexpr int kKinds = 5;
+  static constexpr int kKinds = 6;
   static absl::string_view Name(int kind);
 
   void Add(Kind kind, absl::string_view what);

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/tcp.h"
+#include "sluice/tools/dialer.h"
 
 namespace sluice::tools {
 namespace {
@@ -41,6 +42,8 @@ LoadErrors::Kind KindOf(const absl::Status& status) {
     case absl::StatusCode::kUnimplemented:
     case absl::StatusCode::kFailedPrecondition:
       return LoadErrors::kProtocol;
+    case absl::StatusCode::kUnauthenticated:
+      return LoadErrors::kTls;
     default:
       return LoadErrors::kClosed;
   }
@@ -56,11 +59,11 @@ class LoadWorker::Connection final : private Client::Handler {
 
   void Connect() {
     Become(State::kConnecting);
-    connector_ = std::make_unique<Connector>(worker_.loop_);
+    dialer_ = std::make_unique<Dialer>(worker_.loop_, worker_.options_.encryption.get());
     Connector::Options options;
     options.timeout = worker_.options_.timeout;
     options.stream.limits = LimitsFor(worker_.options_);
-    connector_->Connect(
+    dialer_->Connect(
         worker_.options_.url.address, options,
         [this](absl::StatusOr<std::unique_ptr<Stream>> stream) { OnConnect(std::move(stream)); });
   }
@@ -89,7 +92,7 @@ class LoadWorker::Connection final : private Client::Handler {
   // Ends at once, whatever is missing, without counting an error.
   void GiveUp() {
     if (state_ == State::kConnecting) {
-      connector_.reset();
+      dialer_.reset();
       Become(State::kGone);
     } else if (state_ != State::kNew && state_ != State::kGone) {
       Become(State::kEnding);
@@ -107,9 +110,10 @@ class LoadWorker::Connection final : private Client::Handler {
 
  private:
   void OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream) {
-    connector_.reset();
+    const bool encrypting = std::exchange(dialer_, nullptr)->encrypting();
     if (!stream.ok()) {
-      worker_.OnError(LoadErrors::kConnect, stream.status().message());
+      worker_.OnError(encrypting ? LoadErrors::kTls : LoadErrors::kConnect,
+                      stream.status().message());
       return Become(State::kGone);
     }
     client_ = worker_.clients_->NewClient(*std::move(stream), *this);
@@ -149,7 +153,7 @@ class LoadWorker::Connection final : private Client::Handler {
 
   // Before it is open, all that goes wrong is that it does not open.
   LoadErrors::Kind EarlyOr(LoadErrors::Kind kind) const {
-    return state_ == State::kHandshaking ? LoadErrors::kConnect : kind;
+    return state_ == State::kHandshaking && kind != LoadErrors::kTls ? LoadErrors::kConnect : kind;
   }
 
   // Takes answers, or a part of one where the protocol has no messages. False when they are not
@@ -192,7 +196,7 @@ class LoadWorker::Connection final : private Client::Handler {
   const uint64_t number_;
   State state_ = State::kNew;
   bool blocked_ = false;
-  std::unique_ptr<Connector> connector_;
+  std::unique_ptr<Dialer> dialer_;
   std::unique_ptr<Client> client_;
   uint64_t sent_ = 0;
   uint64_t received_ = 0;

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace sluice::tools {
 
 EchoTotals& EchoTotals::operator+=(const EchoTotals& other) {
@@ -11,11 +13,25 @@ EchoTotals& EchoTotals::operator+=(const EchoTotals& other) {
   messages += other.messages;
   bytes += other.bytes;
   errors += other.errors;
+  handshake_errors += other.handshake_errors;
   return *this;
 }
 
+UrlScheme Protocol::encrypted_scheme() const {
+  UrlScheme scheme = scheme_;
+  scheme.name = scheme_.name == "tcp" ? "tls" : absl::StrCat(scheme_.name, "s");
+  scheme.default_port = encrypted_default_port();
+  scheme.encrypted = true;
+  return scheme;
+}
+
+void ProtocolTable::SetEncryption(std::unique_ptr<Encryption> encryption) {
+  encryption_ = std::move(encryption);
+}
+
 void ProtocolTable::Add(std::unique_ptr<Protocol> protocol) {
-  if (FindByName(protocol->name()) != nullptr || FindByScheme(protocol->scheme().name) != nullptr) {
+  if (FindByName(protocol->name()) != nullptr || FindByScheme(protocol->scheme().name) != nullptr ||
+      FindByScheme(protocol->encrypted_scheme().name) != nullptr) {
     std::fprintf(stderr, "the protocol %s (%s://) was added before\n", protocol->name().c_str(),
                  protocol->scheme().name.c_str());
     std::abort();
@@ -32,7 +48,8 @@ const Protocol* ProtocolTable::FindByName(absl::string_view name) const {
 
 const Protocol* ProtocolTable::FindByScheme(absl::string_view scheme) const {
   for (const auto& protocol : protocols_) {
-    if (protocol->scheme().name == scheme) return protocol.get();
+    if (protocol->scheme().name == scheme || protocol->encrypted_scheme().name == scheme)
+      return protocol.get();
   }
   return nullptr;
 }
@@ -40,6 +57,8 @@ const Protocol* ProtocolTable::FindByScheme(absl::string_view scheme) const {
 std::vector<UrlScheme> ProtocolTable::schemes() const {
   std::vector<UrlScheme> schemes;
   for (const auto& protocol : protocols_) schemes.push_back(protocol->scheme());
+  if (encryption_ == nullptr) return schemes;
+  for (const auto& protocol : protocols_) schemes.push_back(protocol->encrypted_scheme());
   return schemes;
 }
 

@@ -1,7 +1,8 @@
 // Protocol is what the command line has to know of a protocol: its name (--protocol=NAME), its URL
 // scheme, how a server echoes over a Stream, and how a client exchanges messages over one. main()
 // puts those that it wants into a ProtocolTable; nothing registers itself. A codec becomes one with
-// CodecProtocol (codec_protocol.h), in one line.
+// CodecProtocol (codec_protocol.h), in one line. Each is spoken over TLS too, where the table has
+// an Encryption: its scheme is then the plain one with an s, tls:// for tcp://.
 //
 // Example: the whole command line with one protocol more.
 //
@@ -28,6 +29,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "sluice/core/stream.h"
+#include "sluice/tools/encryption.h"
 #include "sluice/tools/url.h"
 
 namespace sluice::tools {
@@ -35,9 +37,10 @@ namespace sluice::tools {
 // What a server has done, on one loop or on all.
 struct EchoTotals {
   uint64_t connections = 0;
-  uint64_t messages = 0;  // pieces, as they came, where the protocol has no messages
-  uint64_t bytes = 0;     // of what the messages carry
-  uint64_t errors = 0;    // connections that did not end gracefully
+  uint64_t messages = 0;          // pieces, as they came, where the protocol has no messages
+  uint64_t bytes = 0;             // of what the messages carry
+  uint64_t errors = 0;            // connections that did not end gracefully
+  uint64_t handshake_errors = 0;  // further ones, on which no encryption was agreed on
 
   EchoTotals& operator+=(const EchoTotals& other);
 };
@@ -136,7 +139,14 @@ class Protocol {
 
   const std::string& name() const { return name_; }
   const UrlScheme& scheme() const { return scheme_; }
+  UrlScheme encrypted_scheme() const;
   bool has_messages() const { return has_messages_; }
+
+  // What the protocol is called where a TLS handshake agrees on one (ALPN); empty where it has no
+  // registered name.
+  virtual std::string alpn() const { return ""; }
+  // The port of the encrypted scheme where none is given; 0: it must be.
+  virtual uint16_t encrypted_default_port() const { return 0; }
 
   virtual std::unique_ptr<EchoService> NewEchoService(const ServerOptions& options) const = 0;
 
@@ -152,18 +162,25 @@ class Protocol {
 
 class ProtocolTable {
  public:
-  // The name and the scheme must not be taken.
+  // The name and the schemes must not be taken.
   void Add(std::unique_ptr<Protocol> protocol);
+
+  // All protocols are spoken encrypted, too.
+  void SetEncryption(std::unique_ptr<Encryption> encryption);
+  // Null for none.
+  const Encryption* encryption() const { return encryption_.get(); }
 
   // Null for one that is not there.
   const Protocol* FindByName(absl::string_view name) const;
   const Protocol* FindByScheme(absl::string_view scheme) const;
 
+  // The encrypted ones after the plain ones.
   std::vector<UrlScheme> schemes() const;
   std::vector<std::string> names() const;
 
  private:
   std::vector<std::unique_ptr<Protocol>> protocols_;
+  std::unique_ptr<Encryption> encryption_;
 };
 
 }  // namespace sluice::tools

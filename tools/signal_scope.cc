@@ -34,4 +34,16 @@ SignalScope::~SignalScope() {
   RunOnLoop(loop_, [this] { watcher_.reset(); });
 }
 
+HangupScope::HangupScope(EventLoop& loop, absl::AnyInvocable<void()> on_signal) : loop_(loop) {
+  RunOnLoop(loop_, [&] {
+    watcher_ = std::make_unique<SignalWatcher>(
+        loop_, std::initializer_list<int>{SIGHUP},
+        [on_signal = std::move(on_signal)](int /*signal*/) mutable { on_signal(); });
+  });
+}
+
+HangupScope::~HangupScope() {
+  RunOnLoop(loop_, [this] { watcher_.reset(); });
+}
+
 }  // namespace sluice::tools

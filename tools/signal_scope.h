@@ -1,6 +1,6 @@
 // SignalScope watches SIGINT and SIGTERM from its construction to its end, for a thread that runs
 // no loop itself. Only the first one is reported: a second ends the process, as if nobody watched,
-// so that a user who presses Ctrl-C again gets out.
+// so that a user who presses Ctrl-C again gets out. HangupScope watches SIGHUP, and reports each.
 //
 // Example:
 //   std::latch asked_to_stop(1);
@@ -30,6 +30,19 @@ class SignalScope {
  private:
   EventLoop& loop_;
   absl::AnyInvocable<void()> on_signal_;
+  std::unique_ptr<SignalWatcher> watcher_;  // the loop's
+};
+
+class HangupScope {
+ public:
+  // `on_signal` is called on the loop's thread.
+  HangupScope(EventLoop& loop, absl::AnyInvocable<void()> on_signal);
+  ~HangupScope();
+  HangupScope(const HangupScope&) = delete;
+  HangupScope& operator=(const HangupScope&) = delete;
+
+ private:
+  EventLoop& loop_;
   std::unique_ptr<SignalWatcher> watcher_;  // the loop's
 };
 

@@ -1,7 +1,9 @@
 #include "sluice/tools/protocol.h"
 #include "sluice/tools/sluice_main.h"
+#include "sluice/tools/tls_encryption.h"
 
 int main(int argc, char** argv) {
-  const sluice::tools::ProtocolTable protocols = sluice::tools::StandardProtocols();
+  sluice::tools::ProtocolTable protocols = sluice::tools::StandardProtocols();
+  protocols.SetEncryption(sluice::tools::TlsEncryption());
   return sluice::tools::SluiceMain(protocols, argc, argv);
 }

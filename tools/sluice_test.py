@@ -229,7 +229,7 @@ class UsageTest(unittest.TestCase):
     def test_urls_that_do_not_parse(self):
         for command in ("bench", "cat"):
             self.assert_bad_usage(command, "127.0.0.1:1", says="accepted are tcp://HOST:PORT, frame://HOST:PORT, ws://HOST")
-            self.assert_bad_usage(command, "wss://127.0.0.1:1", says="wss:// is not among the schemes; accepted are tcp://")
+            self.assert_bad_usage(command, "http://127.0.0.1:1", says="http:// is not among the schemes; accepted are tcp://")
             self.assert_bad_usage(command, "tcp://example.org:1", says="names are not looked up")
             self.assert_bad_usage(command, "tcp://127.0.0.1", says="there is no port")
 

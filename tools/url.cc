@@ -42,6 +42,12 @@ absl::StatusOr<std::string> ParseTarget(absl::string_view text, absl::string_vie
   return target[0] == '/' ? std::string(target) : absl::StrCat("/", target);
 }
 
+// Of an authority that was found to be good.
+std::string HostOf(absl::string_view authority) {
+  if (authority[0] == '[') return std::string(authority.substr(1, authority.find(']') - 1));
+  return std::string(authority.substr(0, authority.rfind(':')));
+}
+
 absl::StatusOr<SocketAddress> ParseHostAndPort(absl::string_view text, absl::string_view authority,
                                                const UrlScheme& scheme) {
   if (absl::StrContains(authority, "@")) return Refuse(text, "a user name has no meaning here");
@@ -80,7 +86,8 @@ absl::StatusOr<Url> ParseUnixUrl(absl::string_view text, absl::string_view rest,
                                  const UrlScheme& scheme) {
   Url url;
   url.scheme = scheme.name;
-  url.authority = "localhost";
+  url.encrypted = scheme.encrypted;
+  url.host = url.authority = "localhost";
   const size_t colon = scheme.has_target ? rest.find(':') : absl::string_view::npos;
   const absl::string_view path = rest.substr(0, colon);
   if (path.empty() || (path[0] != '/' && path[0] != '@')) {
@@ -102,6 +109,7 @@ absl::StatusOr<Url> ParseIpUrl(absl::string_view text, absl::string_view rest,
                                const UrlScheme& scheme) {
   Url url;
   url.scheme = scheme.name;
+  url.encrypted = scheme.encrypted;
   const size_t end = std::min(rest.find_first_of("/?#"), rest.size());
   url.authority = std::string(rest.substr(0, end));
   absl::StatusOr<std::string> target = ParseTarget(text, rest.substr(end));
@@ -113,6 +121,7 @@ absl::StatusOr<Url> ParseIpUrl(absl::string_view text, absl::string_view rest,
   absl::StatusOr<SocketAddress> address = ParseHostAndPort(text, url.authority, scheme);
   if (!address.ok()) return address.status();
   url.address = *address;
+  url.host = HostOf(url.authority);
   return url;
 }
 

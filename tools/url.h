@@ -7,6 +7,7 @@
 //   frame+unix:///run/echo.sock
 //   ws+unix:///run/echo.sock:/chat      with a target, after a colon
 //   unix://@name                        a name in Linux's abstract name space
+//   wss://127.0.0.1/, tls://, frames://  the same over TLS, where the tool has it; tls+unix:///...
 //
 // A host is a literal address, or `localhost`, which is 127.0.0.1: no names are looked up. A Unix
 // path is taken as it is written; nothing is percent-decoded.
@@ -29,11 +30,14 @@ struct UrlScheme {
   std::string name;           // "ws"
   uint16_t default_port = 0;  // 0: the port must be given
   bool has_target = false;    // whether a path and a query may follow
+  bool encrypted = false;
 };
 
 struct Url {
   std::string scheme;  // one of those that were accepted, without "+unix"
+  bool encrypted = false;
   SocketAddress address;
+  std::string host;  // as it was written, without brackets; "localhost" over a Unix socket
   std::string
       authority;  // host and port as they were written: HTTP's Host. "localhost" over a Unix socket
   std::string target = "/";  // "/chat?room=1"; "/" where none was written

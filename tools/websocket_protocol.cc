@@ -150,6 +150,9 @@ class WebSocket final : public Protocol {
       : Protocol("websocket", {.name = "ws", .default_port = 80, .has_target = true},
                  /*has_messages=*/true) {}
 
+  std::string alpn() const override { return "http/1.1"; }
+  uint16_t encrypted_default_port() const override { return 443; }
+
   std::unique_ptr<EchoService> NewEchoService(const ServerOptions& options) const override {
     return std::make_unique<WebSocketEcho>(options);
   }

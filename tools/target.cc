@@ -1,0 +1,31 @@
+#include "sluice/tools/target.h"
+
+#include <utility>
+
+namespace sluice::tools {
+
+absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocation& invocation) {
+  const std::vector<UrlScheme> schemes = protocols.schemes();
+  absl::StatusOr<Url> url = ParseUrl(invocation.arguments[0], schemes);
+  if (!url.ok()) return url.status();
+  Target target;
+  target.protocol = protocols.FindByScheme(url->scheme);
+  target.url = *std::move(url);
+  if (protocols.encryption() == nullptr) return target;
+  auto encryption = protocols.encryption()->NewClient(target.url, target.protocol->alpn());
+  if (!encryption.ok()) return encryption.status();
+  target.encryption = *std::move(encryption);
+  if (target.encryption != nullptr && !target.encryption->warning().empty())
+    invocation.Note(target.encryption->warning());
+  return target;
+}
+
+std::vector<std::string> WithClientFlags(const ProtocolTable& protocols,
+                                         std::vector<std::string> flags) {
+  if (protocols.encryption() == nullptr) return flags;
+  const std::vector<std::string> more = protocols.encryption()->client_flags();
+  flags.insert(flags.end(), more.begin(), more.end());
+  return flags;
+}
+
+}  // namespace sluice::tools

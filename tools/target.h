@@ -1,0 +1,34 @@
+// Target is what a client's command connects to: a URL, the protocol that it names, and TLS where
+// it asks for it.
+#ifndef SLUICE_TOOLS_TARGET_H_
+#define SLUICE_TOOLS_TARGET_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "sluice/tools/command.h"
+#include "sluice/tools/encryption.h"
+#include "sluice/tools/protocol.h"
+#include "sluice/tools/url.h"
+
+namespace sluice::tools {
+
+struct Target {
+  const Protocol* protocol;
+  Url url;
+  std::shared_ptr<const ClientEncryption> encryption;  // null for a plain connection
+};
+
+// Of the command's only argument, and of the flags. What the user has to be warned of is said. An
+// error is bad usage.
+absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocation& invocation);
+
+// `flags` and those that say how to encrypt.
+std::vector<std::string> WithClientFlags(const ProtocolTable& protocols,
+                                         std::vector<std::string> flags);
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_TARGET_H_
