@@ -56,18 +56,16 @@ class TlsEcho(Echo):
         """The next line on standard error."""
         return self.process.stderr.readline().decode()
 
-    def connect_tls(self, server_name="localhost", alpn=None, certificate=None, version=None):
+    def connect_tls(self, server_name="localhost", alpn=None, version=None, context=None, session=None):
         """A connection of Python's ssl."""
-        context = ssl.create_default_context(cafile=path("ca.pem"))
+        context = context or ssl.create_default_context(cafile=path("ca.pem"))
         if alpn:
             context.set_alpn_protocols(alpn)
-        if certificate:
-            context.load_cert_chain(path(f"{certificate}.pem"), path(f"{certificate}.key"))
         if version:
             context.minimum_version = context.maximum_version = version
         plain = self.connect()
         try:
-            return context.wrap_socket(plain, server_hostname=server_name)
+            return context.wrap_socket(plain, server_hostname=server_name, session=session)
         except BaseException:
             plain.close()
             raise
@@ -201,6 +199,7 @@ class EchoTest(unittest.TestCase):
     def test_application_protocols(self):
         for flags, offered, agreed in ((["--protocol=websocket"], ["h2", "http/1.1"], "http/1.1"),
                                        (["--protocol=websocket"], None, None),
+                                       (["--protocol=websocket"], ["h2", "x"], None),  # not refused
                                        (["--protocol=websocket", "--tls_alpn="], ["http/1.1"], None),
                                        (["--protocol=frame"], ["http/1.1"], None),
                                        (["--tls_alpn=b,a"], ["a", "b"], "b")):
@@ -231,7 +230,7 @@ class EchoTest(unittest.TestCase):
                 self.assertIn(says, line)
                 good.sendall(b"still here")
                 self.assertEqual(receive(good, 10), b"still here")
-                good.unwrap()
+                good.unwrap().close()
                 totals, _ = echo.stop()
                 self.assertEqual((totals["connections"], totals["errors"], totals["handshake_errors"]), (1, 0, 1))
 
@@ -439,6 +438,7 @@ class ReloadTest(unittest.TestCase):
             self.assertEqual(before.getpeercert()["subject"][0][0][1], "server")
             before.sendall(b"GET / HTTP/1.1\r\n\r\n")  # it is served as before
             self.assertTrue(before.recv(100).startswith(b"HTTP/1.1 4"))
+            before.close()
             bench.send_signal(signal.SIGINT)
             out, _ = bench.communicate(timeout=PATIENCE)
             report = json.loads(out)
@@ -466,6 +466,23 @@ class ReloadTest(unittest.TestCase):
             self.install("renewed")
             self.assertIn("reloaded ", self.reload(echo))
             self.assertEqual(echo.common_name(), "renewed")
+
+
+    def test_sessions_are_resumed_on_all_loops_and_after_a_reload(self):
+        with self.serve("--threads=2") as echo:
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                context = ssl.create_default_context(cafile=path("ca.pem"))
+                with echo.connect_tls(context=context, version=version) as client:
+                    client.sendall(b"x")
+                    self.assertEqual(client.recv(1), b"x")  # the tickets came before it
+                    self.assertFalse(client.session_reused)
+                    session = client.session
+                for _ in range(2):
+                    for _ in range(10):
+                        with echo.connect_tls(context=context, version=version, session=session) as client:
+                            self.assertTrue(client.session_reused)
+                    self.install("renewed")
+                    self.assertIn("reloaded ", self.reload(echo))
 
 
 class OwnCodecTest(unittest.TestCase):

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "sluice/tls/ticket_keys.h"
 #include "sluice/tls/tls_stream.h"
 #include "sluice/tools/tls_description.h"
 #include "sluice/tools/tls_flags.h"
@@ -80,7 +81,7 @@ class Tls final : public Encryption {
 
   absl::StatusOr<std::shared_ptr<const ServerEncryption>> NewServer(
       const std::string& alpn) const override {
-    absl::StatusOr<TlsServerFlags> flags = ReadTlsServerFlags(alpn);
+    absl::StatusOr<TlsServerFlags> flags = ReadTlsServerFlags(alpn, ticket_keys_);
     if (!flags.ok()) return flags.status();
     if (flags->context == nullptr) return nullptr;
     return std::make_shared<const TlsServer>(*std::move(flags));
@@ -93,6 +94,10 @@ class Tls final : public Encryption {
     if (flags->context == nullptr) return nullptr;
     return std::make_shared<const TlsClient>(*std::move(flags));
   }
+
+ private:
+  // Sessions outlive a reload.
+  const std::shared_ptr<tls::TicketKeys> ticket_keys_ = std::make_shared<tls::TicketKeys>();
 };
 
 }  // namespace

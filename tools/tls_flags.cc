@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/flags/commandlineflag.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "absl/types/span.h"
 #include "sluice/tools/flag_types.h"
 
 using Files = std::vector<std::string>;
@@ -148,14 +150,13 @@ absl::StatusOr<std::vector<tls::Identity>> ReadIdentities() {
   return identities;
 }
 
-absl::StatusOr<std::vector<std::string>> ReadAlpn(const std::string& automatic) {
+bool HasAutoAlpn() { return absl::GetFlag(FLAGS_tls_alpn) == "auto"; }
+
+// Those that the flag names.
+absl::StatusOr<std::vector<std::string>> ReadAlpn() {
   const std::string text = absl::GetFlag(FLAGS_tls_alpn);
   std::vector<std::string> protocols;
-  if (text == "auto") {
-    if (!automatic.empty()) protocols.push_back(automatic);
-  } else if (!text.empty()) {
-    protocols = absl::StrSplit(text, ',');
-  }
+  if (!text.empty() && !HasAutoAlpn()) protocols = absl::StrSplit(text, ',');
   for (const std::string& protocol : protocols) {
     if (protocol.empty() || protocol.size() > 255) {
       return Refuse(absl::StrCat("--tls_alpn=", text),
@@ -163,6 +164,14 @@ absl::StatusOr<std::vector<std::string>> ReadAlpn(const std::string& automatic) 
     }
   }
   return protocols;
+}
+
+// Takes `name` from a client that offers it. One that does not may mean well, so it is not refused.
+tls::AlpnFunction TakeIfOffered(const std::string& name) {
+  return [name](absl::Span<const absl::string_view> offered, absl::string_view /*server_name*/) {
+    const bool is_offered = std::find(offered.begin(), offered.end(), name) != offered.end();
+    return is_offered ? name : std::string();
+  };
 }
 
 tls::TrustRoots RootsOf(const Files& paths) {
@@ -221,7 +230,8 @@ std::vector<std::string> TlsClientFlagNames() {
           "tls_alpn", "tls_min_version", "insecure"};
 }
 
-absl::StatusOr<TlsServerFlags> ReadTlsServerFlags(const std::string& alpn) {
+absl::StatusOr<TlsServerFlags> ReadTlsServerFlags(const std::string& alpn,
+                                                  std::shared_ptr<tls::TicketKeys> ticket_keys) {
   const Files certificates = absl::GetFlag(FLAGS_tls_cert);
   if (certificates.empty()) {
     const absl::Status status =
@@ -233,9 +243,11 @@ absl::StatusOr<TlsServerFlags> ReadTlsServerFlags(const std::string& alpn) {
   absl::StatusOr<std::vector<tls::Identity>> identities = ReadIdentities();
   if (!identities.ok()) return identities.status();
   options.identities = *std::move(identities);
-  absl::StatusOr<std::vector<std::string>> protocols = ReadAlpn(alpn);
+  absl::StatusOr<std::vector<std::string>> protocols = ReadAlpn();
   if (!protocols.ok()) return protocols.status();
   options.alpn = *std::move(protocols);
+  if (HasAutoAlpn() && !alpn.empty()) options.choose_alpn = TakeIfOffered(alpn);
+  options.ticket_keys = std::move(ticket_keys);
   options.min_version = absl::GetFlag(FLAGS_tls_min_version);
   if (absl::Status status = ReadClientCertificates(options); !status.ok()) return status;
 
@@ -265,9 +277,12 @@ absl::StatusOr<TlsClientFlags> ReadTlsClientFlags(const Url& url, const std::str
   if (identities->size() > 1)
     return Refuse("--tls_cert and --tls_key", "a client has one of each at most");
   options.identity = *std::move(identities);
-  absl::StatusOr<std::vector<std::string>> protocols = ReadAlpn(alpn);
+  absl::StatusOr<std::vector<std::string>> protocols = ReadAlpn();
   if (!protocols.ok()) return protocols.status();
   options.alpn = *std::move(protocols);
+  if (HasAutoAlpn() && !alpn.empty()) options.alpn = {alpn};
+  // Each connection of a run is opened once, and the process then ends.
+  options.session_cache_servers = 0;
   options.min_version = absl::GetFlag(FLAGS_tls_min_version);
   if (absl::Status status = ReadTrust(options); !status.ok()) return status;
 

@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "sluice/tls/context.h"
+#include "sluice/tls/ticket_keys.h"
 #include "sluice/tools/url.h"
 
 namespace sluice::tls {
@@ -37,8 +38,10 @@ struct TlsServerFlags {
   absl::Duration handshake_timeout;
   std::string certificates;  // the files, as the flag has them
 };
-// `alpn` is the application protocol's name, for --tls_alpn=auto; empty for none.
-absl::StatusOr<TlsServerFlags> ReadTlsServerFlags(const std::string& alpn);
+// `alpn` is the application protocol's name, for --tls_alpn=auto; empty for none. Contexts with the
+// same keys resume each other's sessions.
+absl::StatusOr<TlsServerFlags> ReadTlsServerFlags(const std::string& alpn,
+                                                  std::shared_ptr<tls::TicketKeys> ticket_keys);
 
 // What a client's flags ask for.
 struct TlsClientFlags {

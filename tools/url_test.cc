@@ -1,6 +1,7 @@
 #include "sluice/tools/url.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -21,9 +22,19 @@ const std::vector<UrlScheme>& Schemes() {
   return *kSchemes;
 }
 
+// With TLS.
+const std::vector<UrlScheme>& AllSchemes() {
+  static const auto* const kSchemes = new std::vector<UrlScheme>{
+      {.name = "tcp"},
+      {.name = "ws", .default_port = 80, .has_target = true},
+      {.name = "tls", .encrypted = true},
+      {.name = "wss", .default_port = 443, .has_target = true, .encrypted = true}};
+  return *kSchemes;
+}
+
 // "scheme address authority target" of a URL, or the error.
-std::string Parse(absl::string_view text) {
-  const absl::StatusOr<Url> url = ParseUrl(text, Schemes());
+std::string Parse(absl::string_view text, const std::vector<UrlScheme>& schemes = Schemes()) {
+  const absl::StatusOr<Url> url = ParseUrl(text, schemes);
   if (!url.ok()) return std::string(url.status().message());
   return absl::StrCat(url->scheme, " ", url->address.ToString(), " ", url->authority, " ",
                       url->target);
@@ -53,6 +64,36 @@ TEST(UrlTest, UnixSockets) {
   EXPECT_EQ(Parse("ws+unix:///run/a"), "ws unix:/run/a localhost /");
   EXPECT_EQ(Parse("ws+unix:///run/a:/chat?x"), "ws unix:/run/a localhost /chat?x");
   EXPECT_EQ(Parse("unix://@name"), "tcp unix:@name localhost /");
+}
+
+TEST(UrlTest, EncryptedSchemesAreLikeThePlainOnes) {
+  EXPECT_EQ(Parse("tls://127.0.0.1:80", AllSchemes()), "tls 127.0.0.1:80 127.0.0.1:80 /");
+  EXPECT_EQ(Parse("wss://localhost/chat", AllSchemes()), "wss 127.0.0.1:443 localhost /chat");
+  EXPECT_EQ(Parse("tls+unix:///run/a", AllSchemes()), "tls unix:/run/a localhost /");
+  EXPECT_EQ(Parse("wss+unix:///run/a:/chat", AllSchemes()), "wss unix:/run/a localhost /chat");
+  EXPECT_THAT(Parse("tls://127.0.0.1", AllSchemes()), HasSubstr("tls://127.0.0.1:PORT"));
+  EXPECT_THAT(Parse("http://127.0.0.1", AllSchemes()),
+              HasSubstr("tls://HOST:PORT, wss://HOST[:PORT][/PATH], unix:///PATH, "
+                        "ws+unix:///PATH[:/TARGET], tls+unix:///PATH, wss+unix:"));
+  for (const auto& [text, encrypted] :
+       {std::pair("ws://[::1]", false), {"wss://[::1]", true}, {"tls+unix:///a", true}}) {
+    const absl::StatusOr<Url> url = ParseUrl(text, AllSchemes());
+    ASSERT_TRUE(url.ok()) << url.status();
+    EXPECT_EQ(url->encrypted, encrypted) << text;
+  }
+}
+
+TEST(UrlTest, TheHostIsWithoutPortAndBrackets) {
+  for (const auto& [text, host] : {std::pair("tls://127.0.0.1:80", "127.0.0.1"),
+                                   {"tls://[::1]:80", "::1"},
+                                   {"wss://[::1]/a:b", "::1"},
+                                   {"wss://localhost", "localhost"},
+                                   {"wss://localhost:8443/x", "localhost"},
+                                   {"tls+unix:///run/a", "localhost"}}) {
+    const absl::StatusOr<Url> url = ParseUrl(text, AllSchemes());
+    ASSERT_TRUE(url.ok()) << url.status();
+    EXPECT_EQ(url->host, host) << text;
+  }
 }
 
 TEST(UrlTest, WhatIsNoUrlIsToldWhatIs) {
