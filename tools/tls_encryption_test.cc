@@ -50,6 +50,12 @@ using testing::StartsWith;
 
 using StreamOr = absl::StatusOr<std::unique_ptr<Stream>>;
 
+// Stops the loop at the end of a connection.
+struct UntilEnd : StreamHandler {
+  void OnReceive(Stream&, absl::Span<uint8_t>) override {}
+  void OnClose(Stream& stream, const absl::Status&) override { stream.loop().Stop(); }
+};
+
 class TlsEncryptionTest : public testing::Test {
  protected:
   TlsEncryptionTest() {
@@ -129,17 +135,22 @@ class TlsEncryptionTest : public testing::Test {
   }
 
   // One connection's description, or error.
-  std::string Dial(const SocketAddress& address, absl::Duration timeout = absl::Minutes(1)) {
+  std::string Dial(const SocketAddress& address) {
     const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
     const std::shared_ptr<const ClientEncryption> client = NewClient();
     Dialer dialer(*loop, client.get());
-    Connector::Options connect;
-    connect.timeout = timeout;
+    UntilEnd until_end;
     std::string text;
-    dialer.Connect(address, connect, [&](StreamOr stream) {
-      text = stream.ok() ? client->Describe(**stream) : stream.status().ToString();
+    dialer.Connect(address, {}, [&](StreamOr stream) {
       was_encrypting = dialer.encrypting();
-      loop->Stop();
+      if (!stream.ok()) {
+        text = stream.status().ToString();
+        return loop->Stop();
+      }
+      text = client->Describe(**stream);
+      Stream& open = **stream;
+      Stream::Run(*std::move(stream), until_end);
+      open.Close();
     });
     loop->Run();
     return text;
@@ -320,10 +331,7 @@ TEST_F(TlsEncryptionTest, AServerThatStopsEndsHandshakesUnderWay) {
   loop->Run();
   half->Send(absl::string_view("\x16\x03\x01", 3));  // the beginning of a record
   std::thread stopping([&] { EXPECT_EQ(server->Stop(absl::Minutes(1)).handshake_errors, 1u); });
-  struct UntilEnd : StreamHandler {
-    void OnReceive(Stream&, absl::Span<uint8_t>) override {}
-    void OnClose(Stream& stream, const absl::Status&) override { stream.loop().Stop(); }
-  } handler;
+  UntilEnd handler;
   half->SetHandler(handler);
   loop->Run();
   stopping.join();
