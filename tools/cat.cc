@@ -57,10 +57,12 @@ Command CatCommand(const ProtocolTable& protocols) {
       .summary = "connects standard input and output to a server, like nc and wscat",
       .description = absl::StrCat(
           "Lines typed become messages; messages received are printed as lines, in which control "
-          "characters and what is no text are escaped. Over tcp:// and unix:// bytes are passed on "
+          "characters and what is no text are escaped. Over tcp:// and unix:// (and tls://) bytes "
+          "are passed on "
           "as they are, line feeds included (escaped only where they are shown on a terminal)."
           "\n\n"
-          "The end of standard input ends the sending half of the connection; over ws:// it begins "
+          "The end of standard input ends the sending half of the connection; over ws:// (and "
+          "wss://) it begins "
           "the closing handshake, once the server has answered a ping and been silent for 0.3 s "
           "(after 5 s at most). What the server still sends is printed, until it ends its half "
           "too. The exit status is 0 after such an end, "

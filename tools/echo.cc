@@ -122,18 +122,22 @@ void Reload(const ProtocolTable& protocols, const Protocol& protocol, EchoServer
   invocation.Note(absl::StrCat("reloaded ", (*encryption)->source()));
 }
 
-// Until a signal asks for the end.
-void Serve(const ProtocolTable& protocols, const EchoServer::Options& options, EchoServer& server,
-           const Invocation& invocation) {
+// Until a signal asks for the end, and has got it.
+EchoTotals Serve(const ProtocolTable& protocols, const EchoServer::Options& options,
+                 EchoServer& server, const Invocation& invocation) {
   Requests requests;
-  SignalScope stop(server.loop(), [&] { requests.AskToStop(); });
-  // Without TLS there is nothing to reload, and SIGHUP keeps its meaning.
+  // Without TLS there is nothing to reload, and SIGHUP keeps its meaning. With it, one that comes
+  // at the end must not make that a sudden one.
   std::optional<HangupScope> hangup;
   if (options.encryption != nullptr) hangup.emplace(server.loop(), [&] { requests.AskToReload(); });
-  // Not before the signals are watched: who reads this line may send one.
-  std::printf("listening on %s\n", server.address().ToString().c_str());
-  std::fflush(stdout);
-  while (requests.AwaitReload()) Reload(protocols, *options.protocol, server, invocation);
+  {
+    SignalScope stop(server.loop(), [&] { requests.AskToStop(); });
+    // Not before the signals are watched: who reads this line may send one.
+    std::printf("listening on %s\n", server.address().ToString().c_str());
+    std::fflush(stdout);
+    while (requests.AwaitReload()) Reload(protocols, *options.protocol, server, invocation);
+  }
+  return server.Stop(absl::GetFlag(FLAGS_drain_timeout).value());
 }
 
 std::string TotalsLine(const EchoServer::Options& options, const EchoTotals& totals) {
@@ -174,8 +178,7 @@ int RunEcho(const ProtocolTable& protocols, const Invocation& invocation) {
   RaiseDescriptorLimit();
   absl::StatusOr<std::unique_ptr<EchoServer>> server = EchoServer::Start(options);
   if (!server.ok()) return invocation.Failure(server.status().message());
-  Serve(protocols, options, **server, invocation);
-  const EchoTotals totals = (*server)->Stop(absl::GetFlag(FLAGS_drain_timeout).value());
+  const EchoTotals totals = Serve(protocols, options, **server, invocation);
   std::printf("%s\n", TotalsLine(options, totals).c_str());
   return kSuccess;
 }

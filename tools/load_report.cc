@@ -13,6 +13,7 @@
 #include "sluice/tools/json.h"
 #include "sluice/tools/latency_picture.h"
 #include "sluice/tools/load.h"
+#include "sluice/tools/printable.h"
 #include "sluice/tools/progress.h"
 #include "sluice/tools/table.h"
 
@@ -46,7 +47,7 @@ std::string ErrorsLine(const LoadErrors& errors, const Terminal& terminal) {
     }
   }
   return absl::StrCat(terminal.warning(), "errors: ", absl::StrJoin(kinds, ", "), terminal.plain(),
-                      "\n  the first: ", errors.first, "\n");
+                      "\n  the first: ", PrintableLine(errors.first), "\n");
 }
 
 std::string ProgressLine(const LoadOptions& options, const Load::Progress& progress) {

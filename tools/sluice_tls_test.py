@@ -485,6 +485,17 @@ class ReloadTest(unittest.TestCase):
                     self.assertIn("reloaded ", self.reload(echo))
 
 
+    def test_a_reload_that_comes_while_it_drains_does_not_end_it_suddenly(self):
+        with self.serve("--drain_timeout=100s") as echo, echo.connect_tls() as client:
+            client.sendall(b"x")
+            self.assertEqual(client.recv(1), b"x")
+            echo.process.send_signal(signal.SIGTERM)
+            self.assertEqual(client.recv(1), b"")  # it drains, and waits for this client
+            echo.process.send_signal(signal.SIGHUP)
+            client.unwrap().close()
+            self.assertEqual(echo.process.wait(timeout=PATIENCE), 0)
+
+
 class OwnCodecTest(unittest.TestCase):
 
     def test_a_command_line_without_tls_has_none_of_it(self):
