@@ -3,9 +3,12 @@
 // '!' says, and tells on standard output what happens to it. As a server and as a client, so that
 // one set of tests runs in both directions.
 //
-//   websocket_peer serve ADDRESS:PORT [SUBPROTOCOL...]      prints `listening on ADDRESS:PORT`;
-//   until SIGTERM websocket_peer connect ws://ADDRESS:PORT/TARGET [SUBPROTOCOL...]      until the
-//   connection has ended
+//   websocket_peer serve ADDRESS:PORT [SUBPROTOCOL...] [--...]
+//       prints `listening on ADDRESS:PORT`; until SIGTERM
+//   websocket_peer connect ws://ADDRESS:PORT/TARGET [SUBPROTOCOL...] [--...]
+//       until the connection has ended
+//
+// A server with an --identity, and a client with a URL of wss://, speak TLS: tls_flags.h.
 //
 // Messages that it obeys:
 //   !close CODE REASON     begins the closing handshake; code 1005: without a code
@@ -40,6 +43,8 @@
 #include "sluice/core/tcp.h"
 #include "sluice/protocols/websocket/close_code.h"
 #include "sluice/protocols/websocket/connection.h"
+#include "sluice/tests/integration/tls_flags.h"
+#include "sluice/tls/tls_stream.h"
 
 namespace {
 
@@ -49,6 +54,8 @@ using sluice::Listener;
 using sluice::SendResult;
 using sluice::SocketAddress;
 using sluice::Stream;
+using sluice::TlsFlags;
+using sluice::tls::TlsStream;
 using sluice::websocket::Client;
 using sluice::websocket::CloseCode;
 using sluice::websocket::CloseInfo;
@@ -128,21 +135,50 @@ class Peer : public sluice::websocket::Handler {
   const bool stop_at_close_;
 };
 
+void TellFailed(const absl::Status& status) {
+  Tell(absl::StrCat("failed\tstatus=", Escaped(status.ToString())));
+}
+
 int Fail(absl::string_view why) {
   std::fprintf(stderr, "websocket_peer: %s\n", std::string(why).c_str());
   return 1;
 }
 
-int Serve(EventLoop& loop, absl::string_view where, std::vector<std::string> subprotocols) {
+using StreamOr = absl::StatusOr<std::unique_ptr<Stream>>;
+using TlsStreamOr = absl::StatusOr<std::unique_ptr<TlsStream>>;
+
+sluice::tls::HandshakeOptions HandshakeOptionsOf(const TlsFlags& flags) {
+  sluice::tls::HandshakeOptions options;
+  options.timeout = flags.handshake_timeout;
+  return options;
+}
+
+int Serve(EventLoop& loop, absl::string_view where, std::vector<std::string> subprotocols,
+          const TlsFlags& flags) {
   const absl::StatusOr<SocketAddress> address = SocketAddress::Parse(where);
   if (!address.ok()) return Fail(address.status().ToString());
+  std::shared_ptr<const sluice::tls::ServerContext> context;
+  if (!flags.identities.empty()) {
+    auto made = flags.ServerContext();
+    if (!made.ok()) return Fail(made.status().ToString());
+    context = *std::move(made);
+  }
   Peer peer(loop, /*stop_at_close=*/false);
   Server::Options options;
   options.handshake.subprotocols = std::move(subprotocols);
   const Server server(std::move(options));
-  absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Listen(
-      loop, *address, {},
-      [&](std::unique_ptr<Stream> stream) { server.Serve(std::move(stream), peer); });
+  absl::StatusOr<std::unique_ptr<Listener>> listener =
+      Listener::Listen(loop, *address, {}, [&](std::unique_ptr<Stream> stream) {
+        if (context == nullptr) {
+          server.Serve(std::move(stream), peer);
+          return;
+        }
+        sluice::tls::Accept(std::move(stream), context, HandshakeOptionsOf(flags),
+                            [&](TlsStreamOr encrypted) {
+                              if (!encrypted.ok()) return TellFailed(encrypted.status());
+                              server.Serve(*std::move(encrypted), peer);
+                            });
+      });
   if (!listener.ok()) return Fail(listener.status().ToString());
   const sluice::SignalWatcher signals(loop, {SIGTERM}, [&](int /*signal*/) {
     listener->reset();
@@ -153,8 +189,11 @@ int Serve(EventLoop& loop, absl::string_view where, std::vector<std::string> sub
   return 0;
 }
 
-int Connect(EventLoop& loop, absl::string_view url, std::vector<std::string> subprotocols) {
-  if (!absl::ConsumePrefix(&url, "ws://")) return Fail("the URL is ws://ADDRESS:PORT/TARGET");
+int Connect(EventLoop& loop, absl::string_view url, std::vector<std::string> subprotocols,
+            const TlsFlags& flags) {
+  const bool encrypted = absl::ConsumePrefix(&url, "wss://");
+  if (!encrypted && !absl::ConsumePrefix(&url, "ws://"))
+    return Fail("the URL is ws://ADDRESS:PORT/TARGET or wss://ADDRESS:PORT/TARGET");
   const std::pair<absl::string_view, absl::string_view> parts =
       absl::StrSplit(url, absl::MaxSplits('/', 1));
   const absl::StatusOr<SocketAddress> address = SocketAddress::Parse(parts.first);
@@ -165,14 +204,22 @@ int Connect(EventLoop& loop, absl::string_view url, std::vector<std::string> sub
   options.handshake.subprotocols = std::move(subprotocols);
   const absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(std::move(options));
   if (!client.ok()) return Fail(client.status().ToString());
+  const auto context = flags.ClientContext();
+  if (!context.ok()) return Fail(context.status().ToString());
 
   Peer peer(loop, /*stop_at_close=*/true);
   Connector connector(loop);
   absl::Status connected;
-  connector.Connect(*address, {}, [&](absl::StatusOr<std::unique_ptr<Stream>> stream) {
+  const auto open = [&](StreamOr stream) {
     connected = stream.status();
     if (!connected.ok()) return loop.Stop();
     (*client)->Open(*std::move(stream), peer);
+  };
+  connector.Connect(*address, {}, [&](StreamOr stream) {
+    if (!encrypted || !stream.ok()) return open(std::move(stream));
+    const absl::string_view host = parts.first.substr(0, parts.first.rfind(':'));
+    sluice::tls::Connect(*std::move(stream), *context, flags.host.empty() ? host : flags.host,
+                         HandshakeOptionsOf(flags), open);
   });
   loop.Run();
   return connected.ok() ? 0 : Fail(connected.ToString());
@@ -181,12 +228,14 @@ int Connect(EventLoop& loop, absl::string_view url, std::vector<std::string> sub
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> words(argv + 1, argv + argc);
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const absl::StatusOr<TlsFlags> flags = TlsFlags::Take(words);
+  if (!flags.ok()) return Fail(flags.status().ToString());
   if (words.size() < 2) return Fail("serve ADDRESS:PORT | connect URL, and subprotocols");
   std::vector<std::string> subprotocols(words.begin() + 2, words.end());
   absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create();
   if (!loop.ok()) return Fail(loop.status().ToString());
-  if (words[0] == "serve") return Serve(**loop, words[1], std::move(subprotocols));
-  if (words[0] == "connect") return Connect(**loop, words[1], std::move(subprotocols));
+  if (words[0] == "serve") return Serve(**loop, words[1], std::move(subprotocols), *flags);
+  if (words[0] == "connect") return Connect(**loop, words[1], std::move(subprotocols), *flags);
   return Fail("neither serve nor connect");
 }
