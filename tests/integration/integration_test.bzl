@@ -27,3 +27,16 @@ def peer_test(name, env, **kwargs):
         env = with_peers,
         **kwargs
     )
+
+def tls_test(name, data = [], env = {}, **kwargs):
+    """An integration_test of NAME.py that may use tls_harness.py."""
+    endpoints = dict(env)
+    endpoints["TLS_CERTIFICATES"] = ":tls_certificates"
+    endpoints["TLS_PEER"] = ":tls_peer"
+    integration_test(
+        name = name,
+        src = name + ".py",
+        data = ["tls_harness.py"] + data,
+        env = endpoints,
+        **kwargs
+    )

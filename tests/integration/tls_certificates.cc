@@ -1,7 +1,8 @@
 // Writes the certificates of the integration tests, with new keys, into a folder:
 //
 //   tls_certificates FOLDER      NAME.pem (a chain) and NAME.key for each name in the table below,
-//                                root.pem, and other_root.pem, which nobody trusts
+//                                root.pem, intermediate.pem, and other_root.pem, which nobody
+//                                trusts
 
 #include <cstdio>
 #include <fstream>
@@ -56,8 +57,9 @@ bool WriteAll(const std::string& folder) {
   const TestAuthority root("test root");
   const TestAuthority other("other root");
   const std::unique_ptr<TestAuthority> intermediate = root.Intermediate("intermediate");
-  bool written =
-      Write(folder + "/root.pem", root.pem()) && Write(folder + "/other_root.pem", other.pem());
+  bool written = Write(folder + "/root.pem", root.pem()) &&
+                 Write(folder + "/other_root.pem", other.pem()) &&
+                 Write(folder + "/intermediate.pem", intermediate->pem());
   for (const Entry& entry : kOfTheRoot)
     written = written && Write(folder, entry.file, root.Issue(entry.request));
   return written &&

@@ -42,8 +42,18 @@ def identity(name):
     return "--identity=" + ",".join(chain_and_key(name))
 
 
+def openssl_identity(name):
+    """The same for the openssl command, which takes only the first certificate of a file for the leaf."""
+    chain, key = chain_and_key(name)
+    return ["-cert", chain, "-key", key, *(["-cert_chain", file("intermediate.pem")] if name == "chained" else [])]
+
+
 def roots(name="root"):
     return f"--roots={file(name + '.pem')}"
+
+
+def _unescape(text):
+    return text.encode().decode("unicode_escape")
 
 
 class Teller:
@@ -54,7 +64,7 @@ class Teller:
         event, *words = self.read_line().split("\t")
         if event != name:
             raise AssertionError(f"not {name} but {event} {words}")
-        return dict(word.split("=", 1) for word in words)
+        return {name: _unescape(value) for name, value in (word.split("=", 1) for word in words)}
 
     def expect_close(self, status="OK"):
         """The connection has ended like this: OK, or part of the error. The bytes that were received."""
@@ -178,6 +188,15 @@ class Tool:
                 raise AssertionError(f"no {text[:100]} in {name}: {self._describe()}")
             return found()
 
+    def wait_for_count(self, text, count, name="output"):
+        """Until it has written this so often; False if it ends before."""
+        def found():
+            return self._output.get(name, b"").count(text) >= count
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() or name in self._ended, DEADLINE)
+            return found()
+
     def _describe(self):
         return {name: bytes(data[-2000:]) for name, data in self._output.items()}
 
@@ -192,6 +211,9 @@ class Tool:
 
     def end_input(self):
         self._child.stdin.close()
+
+    def kill(self):
+        self._child.kill()
 
     def wait(self):
         """The exit status, once it has ended by itself, and all that it wrote."""
