@@ -1,5 +1,7 @@
 #include "sluice/tls/handshake.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -14,6 +16,18 @@
 #include "sluice/tls/internal/error.h"
 
 namespace sluice::tls {
+namespace {
+
+// The alert of a record that is not encrypted and ends `bytes`; -1 for none.
+int PlainAlert(absl::Span<const uint8_t> bytes) {
+  constexpr uint8_t kHead[] = {SSL3_RT_ALERT, 3, 3, 0, 2};
+  constexpr size_t kSize = sizeof(kHead) + 2;  // the level and the alert follow
+  if (bytes.size() < kSize) return -1;
+  const absl::Span<const uint8_t> record = bytes.last(kSize);
+  return std::equal(std::begin(kHead), std::end(kHead), record.begin()) ? record.back() : -1;
+}
+
+}  // namespace
 
 Handshake::Handshake(std::unique_ptr<Stream> lower, const internal::ContextBase& base,
                      std::shared_ptr<const void> context, const HandshakeOptions& options,
@@ -76,6 +90,7 @@ void Handshake::OnFlush(Stream&) {
 }
 
 void Handshake::OnReceive(Stream&, absl::Span<uint8_t> bytes) {
+  plain_alert_ = PlainAlert(bytes);
   channel_->Lend(bytes);
   StepWhenAdmitted();
 }
@@ -143,6 +158,12 @@ absl::Status Handshake::Error(int result) {
   if (kind == SSL_ERROR_ZERO_RETURN || (kind == SSL_ERROR_SYSCALL && channel_->input_end())) {
     ERR_clear_error();
     return absl::UnavailableError(absl::StrCat(What(), ": the peer ended the connection"));
+  }
+  // A client of OpenSSL's refuses a server's certificate in TLS 1.3 by an alert that it does not
+  // encrypt, which BoringSSL finds too short.
+  if (plain_alert_ >= 0 && ERR_GET_REASON(ERR_peek_error()) == SSL_R_BAD_PACKET_LENGTH) {
+    ERR_clear_error();
+    return internal::AlertError(What(), plain_alert_);
   }
   return internal::TakeError(What());
 }

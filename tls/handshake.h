@@ -76,6 +76,7 @@ class Handshake final : private StreamHandler,
   const std::shared_ptr<Admission> admission_;
   // Whom a signature that comes late finds here, on the loop's thread: null when this is gone.
   std::shared_ptr<Handshake*> self_;
+  int plain_alert_ = -1;       // that ended what was received last
   bool held_ = false;          // nothing is received: it waits, for its turn or a signature
   Handshake* next_ = nullptr;  // in the group
   Handshake* previous_ = nullptr;

@@ -60,13 +60,6 @@ bool IsAboutCertificates(int alert) {
          alert == SSL_AD_CERTIFICATE_REQUIRED;
 }
 
-absl::Status AlertError(absl::string_view what, int alert) {
-  const absl::StatusCode code = IsAboutCertificates(alert) ? absl::StatusCode::kUnauthenticated
-                                                           : absl::StatusCode::kFailedPrecondition;
-  return absl::Status(code, absl::StrCat(what, ": the peer refused: alert \"",
-                                         SSL_alert_desc_string_long(alert), "\" (", alert, ")"));
-}
-
 // "BAD_SIGNATURE" -> "bad signature".
 std::string Words(const char* reason) {
   if (reason == nullptr) return "unknown error";
@@ -74,6 +67,13 @@ std::string Words(const char* reason) {
 }
 
 }  // namespace
+
+absl::Status AlertError(absl::string_view what, int alert) {
+  const absl::StatusCode code = IsAboutCertificates(alert) ? absl::StatusCode::kUnauthenticated
+                                                           : absl::StatusCode::kFailedPrecondition;
+  return absl::Status(code, absl::StrCat(what, ": the peer refused: alert \"",
+                                         SSL_alert_desc_string_long(alert), "\" (", alert, ")"));
+}
 
 absl::Status TakeError(absl::string_view what) {
   uint32_t error = ERR_get_error();

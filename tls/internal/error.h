@@ -11,6 +11,9 @@ namespace sluice::tls::internal {
 // message begins with `what`: whom or what it is about ("127.0.0.1:443: TLS handshake").
 absl::Status TakeError(absl::string_view what);
 
+// The Status for an alert by which the peer has refused.
+absl::Status AlertError(absl::string_view what, int alert);
+
 }  // namespace sluice::tls::internal
 
 #endif  // SLUICE_TLS_INTERNAL_ERROR_H_
