@@ -438,6 +438,12 @@ absl::Status Prepare(ContextBase& context, Version min, Version max) {
   return absl::OkStatus();
 }
 
+// Of cipher suites (up to TLS 1.2; among those of TLS 1.3 none is weak) and groups, our order
+// decides and not the client's.
+void PreferOurs(ServerData& context) {
+  SSL_CTX_set_options(context.ctx.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
+}
+
 absl::Status AddIdentities(ServerData& context, const ServerOptions& options) {
   if (options.identities.empty())
     return absl::InvalidArgumentError("a TLS server needs an identity: a certificate and its key");
@@ -575,6 +581,7 @@ absl::StatusOr<std::shared_ptr<const ServerContext>> ServerContext::Create(
   data->verify = options.verify;
   data->key_log = options.key_log;
   absl::Status status = internal::Prepare(*data, options.min_version, options.max_version);
+  if (status.ok()) internal::PreferOurs(*data);
   if (status.ok()) status = internal::AddIdentities(*data, options);
   if (status.ok()) status = internal::AskForCertificates(*data, options);
   if (status.ok()) status = internal::SetUpSessions(*data, options);
