@@ -1,8 +1,10 @@
 #include "sluice/tests/integration/tls_flags.h"
 
+#include <fstream>
+#include <iterator>
 #include <utility>
 
-#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -32,6 +34,10 @@ absl::Status TlsFlags::Set(absl::string_view name, absl::string_view value) {
     auto identity = tls::Identity::FromFiles(files.first, files.second);
     status = identity.status();
     if (identity.ok()) identities.push_back(*std::move(identity));
+  } else if (name == "ocsp" && !identities.empty()) {
+    std::ifstream file{std::string(value), std::ios::binary};
+    identities.back().ocsp_response.assign(std::istreambuf_iterator<char>(file), {});
+    if (!file) status = absl::NotFoundError(value);
   } else if (name == "roots") {
     roots.files.emplace_back(value);
   } else if (name == "client_certificates") {
@@ -54,6 +60,9 @@ absl::Status TlsFlags::Set(absl::string_view name, absl::string_view value) {
       status = absl::InvalidArgumentError("--handshake_timeout is a duration");
   } else if (name == "host") {
     host = std::string(value);
+  } else if (name == "times") {
+    if (!absl::SimpleAtoi(value, &times))
+      status = absl::InvalidArgumentError("--times is a number");
   } else {
     status = absl::InvalidArgumentError(absl::StrCat("--", name, " is not known"));
   }
@@ -80,6 +89,7 @@ absl::StatusOr<TlsFlags> TlsFlags::Take(std::vector<std::string>& words) {
 absl::StatusOr<std::shared_ptr<const tls::ServerContext>> TlsFlags::ServerContext() const {
   tls::ServerOptions options;
   options.identities = identities;
+  options.ticket_keys = ticket_keys;
   options.alpn = alpn;
   options.min_version = min;
   options.max_version = max;

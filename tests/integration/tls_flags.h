@@ -2,6 +2,7 @@
 // command lines.
 //
 //   --identity=CHAIN,KEY            files; several for SNI, the first is the default
+//   --ocsp=FILE                     DER, of the identity before it
 //   --roots=FILE                    whom to trust, in PEM
 //   --client_certificates=request   or require; against --roots
 //   --refuse=SUBJECT                the VerifyFunction refuses this one
@@ -10,6 +11,7 @@
 //   --min=1.3, --max=1.2
 //   --handshake_timeout=500ms
 //   --host=NAME                     whom a client wants to talk to; else the address
+//   --times=N                       how often a client connects
 #ifndef SLUICE_TESTS_INTEGRATION_TLS_FLAGS_H_
 #define SLUICE_TESTS_INTEGRATION_TLS_FLAGS_H_
 
@@ -22,6 +24,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "sluice/tls/context.h"
+#include "sluice/tls/ticket_keys.h"
 
 namespace sluice {
 
@@ -33,6 +36,7 @@ struct TlsFlags {
   absl::StatusOr<std::shared_ptr<const tls::ClientContext>> ClientContext() const;
 
   std::vector<tls::Identity> identities;
+  std::shared_ptr<tls::TicketKeys> ticket_keys = std::make_shared<tls::TicketKeys>();
   tls::TrustRoots roots;
   tls::ClientCertificates client_certificates = tls::ClientCertificates::kNone;
   tls::VerifyFunction verify;
@@ -42,6 +46,7 @@ struct TlsFlags {
   tls::Version max = tls::Version::kTls13;
   absl::Duration handshake_timeout = absl::Seconds(10);
   std::string host;
+  int times = 1;
 
  private:
   absl::Status Set(absl::string_view name, absl::string_view value);

@@ -282,6 +282,28 @@ class ClientCertificateTest(ServerTest):
         self.client.expect_failed("the peer refused: alert")
 
 
+class ResumptionTest(ServerTest):
+    def test_a_session_goes_on(self):
+        for version in ("-tls1_2", "-tls1_3"):
+            with self.subTest(version=version):
+                self.serve(version)
+                self.start("--times=4")
+                for i in range(4):
+                    told = self.client.expect("open")
+                    self.assertEqual(told["resumed"], str(int(i > 0)))
+                    self.assert_echoed(b"%d !close" % i)
+                    self.client.expect_close()
+                self.assertEqual(self.client.wait(), 0)
+
+    def test_a_server_that_gives_none(self):
+        self.serve("-no_ticket", "-no_cache", "-num_tickets", "0")
+        self.start("--times=2")
+        for i in range(2):
+            self.assertEqual(self.client.expect("open")["resumed"], "0")
+            self.assert_echoed(b"%d !close" % i)
+            self.client.expect_close()
+
+
 class ProtocolTest(ServerTest):
     def test_renegotiation_is_refused(self):
         self.serve("-tls1_2")

@@ -3,9 +3,10 @@
 // directions. It tells more of TLS than the command line tool does.
 //
 //   tls_peer serve ADDRESS:PORT [THREADS] [--...]     prints `listening on ADDRESS:PORT`; until
-//                                                     SIGTERM
+//                                                     SIGTERM; SIGUSR1 rotates the keys of tickets
 //   tls_peer connect ADDRESS:PORT [TEXT] [--...]      sends TEXT, in which \n is a new line; until
-//                                                     the connection has ended
+//                                                     the connection has ended; with --times=N so
+//                                                     often, one after another
 //
 // The flags are those of tls_flags.h. What it gets that contains "!close" makes it close, and
 // "!shut" makes it end its sending half, after the echo.
@@ -15,6 +16,7 @@
 //           certificates)
 //   failed  status (of a handshake)
 //   end     the peer's close_notify
+//   rotated
 //   close   bytes (received), status
 
 #include <signal.h>
@@ -158,7 +160,11 @@ int Serve(const SocketAddress& address, int threads, const TlsFlags& flags) {
   if (!context.ok()) return Fail(context.status().ToString());
   absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create();
   if (!loop.ok()) return Fail(loop.status().ToString());
-  const sluice::SignalWatcher signals(**loop, {SIGTERM}, [&](int /*signal*/) { (*loop)->Stop(); });
+  const sluice::SignalWatcher signals(**loop, {SIGTERM, SIGUSR1}, [&](int signal) {
+    if (signal == SIGTERM) return (*loop)->Stop();
+    flags.ticket_keys->Rotate();
+    Tell("rotated");
+  });
   absl::StatusOr<std::unique_ptr<LoopGroup>> group = LoopGroup::Start({.threads = threads});
   if (!group.ok()) return Fail(group.status().ToString());
   absl::StatusOr<std::unique_ptr<GroupListener>> listener = GroupListener::Listen(
@@ -179,35 +185,60 @@ int Serve(const SocketAddress& address, int threads, const TlsFlags& flags) {
   return 0;
 }
 
-std::unique_ptr<StreamHandler> HandlerFor(EventLoop& loop, absl::string_view text) {
-  if (text.empty()) return std::make_unique<Echo>(&loop);
-  return std::make_unique<Reader>(loop);
-}
+// Connects so often, with one context.
+class Client {
+ public:
+  Client(EventLoop& loop, const SocketAddress& address, std::string text, const TlsFlags& flags,
+         std::shared_ptr<const sluice::tls::ClientContext> context)
+      : loop_(loop),
+        address_(address),
+        text_(std::move(text)),
+        flags_(flags),
+        context_(std::move(context)),
+        connector_(loop) {}
 
-int Connect(const SocketAddress& address, const std::string& text, const TlsFlags& flags) {
-  const auto context = flags.ClientContext();
+  absl::Status Run() {
+    connector_.Connect(address_, {}, [this](absl::StatusOr<std::unique_ptr<Stream>> lower) {
+      status_ = lower.status();
+      if (!status_.ok()) return loop_.Stop();
+      sluice::tls::Connect(*std::move(lower), context_, flags_.host, HandshakeOptionsOf(flags_),
+                           [this](StreamOr stream) { OnOpen(std::move(stream)); });
+    });
+    loop_.Run();
+    return status_;
+  }
+
+ private:
+  void OnOpen(StreamOr stream) {
+    if (!stream.ok()) {
+      TellFailed(stream.status());
+      return loop_.Stop();
+    }
+    TellOpen(**stream, 0);
+    if (text_.empty()) return Stream::Run(*std::move(stream), std::make_unique<Echo>(&loop_));
+    (*stream)->Send(text_);
+    Stream::Run(*std::move(stream), std::make_unique<Reader>(loop_));
+  }
+
+  EventLoop& loop_;
+  const SocketAddress address_;
+  const std::string text_;
+  const TlsFlags& flags_;
+  const std::shared_ptr<const sluice::tls::ClientContext> context_;
+  Connector connector_;
+  absl::Status status_;
+};
+
+int Connect(const SocketAddress& address, std::string text, const TlsFlags& flags) {
+  auto context = flags.ClientContext();
   if (!context.ok()) return Fail(context.status().ToString());
   absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create();
   if (!loop.ok()) return Fail(loop.status().ToString());
-  Connector connector(**loop);
-  absl::Status connected;
-  const auto on_open = [&](StreamOr stream) {
-    if (!stream.ok()) {
-      TellFailed(stream.status());
-      return (*loop)->Stop();
-    }
-    TellOpen(**stream, 0);
-    (*stream)->Send(text);
-    Stream::Run(*std::move(stream), HandlerFor(**loop, text));
-  };
-  connector.Connect(address, {}, [&](absl::StatusOr<std::unique_ptr<Stream>> lower) {
-    connected = lower.status();
-    if (!connected.ok()) return (*loop)->Stop();
-    sluice::tls::Connect(*std::move(lower), *context, flags.host, HandshakeOptionsOf(flags),
-                         on_open);
-  });
-  (*loop)->Run();
-  return connected.ok() ? 0 : Fail(connected.ToString());
+  Client client(**loop, address, std::move(text), flags, *std::move(context));
+  for (int i = 0; i < flags.times; ++i) {
+    if (const absl::Status status = client.Run(); !status.ok()) return Fail(status.ToString());
+  }
+  return 0;
 }
 
 int Main(std::vector<std::string> words) {
