@@ -196,7 +196,7 @@ int SimulatedWorld::Send(SimulatedConnection& connection, int side, Buffer& queu
   if (end.dead) return end.error != 0 ? std::exchange(end.error, 0) : EPIPE;
   if (flow.end_wanted) return EPIPE;
   size_t most = std::numeric_limits<size_t>::max();
-  if (Chance(end.host->options.short_send)) most = Below(queue.size());
+  if (Chance(end.host->options.short_send)) most = 1 + Below(queue.size());
   while (!queue.empty() && most != 0) {
     const size_t size = std::min({flow.send_room - flow.unsent.size(), queue.size(), most});
     if (size == 0) break;
@@ -228,6 +228,7 @@ void SimulatedWorld::Launch(SimulatedConnection& connection, int side) {
     flow.window_used += size;
     Put(connection, side, Segment::Kind::kBytes, flow.unsent.Split(size));
   }
+  Probe(connection, side);
   if (flow.unsent.empty() && flow.end_wanted && !flow.end_sent) {
     flow.end_sent = true;
     Put(connection, side, Segment::Kind::kEnd);
@@ -238,6 +239,15 @@ void SimulatedWorld::Launch(SimulatedConnection& connection, int side) {
     end.ready_owed = true;
     end.poller->QueueIfReady(end, connection.flows[1 - side]);
   }
+}
+
+// Bytes for which the window is full wait without anything under way. TCP asks from time to time
+// whether the peer is still there; here it asks only where no answer is to be expected.
+void SimulatedWorld::Probe(SimulatedConnection& connection, int side) {
+  SimulatedFlow& flow = connection.flows[side];
+  if (flow.unsent.empty() || !flow.under_way.empty()) return;
+  if (Partitioned(connection) || connection.ends[1 - side].vanished)
+    Put(connection, side, Segment::Kind::kBytes);
 }
 
 // Under way.
@@ -287,6 +297,11 @@ void SimulatedWorld::Arrive(uint64_t id, int side) {
     flow.tries = 0;
     Take(*connection, side, std::move(segment));
   }
+}
+
+bool SimulatedWorld::Joins(const SimulatedConnection& connection, int a, int b) {
+  const SimulatedHostState* const hosts[] = {connection.ends[0].host, connection.ends[1].host};
+  return hosts[1] != nullptr && std::minmax(hosts[0]->index, hosts[1]->index) == std::minmax(a, b);
 }
 
 bool SimulatedWorld::Partitioned(const SimulatedConnection& connection) {
@@ -408,9 +423,7 @@ void SimulatedWorld::SendReset(SimulatedConnection& connection, int side) {
 
 void SimulatedWorld::ResetConnections(int a, int b) {
   for (const auto& [id, connection] : connections_) {
-    const int first = connection->ends[0].host->index;
-    if (connection->ends[1].host == nullptr || connection->ends[0].connecting) continue;
-    if (std::minmax(first, connection->ends[1].host->index) != std::minmax(a, b)) continue;
+    if (!Joins(*connection, a, b) || connection->ends[0].connecting) continue;
     Trace(NameOf(*connection, 0), " is reset by the network");
     Break(*connection, 0, ECONNRESET);
     Break(*connection, 1, ECONNRESET);
@@ -422,15 +435,14 @@ void SimulatedWorld::ResetConnections(int a, int b) {
 void SimulatedWorld::HaveRead(SimulatedConnection& connection, int side, size_t bytes) {
   SimulatedFlow& flow = connection.flows[1 - side];
   flow.newly_read += bytes;
-  const Link& link = LinkOf(connection.ends[0].host->index, connection.ends[1].host->index);
-  ScheduleWindowUpdate(connection, 1 - side, link.options.latency);
+  ScheduleWindowUpdate(connection, 1 - side);
 }
 
-void SimulatedWorld::ScheduleWindowUpdate(SimulatedConnection& connection, int side,
-                                          absl::Duration after) {
+void SimulatedWorld::ScheduleWindowUpdate(SimulatedConnection& connection, int side) {
   SimulatedFlow& flow = connection.flows[side];
-  if (std::exchange(flow.update_under_way, true)) return;
-  At(now_ + after, [this, id = connection.id, side] { UpdateWindow(id, side); });
+  if (flow.newly_read == 0 || std::exchange(flow.update_under_way, true)) return;
+  const Link& link = LinkOf(connection.ends[0].host->index, connection.ends[1].host->index);
+  At(now_ + link.options.latency, [this, id = connection.id, side] { UpdateWindow(id, side); });
 }
 
 void SimulatedWorld::UpdateWindow(uint64_t id, int side) {
@@ -438,7 +450,7 @@ void SimulatedWorld::UpdateWindow(uint64_t id, int side) {
   if (connection == nullptr) return;
   SimulatedFlow& flow = connection->flows[side];
   flow.update_under_way = false;
-  if (Partitioned(*connection)) return ScheduleWindowUpdate(*connection, side, kRetransmit);
+  if (Partitioned(*connection)) return;  // until it ends
   flow.window_used -= std::exchange(flow.newly_read, 0);
   if (!connection->ends[side].dead) Launch(*connection, side);
 }

@@ -186,10 +186,7 @@ void SimulatedWorld::Crash(SimulatedHostState& host, bool silent) {
       end.poller = nullptr;
       connection->flows[side].unsent.Clear();
       connection->flows[side].end_wanted = false;  // nor does it send an end
-      // Who waits for this end to read asks from time to time whether it is still there.
-      SimulatedFlow& in = connection->flows[1 - side];
-      if (!in.unsent.empty() && in.under_way.empty())
-        Put(*connection, 1 - side, Segment::Kind::kBytes);
+      Probe(*connection, 1 - side);
       EraseIfOver(*connection);
     }
   }
@@ -223,6 +220,11 @@ void SimulatedWorld::SetPartition(int a, int b, bool partitioned) {
   link.partitioned = partitioned;
   Trace(states_[static_cast<size_t>(a)]->name, " and ", states_[static_cast<size_t>(b)]->name,
         partitioned ? " are parted" : " are joined");
+  for (const auto& [id, connection] : connections_) {
+    if (!Joins(*connection, a, b)) continue;
+    for (int side = 0; side < 2; ++side)
+      partitioned ? Probe(*connection, side) : ScheduleWindowUpdate(*connection, side);
+  }
 }
 
 void SimulatedWorld::SchedulePartition(int a, int b) {

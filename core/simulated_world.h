@@ -206,12 +206,14 @@ class SimulatedWorld {
   MonotonicTime NextEvent() const;
   Link& LinkOf(int a, int b);
   void SchedulePartition(int a, int b);
+  static bool Joins(const SimulatedConnection& connection, int a, int b);
   bool Partitioned(const SimulatedConnection& connection);
 
   void SetBuffers(SimulatedConnection& connection, int side, const SocketOptions& options);
   void StartToConnect(SimulatedConnection& connection);
   void FailToConnect(SimulatedConnection& connection, int error, absl::Duration after);
   void Launch(SimulatedConnection& connection, int side);
+  void Probe(SimulatedConnection& connection, int side);
   void Put(SimulatedConnection& connection, int side, Segment::Kind kind, Buffer bytes = {});
   void ScheduleArrival(SimulatedConnection& connection, int side);
   void Arrive(uint64_t id, int side);
@@ -222,7 +224,7 @@ class SimulatedWorld {
   void TakeSyn(SimulatedConnection& connection);
   void SendReset(SimulatedConnection& connection, int side);
   void Break(SimulatedConnection& connection, int side, int error);
-  void ScheduleWindowUpdate(SimulatedConnection& connection, int side, absl::Duration after);
+  void ScheduleWindowUpdate(SimulatedConnection& connection, int side);
   void UpdateWindow(uint64_t id, int side);
   void EraseIfOver(SimulatedConnection& connection);
 

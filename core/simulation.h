@@ -169,7 +169,8 @@ class SimulatedNetwork {
   void SetLink(SimulatedHost& a, SimulatedHost& b, const SimulatedLink& link);
 
   // Nothing passes between the two hosts from now on until Heal; what is under way is sent again
-  // and again, at most 2 s apart.
+  // and again, at most 2 s apart, and so is the question whether a peer with a full window is still
+  // there.
   void Partition(SimulatedHost& a, SimulatedHost& b);
   void Heal(SimulatedHost& a, SimulatedHost& b);
 

@@ -194,6 +194,116 @@ TEST_F(SimulatedPairTest, BytesThatNeverGetThroughEndTheirConnection) {
   EXPECT_EQ(server_.recorder.close_status.code(), absl::StatusCode::kUnavailable);
 }
 
+// A peer that does not read, and whose window is exactly full: nothing is under way.
+class FullWindowTest : public SimulatedPairTest {
+ protected:
+  static constexpr size_t kWindow = 4096;
+
+  FullWindowTest() {
+    server_host_.set_options({.receive_buffer_bytes = kWindow});
+    Connect({.stream = {}});
+    server_.stream->PauseReceiving();
+    client_.stream->Send(Pattern(0, kWindow));
+    network_.RunFor(absl::Seconds(1));
+  }
+
+  void SendMore() { client_.stream->Send(Pattern(kWindow, 1024)); }
+
+  // How long it takes until the client is told.
+  absl::Duration UntilTheClientCloses() {
+    const MonotonicTime start = network_.now();
+    EXPECT_TRUE(Until([&] { return client_.recorder.closed; }));
+    return network_.now() - start;
+  }
+
+  void ExpectTimeout() {
+    const absl::Duration took = UntilTheClientCloses();
+    EXPECT_GE(took, absl::Minutes(15));
+    EXPECT_LT(took, absl::Minutes(16));
+    EXPECT_EQ(client_.recorder.close_status.code(), absl::StatusCode::kDeadlineExceeded);
+  }
+};
+
+TEST_F(FullWindowTest, IsNoReasonToGiveUp) {
+  SendMore();
+  network_.RunFor(absl::Hours(10));
+  EXPECT_FALSE(client_.recorder.closed);
+  server_.stream->ResumeReceiving();
+  EXPECT_TRUE(Until([&] { return server_.recorder.received == Pattern(0, kWindow + 1024); }));
+}
+
+TEST_F(FullWindowTest, InAPartitionWhatIsSentTimesOut) {
+  network_.Partition(server_host_, client_host_);
+  SendMore();
+  ExpectTimeout();
+}
+
+TEST_F(FullWindowTest, InAPartitionWhatWaitedBeforeTimesOut) {
+  SendMore();
+  network_.Partition(server_host_, client_host_);
+  ExpectTimeout();
+}
+
+TEST_F(FullWindowTest, AfterAPartitionWhatWaitedGoesOn) {
+  SendMore();
+  network_.Partition(server_host_, client_host_);
+  network_.RunFor(absl::Minutes(10));
+  network_.Heal(server_host_, client_host_);
+  network_.RunFor(absl::Minutes(10));
+  EXPECT_FALSE(client_.recorder.closed) << "the ten minutes before do not count";
+  server_.stream->ResumeReceiving();
+  EXPECT_TRUE(Until([&] { return server_.recorder.received == Pattern(0, kWindow + 1024); }));
+}
+
+TEST_F(FullWindowTest, WhatIsReadInAPartitionIsToldWhenItEndsAndCostsNothingUntilThen) {
+  network_.Partition(server_host_, client_host_);
+  server_.stream->ResumeReceiving();
+  int steps = 0;
+  network_.RunUntil(
+      [&] {
+        ++steps;
+        return false;
+      },
+      absl::Hours(1));
+  EXPECT_EQ(server_.recorder.received.size(), kWindow);
+  EXPECT_LT(steps, 100);
+  network_.Heal(server_host_, client_host_);
+  SendMore();
+  EXPECT_TRUE(Until([&] { return server_.recorder.received == Pattern(0, kWindow + 1024); },
+                    absl::Seconds(1)));
+}
+
+TEST_F(FullWindowTest, OfAMachineThatIsGoneWhatIsSentTimesOut) {
+  server_host_.CrashNow(SimulatedHost::Crash::kMachine);
+  SendMore();
+  ExpectTimeout();
+}
+
+TEST_F(FullWindowTest, OfAMachineThatIsGoneWhatWaitedBeforeTimesOut) {
+  SendMore();
+  network_.RunFor(absl::Seconds(1));
+  server_host_.CrashNow(SimulatedHost::Crash::kMachine);
+  ExpectTimeout();
+}
+
+TEST_F(FullWindowTest, OfAMachineThatIsGoneIsResetByItsSuccessor) {
+  server_host_.CrashNow(SimulatedHost::Crash::kMachine);
+  SendMore();
+  network_.RunFor(absl::Minutes(1));
+  network_.AddHost("server");
+  EXPECT_LT(UntilTheClientCloses(), absl::Seconds(3));
+  EXPECT_EQ(client_.recorder.close_status.code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(SimulatedPairTest, WhereEachTransferIsShortAllArriveStill) {
+  for (SimulatedHost* host : {&server_host_, &client_host_})
+    host->set_options({.short_send = 1, .short_receive = 1});
+  Connect();
+  SendAll(100'000);
+  ASSERT_TRUE(Until([&] { return server_.recorder.closed; }, absl::Seconds(1)));
+  EXPECT_TRUE(server_.recorder.received == Pattern(0, 100'000));
+}
+
 TEST_F(SimulatedPairTest, APeerThatStallsHoldsItsSenderBack) {
   Connect();
   server_host_.Stall();
