@@ -73,6 +73,19 @@ SimulatedListenQueue* QueueAt(SimulatedWorld& world, SimulatedHostState& host,
   return queue != nullptr && ipv4 && queue->options.ipv6_only ? nullptr : queue;
 }
 
+// Linux takes one more than the backlog says.
+bool IsFull(const SimulatedListenQueue& queue) {
+  return queue.waiting.size() > static_cast<size_t>(std::max(queue.options.backlog, 0));
+}
+
+// What a Unix connect is told at once; 0: it may be made.
+int UnixConnectError(SimulatedWorld& world, SimulatedHostState& host,
+                     const SocketAddress& address) {
+  const SimulatedListenQueue* queue = QueueAt(world, host, address);
+  if (queue == nullptr) return address.path()[0] == '@' ? ECONNREFUSED : ENOENT;
+  return IsFull(*queue) ? EAGAIN : 0;
+}
+
 // "#3>" is the connection's third, from the end that has connected to the other.
 std::string NameOf(const SimulatedConnection& connection, int side) {
   return absl::StrCat("#", connection.id, side == 0 ? ">" : "<");
@@ -99,6 +112,10 @@ absl::StatusOr<int32_t> SimulatedWorld::Connect(SimulatedPoller& poller, Poller:
     return absl::InvalidArgumentError("connect: no address is given");
   if (host.descriptors >= host.options.descriptors)
     return SystemError(EMFILE, "socket", address.ToString());
+  if (!address.is_ip()) {
+    if (const int error = UnixConnectError(*this, host, address); error != 0)
+      return SystemError(error, "connect", address.ToString());
+  }
   const bool within = IsLoopback(address);
   SocketAddress local = address.is_ip() ? address : UnnamedUnix();
   if (!within) {
@@ -319,9 +336,7 @@ bool SimulatedWorld::GetsThrough(SimulatedConnection& connection, int side) {
     bool answers = !Partitioned(connection) && !host->silent;
     if (answers) {
       const SimulatedListenQueue* queue = QueueAt(*this, *host, connection.target);
-      // Linux takes one more than the backlog says.
-      answers = queue == nullptr ||
-                queue->waiting.size() <= static_cast<size_t>(std::max(queue->options.backlog, 0));
+      answers = queue == nullptr || !IsFull(*queue);
     }
     if (!answers)
       TryAgainLater(connection, side, kSynRetransmit, kLongestSynRetransmit, kConnectTimeout);

@@ -39,7 +39,7 @@
 // cannot get through for `give_up_after` end their connection with ETIMEDOUT. Not simulated: the
 // congestion window, keep-alive, no_delay. A connect within a host is answered at once, and its
 // link is perfect unless SetLink says otherwise. Unix addresses are names within their host,
-// not files.
+// not files; a connect to one at which nobody listens fails as to a file that is not there.
 //
 // What an OnReceive lends is overwritten when it returns, so that a reader that comes too late
 // shows.
