@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "sluice/core/internal/check.h"
 #include "sluice/core/internal/system_error.h"
 #include "sluice/core/simulated_world.h"
 
@@ -21,6 +22,8 @@ constexpr uint32_t kPaused = 1;
 SimulatedPoller::~SimulatedPoller() { std::erase(host_.pollers, this); }
 
 size_t SimulatedPoller::Wait(MonotonicTime deadline) {
+  SLUICE_CHECK(!host_.crashed);
+  if (world_.running() != &host_ || host_.poller != this) host_.run_by_owner = true;
   // In a Step what is due happens between the turns, not inside one.
   if (world_.running() == nullptr) world_.RunDue();
   while (!has_work() && deadline > world_.now()) {

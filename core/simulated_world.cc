@@ -164,7 +164,8 @@ void SimulatedWorld::ScheduleStall(SimulatedHostState& host) {
 }
 
 void SimulatedWorld::Crash(SimulatedHostState& host, bool silent) {
-  SLUICE_CHECK(running_ != &host);  // its turn would go on
+  SLUICE_CHECK(running_ != &host);   // its turn would go on
+  SLUICE_CHECK(!host.run_by_owner);  // maybe just now
   if (host.crashed) return;
   Trace(host.name, silent ? " is gone" : " dies");
   host.crashed = true;

@@ -56,7 +56,8 @@ struct SimulatedHostState {
   bool stalled = false;
   uint64_t stall_version = 0;  // stalls of options that were replaced do not come
   bool crashed = false;
-  bool silent = false;  // nobody answers for it
+  bool silent = false;        // nobody answers for it
+  bool run_by_owner = false;  // one of its loops was, not by a Step
 
   uint16_t NextPort() {
     const uint16_t port = next_port;

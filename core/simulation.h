@@ -126,7 +126,8 @@ class SimulatedHost {
   // machine does, and nobody answers. Its loop never runs again, so what belongs to it is to be
   // destroyed as after any run. AddHost of the same name brings up a successor, which has its
   // links, and answers the old connections with resets. Not to be called in a callback of the
-  // host's own loop.
+  // host's own loop, nor for a host of which the caller runs, or has run, a loop itself (by
+  // EventLoop's Run, RunUntil or RunOnce, or over NewPoller); both are checked.
   enum class Crash : uint8_t { kProcess, kMachine };
   void CrashNow(Crash crash);
 

@@ -453,6 +453,35 @@ TEST(SimulationDeathTest, AHostDoesNotCrashInsideItsOwnTurn) {
   EXPECT_DEATH(network.RunFor(absl::Seconds(1)), "check failed");
 }
 
+TEST(SimulationDeathTest, AHostWhoseLoopItsOwnerRunsDoesNotCrash) {
+  SimulatedNetwork network(1);
+  SimulatedHost& host = network.AddHost("host");
+  SimulatedHost& other = network.AddHost("other");
+  const auto crash = [](SimulatedHost& h) { h.CrashNow(SimulatedHost::Crash::kProcess); };
+  const auto run = [&] { host.loop().RunUntil([] { return false; }, absl::Seconds(1)); };
+  network.After(absl::Milliseconds(500), [&] { crash(other); });
+  run();
+  EXPECT_DEATH(crash(host), "check failed") << "nobody knows whether it runs just now";
+  network.After(absl::Milliseconds(500), [&] { crash(host); });
+  EXPECT_DEATH(run(), "check failed");
+  EXPECT_DEATH(other.loop().RunOnce(absl::ZeroDuration()), "check failed") << "it is dead";
+}
+
+TEST(SimulationDeathTest, AHostDoesNotCrashInATurnThatItsOwnerRuns) {
+  SimulatedNetwork network(1);
+  SimulatedHost& host = network.AddHost("host");
+  host.loop().Post([&] { host.CrashNow(SimulatedHost::Crash::kProcess); });
+  EXPECT_DEATH(host.loop().RunOnce(absl::ZeroDuration()), "check failed");
+}
+
+TEST(SimulationDeathTest, AHostWithAnEngineThatItsOwnerRunsDoesNotCrash) {
+  SimulatedNetwork network(1);
+  SimulatedHost& host = network.AddHost("host");
+  EventLoop loop(host.NewPoller());
+  loop.RunOnce(absl::ZeroDuration());
+  EXPECT_DEATH(host.CrashNow(SimulatedHost::Crash::kMachine), "check failed");
+}
+
 TEST_F(SimulatedPairTest, TheNetworkMayResetAConnection) {
   Connect();
   network_.ResetConnections(client_host_, server_host_);
