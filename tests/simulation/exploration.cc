@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -226,7 +227,8 @@ class Run {
       Failures& failures, Totals& totals)
       : failures_(failures),
         totals_(totals),
-        protocol_(MakeProtocol(scenario.protocol, scenario.bug, leaked)),
+        make_protocol_(
+            [=, &leaked] { return MakeProtocol(scenario.protocol, scenario.bug, leaked); }),
         network_(
             std::make_unique<SimulatedNetwork>(seed, SimulatedNetwork::Options{.trace = trace})),
         faults_(*network_) {
@@ -290,10 +292,11 @@ class Run {
 
   void StartServer() {
     server_ = &AddHost("server");
+    Protocol& protocol = NewProtocol();
     listener_ = *Listener::Listen(
         server_->loop(), server_->Address(kPort), {.stream = {.limits = kLimits}},
-        [this](std::unique_ptr<Stream> stream) {
-          services_.push_back(protocol_->Serve(
+        [this, &protocol](std::unique_ptr<Stream> stream) {
+          services_.push_back(protocol.Serve(
               std::move(stream), Witness(failures_, absl::StrCat("server's ", services_.size()))));
         });
   }
@@ -302,7 +305,12 @@ class Run {
     Place& place = clients_[i];
     place.host = &AddHost(absl::StrCat("client", i));
     place.client = std::make_unique<Client>(*network_, *place.host, server_->Address(kPort),
-                                            *protocol_, failures_, totals_);
+                                            NewProtocol(), failures_, totals_);
+  }
+
+  Protocol& NewProtocol() {
+    protocols_.push_back(make_protocol_());
+    return *protocols_.back();
   }
 
   // Crashes. Whoever has crashed is back soon, and knows nothing.
@@ -382,7 +390,8 @@ class Run {
 
   Failures& failures_;
   Totals& totals_;
-  const std::unique_ptr<Protocol> protocol_;
+  const std::function<std::unique_ptr<Protocol>()> make_protocol_;
+  std::vector<std::unique_ptr<Protocol>> protocols_;  // one for each loop
   // Kept until the network is gone, so that late calls are noticed: what has served, the
   // connections that died with their hosts, and how often each had been called.
   std::vector<std::unique_ptr<Service>> services_;

@@ -77,6 +77,7 @@ class Service {
   virtual Stream& stream() = 0;  // until the end
 };
 
+// For the connections of one loop.
 class Protocol {
  public:
   virtual ~Protocol() = default;
