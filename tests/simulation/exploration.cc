@@ -450,10 +450,10 @@ std::optional<std::string> Explore(const Scenario& scenario, uint64_t first_seed
     if (failures.empty()) continue;
     std::string trace;
     const Failures again = RunSeed(scenario, seed, none, &trace);
-    return absl::StrCat("FAILED: ", ProtocolName(scenario.protocol), " --first_seed=", seed,
-                        " --seeds=1\n", absl::StrJoin(failures, "\n"), "\n",
-                        again == failures || again.empty() ? "" : "THE SECOND RUN DIFFERS\n",
-                        trace);
+    return absl::StrCat(
+        "FAILED: --protocol=", ProtocolName(scenario.protocol), " --first_seed=", seed,
+        " --seeds=1 --fresh_seeds=0\n", absl::StrJoin(failures, "\n"), "\n",
+        again == failures || again.empty() ? "" : "THE SECOND RUN DIFFERS\n", trace);
   }
   return std::nullopt;
 }

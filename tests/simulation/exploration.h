@@ -38,8 +38,9 @@ struct Totals {
 // What happens in the run of a seed.
 std::string TraceOf(const Scenario& scenario, uint64_t seed);
 
-// The first failing seed's report: the seed, what went wrong, and the trace of a second run of it,
-// which is to fail in the same way. Nothing when all went well.
+// The first failing seed's report: the flags with which explore runs that seed and no other, what
+// went wrong, and the trace of a second run of it, which is to fail in the same way. Nothing when
+// all went well.
 std::optional<std::string> Explore(const Scenario& scenario, uint64_t first_seed, uint64_t seeds,
                                    Totals& totals);
 

@@ -1,9 +1,11 @@
 // Tries seeds of the scenario of exploration.h over each protocol. By default a fixed set and a few
-// that nobody has tried; a seed that fails is printed with its trace, and
+// that nobody has tried; a seed that fails is printed with its trace and with the flags that run it
+// again, and only it:
 //
-//   tools/bazel run //tests/simulation:explore -- --protocol=raw --first_seed=N --seeds=1
+//   tools/bazel run //tests/simulation:explore --
+//       --protocol=raw --first_seed=N --seeds=1 --fresh_seeds=0
 //
-// runs it again. Exit status 1 when a run fails, 2 on bad usage.
+// Exit status 1 when a run fails, 2 on bad usage.
 #include <cstdint>
 #include <cstdio>
 #include <optional>
