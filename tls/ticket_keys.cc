@@ -128,7 +128,8 @@ size_t TicketKeys::Seal(absl::Span<const uint8_t> ticket, absl::Span<uint8_t> ou
 bool TicketKeys::Open(absl::Span<const uint8_t> sealed, absl::Span<uint8_t> out,
                       size_t& size) const {
   if (sealed.size() < kOverhead) return false;
-  for (const std::shared_ptr<const Key>& key : *Snapshot()) {
+  const std::shared_ptr<const Keys> keys = Snapshot();
+  for (const std::shared_ptr<const Key>& key : *keys) {
     if (key->HasSealed(sealed)) return key->Open(sealed, out, size);
   }
   return false;
