@@ -112,15 +112,20 @@ void EventLoop::RunOnce(absl::Duration max_wait) {
   RunTurn(max_wait <= absl::ZeroDuration() ? MonotonicTime() : NowExact() + max_wait);
 }
 
-MonotonicTime EventLoop::NowExact() {
+void EventLoop::ReadClock() const {
   now_ = poller_->Now();
+  now_is_old_ = false;
+}
+
+MonotonicTime EventLoop::NowExact() {
+  ReadClock();
   return now_;
 }
 
 void EventLoop::ArmTimer(TimerNode& timer, absl::Duration after) {
   // The last turn may be long ago.
   const bool runs = thread_.load(std::memory_order_relaxed) != 0;
-  timers_.Arm(timer, (runs ? now_ : NowExact()) + after);
+  timers_.Arm(timer, (runs ? now() : NowExact()) + after);
 }
 
 MonotonicTime EventLoop::NextWork() const {
@@ -181,12 +186,13 @@ void EventLoop::RunTurn(MonotonicTime wait_until) {
       if (!slept) wait_until = MonotonicTime();
     }
   }
+  now_is_old_ = true;  // by as long as it sleeps
   const size_t events = poller_->Wait(wait_until);
   if (slept) {
     Posted* sleeping = Sleeping<Posted>();
     posted_.compare_exchange_strong(sleeping, nullptr, std::memory_order_acquire);
   }
-  now_ = poller_->Now();
+  if (now_is_old_) ReadClock();
   Add(counters_.turns, 1);
   Add(counters_.io_events, events);
   Add(counters_.timers, timers_.AdvanceTo(now_));

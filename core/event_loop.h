@@ -31,6 +31,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/base/optimization.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -83,7 +84,10 @@ class EventLoop {
   void Post(absl::AnyInvocable<void()> function);
 
   // The engine's clock, read once a turn. NowExact reads it anew.
-  MonotonicTime now() const { return now_; }
+  MonotonicTime now() const {
+    if (ABSL_PREDICT_FALSE(now_is_old_)) ReadClock();
+    return now_;
+  }
   MonotonicTime NowExact();
 
   // Timers run after I/O in the turn in which they are due. A duration counts from now(), and while
@@ -138,6 +142,7 @@ class EventLoop {
   void Push(Posted& posted);
   void RunPosted();
   void RunTurn(MonotonicTime wait_until);
+  void ReadClock() const;
   void SettleMembers();
   void VisitMembers(absl::FunctionRef<void(Member&)> visit);
   void EndMembers();
@@ -145,7 +150,9 @@ class EventLoop {
   void CheckDrained();
 
   std::unique_ptr<Poller> poller_;
-  MonotonicTime now_;
+  mutable MonotonicTime now_;
+  // The engine waits, or has waited and reports events: whoever asks first reads the clock.
+  mutable bool now_is_old_ = false;
   Member* running_ = nullptr;  // the member whose user is being called
   std::unique_ptr<Members> members_;
   TimerWheel timers_;

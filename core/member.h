@@ -58,7 +58,7 @@ class EventLoop::Member : public Poller::Socket, private EventLoop::Link {
   EventLoop& owning_loop() const { return *loop_; }
   bool left() const { return alone(); }
   Poller& poller() const { return *loop_->poller_; }
-  MonotonicTime now() const { return loop_->now_; }
+  MonotonicTime now() const { return loop_->now(); }
 
   // Settle will be called once at the end of this turn.
   void SettleLater();

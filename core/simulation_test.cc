@@ -136,6 +136,42 @@ TEST_F(SimulatedPairTest, AnAnswerTakesTheLatencyThereAndBack) {
   EXPECT_EQ(client_.stream->peer_address(), server_host_.Address(9000));
 }
 
+TEST_F(SimulatedPairTest, ATimeoutBeginsWhenAnEventEndsALongSleep) {
+  Connect({.stream = {.idle_timeout = absl::InfiniteDuration()}});
+  MonotonicTime armed, ran;
+  Timer timer([&] { ran = network_.now(); });
+  server_.recorder.on_receive = [&](Stream&, absl::Span<uint8_t>) {
+    armed = network_.now();
+    server_host_.loop().ArmTimer(timer, absl::Seconds(10));
+  };
+  network_.After(absl::Hours(1), [&] { client_.stream->Send("wake up"); });
+  ASSERT_TRUE(Until([&] { return ran != MonotonicTime(); }, absl::Hours(2)));
+  EXPECT_GE(ran - armed, absl::Seconds(10));
+  EXPECT_LT(ran - armed, absl::Seconds(11));
+}
+
+TEST_F(SimulatedPairTest, AnAnswerAndCloseAfterALongSleepLinger) {
+  network_.SetLink(server_host_, client_host_,
+                   {.latency = absl::Milliseconds(50), .bytes_per_second = 1'000'000});
+  Connect({.stream = {.idle_timeout = absl::InfiniteDuration()}});
+  server_.recorder.on_receive = [&](Stream& stream, absl::Span<uint8_t>) {
+    stream.Send(Pattern(0, 1'000'000));
+    stream.Close();
+  };
+  network_.After(absl::Hours(1), [&] { client_.stream->Send("wake up"); });
+  ASSERT_TRUE(Until([&] { return client_.recorder.closed; }, absl::Hours(2)));
+  EXPECT_TRUE(client_.recorder.received == Pattern(0, 1'000'000))
+      << client_.recorder.received.size() << " bytes, " << client_.recorder.close_status;
+}
+
+TEST_F(SimulatedPairTest, WhatWasReceivedAfterALongSleepIsNotIdle) {
+  Connect({.stream = {.idle_timeout = absl::Minutes(10)}});
+  // At 9 minutes it is active, so at 15 it lives, and at 19 it does not.
+  network_.After(absl::Minutes(9), [&] { client_.stream->Send("still here"); });
+  EXPECT_FALSE(Until([&] { return server_.recorder.closed; }, absl::Minutes(15)));
+  EXPECT_TRUE(Until([&] { return server_.recorder.closed; }, absl::Minutes(5)));
+}
+
 TEST_F(SimulatedPairTest, BytesTakeTheTimeThatTheBandwidthSays) {
   network_.SetLink(server_host_, client_host_, {.bytes_per_second = 100'000});
   Connect();
