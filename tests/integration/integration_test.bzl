@@ -15,7 +15,7 @@ def integration_test(name, src, env, args = [], data = [], size = "medium", **kw
         **kwargs
     )
 
-def peer_test(name, env, **kwargs):
+def peer_test(name, env, data = [], **kwargs):
     """An integration_test that may use endpoint.py, and so npm's ws and Python's websockets."""
     with_peers = dict(env)
     with_peers["WEBSOCKETS_PEER"] = "peers/websockets_peer.py"
@@ -23,7 +23,7 @@ def peer_test(name, env, **kwargs):
     integration_test(
         name = name,
         # Where npm has not installed the package there is nothing, and the test says so.
-        data = ["endpoint.py"] + native.glob(["node_modules/ws/**"], allow_empty = True),
+        data = ["endpoint.py"] + data + native.glob(["node_modules/ws/**"], allow_empty = True),
         env = with_peers,
         **kwargs
     )

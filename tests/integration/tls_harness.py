@@ -7,6 +7,7 @@
 
 import atexit
 import os
+import select
 import shutil
 import socket
 import ssl
@@ -123,6 +124,8 @@ def server_context(name="p256", **attributes):
 
 
 def _with(context, attributes):
+    # Python takes a missing close_notify for one unless it is told otherwise.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     for attribute, value in attributes.items():
         setattr(context, attribute, value)
     return context
@@ -139,6 +142,39 @@ def accept(listener):
     connection, _ = listener.accept()
     connection.settimeout(DEADLINE)
     return connection
+
+
+def exchange(connection, data, count=None):
+    """harness.exchange for a socket of Python's ssl: sends data and receives count bytes (as many as it sends, unless
+    said) at the same time."""
+    count = len(data) if count is None else count
+    received = bytearray()
+    unsent = memoryview(data)
+    connection.setblocking(False)
+    while len(received) < count or unsent:
+        moved = False
+        wants_to_write = False
+        try:
+            while len(received) < count:
+                piece = connection.recv(count - len(received))
+                if not piece:
+                    raise AssertionError(f"the connection ended after {len(received)} of {count} bytes")
+                received += piece
+                moved = True
+        except ssl.SSLWantReadError:
+            pass
+        try:
+            if unsent:
+                unsent = unsent[connection.send(unsent[:1 << 16]):]
+                moved = True
+        except ssl.SSLWantWriteError:
+            wants_to_write = True
+        if not moved:
+            ready = select.select([connection], [connection] if wants_to_write else [], [], DEADLINE)
+            if not any(ready):
+                raise AssertionError(f"nothing came in {DEADLINE} s; {len(received)} of {count} bytes are there")
+    connection.settimeout(DEADLINE)
+    return bytes(received)
 
 
 class Tool:

@@ -1,8 +1,8 @@
 """sluice's WebSocket against a real implementation over loopback.
 
-  websocket_interop_test.py ws|websockets client|server       what the real peer is, and its side
+  websocket_interop_test.py ws|websockets client|server ws|wss      what the real peer is, its side, and over what
 
-The same tests run in all four combinations. sluice's side is websocket_peer (websocket_peer.cc): it sends back what it
+The same tests run in all eight combinations. sluice's side is websocket_peer (websocket_peer.cc): it sends back what it
 gets, obeys messages that begin with '!', and tells what it sees.
 """
 
@@ -11,8 +11,10 @@ import sys
 
 from endpoint import Endpoint
 from harness import Process, Server, TestCase, main, pattern
+from tls_harness import chain_and_key, file, identity, roots
 
-KIND, SIDE = sys.argv[1:3]
+KIND, SIDE, SCHEME = sys.argv[1:4]
+ENCRYPTED = SCHEME == "wss"
 
 # Around each change of the length's form, and the largest message that sluice takes by default.
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1 << 20]
@@ -25,10 +27,14 @@ class Connection:
         self.endpoint = endpoint
         peer = os.environ["WEBSOCKET_PEER"]
         if SIDE == "client":
-            self.sluice = Server([peer, "serve", "127.0.0.1:0", "chat", "more"])
-            endpoint.command("connect", url=self.sluice.url + target, subprotocols=list(subprotocols))
+            flags = [identity("p256")] if ENCRYPTED else []
+            self.sluice = Server([peer, "serve", "127.0.0.1:0", "chat", "more", *flags])
+            endpoint.command("connect", url=f"{SCHEME}://{self.sluice.address}/{target}",
+                             subprotocols=list(subprotocols), ca=file("root.pem") if ENCRYPTED else None)
         else:
-            self.sluice = Process([peer, "connect", f"ws://127.0.0.1:{endpoint.port}/{target}", *subprotocols])
+            flags = [roots()] if ENCRYPTED else []
+            self.sluice = Process([peer, "connect", f"{SCHEME}://127.0.0.1:{endpoint.port}/{target}", *subprotocols,
+                                   *flags])
 
     def __enter__(self):
         self.sluice.__enter__()
@@ -63,7 +69,8 @@ class InteropTest(TestCase):
     def setUpClass(cls):
         cls.endpoint = cls.enter_for_all(Endpoint(KIND))
         if SIDE == "server":
-            cls.endpoint.command("serve")
+            chain, key = chain_and_key("p256") if ENCRYPTED else (None, None)
+            cls.endpoint.command("serve", chain=chain, key=key)
             cls.endpoint.port = cls.endpoint.expect("listening")["port"]
 
     def connect(self, **options):

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import http
 import json
+import ssl
 import sys
 
 from websockets import exceptions, frames
@@ -50,17 +51,22 @@ class Peer:
         except exceptions.ConnectionClosed:
             tell(event="close", code=connection.close_code, reason=connection.close_reason)
 
-    async def do_connect(self, url, subprotocols):
+    async def do_connect(self, url, subprotocols, ca):
+        context = ssl.create_default_context(cafile=ca) if ca else None
         try:
             connection = await websockets_client.connect(
-                url, subprotocols=subprotocols or None, ping_interval=None, max_size=MAX_MESSAGE)
+                url, subprotocols=subprotocols or None, ping_interval=None, max_size=MAX_MESSAGE, ssl=context)
         except exceptions.InvalidStatusCode as error:
             tell(event="refused", status=error.status_code)
             return
         self.start(self.watch(connection))
 
-    async def do_serve(self):
-        await serve(self.watch)
+    async def do_serve(self, chain, key):
+        context = None
+        if chain:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(chain, key)
+        await serve(self.watch, context)
 
     async def do_send(self, data, binary):
         data = base64.b64decode(data)
@@ -95,9 +101,9 @@ async def refuse(path, headers):
     return (http.HTTPStatus.FORBIDDEN, [], b"not here") if path == "/refused" else None
 
 
-async def serve(handler):
+async def serve(handler, context=None):
     server = await websockets_server.serve(handler, "127.0.0.1", 0, subprotocols=SUBPROTOCOLS, ping_interval=None,
-                                    max_size=MAX_MESSAGE, process_request=refuse)
+                                    max_size=MAX_MESSAGE, process_request=refuse, ssl=context)
     tell(event="listening", port=server.sockets[0].getsockname()[1])
     return server
 

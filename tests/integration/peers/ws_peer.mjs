@@ -4,6 +4,9 @@
 //   node ws_peer.mjs commands     does as it is told, with one connection at a time
 //   node ws_peer.mjs echo         a server that sends back every message; it prints {"event":"listening","port":N} only
 
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { createInterface } from 'node:readline';
 import { WebSocket, WebSocketServer } from 'ws';
 
@@ -27,8 +30,8 @@ function tellOpen(connection) {
   tell({ event: 'open', subprotocol: connection.protocol, extensions: connection.extensions });
 }
 
-function connect({ url, subprotocols }) {
-  const connection = new WebSocket(url, subprotocols);
+function connect({ url, subprotocols, ca }) {
+  const connection = new WebSocket(url, subprotocols, ca ? { ca: readFileSync(ca) } : {});
   connection.on('unexpected-response', (request, response) => {
     tell({ event: 'refused', status: response.statusCode });
     request.destroy();
@@ -37,21 +40,21 @@ function connect({ url, subprotocols }) {
   watch(connection);
 }
 
-function serve(onConnection) {
+function serve(onConnection, { chain, key } = {}) {
+  const http = chain ? createTlsServer({ cert: readFileSync(chain), key: readFileSync(key) }) : createServer();
   const server = new WebSocketServer({
-    host: '127.0.0.1',
-    port: 0,
+    server: http,
     perMessageDeflate: true,
     handleProtocols: (offered) => SUBPROTOCOLS.find((name) => offered.has(name)) ?? false,
     verifyClient: ({ req }, decide) => decide(req.url !== '/refused', 403),
   });
-  server.on('listening', () => tell({ event: 'listening', port: server.address().port }));
   server.on('connection', onConnection);
+  http.listen(0, '127.0.0.1', () => tell({ event: 'listening', port: http.address().port }));
 }
 
 const commands = {
   connect,
-  serve: () => serve((connection) => { watch(connection); tellOpen(connection); }),
+  serve: (identity) => serve((connection) => { watch(connection); tellOpen(connection); }, identity),
   send: ({ data, binary }) => socket.send(toBytes(data), { binary }),
   fragments: ({ parts, binary }) => parts.forEach(
     (part, i) => socket.send(toBytes(part), { binary, fin: i === parts.length - 1 })),
