@@ -51,14 +51,18 @@ class NodeTest(TestCase):
         self.node.send(data)
         self.assertTrue(self.node.receive(len(data)) == data, f"{len(data)} bytes came back otherwise")
 
+    def expect_closed(self):
+        """Node's connection is over; whether it tells the peer's end first depends on who was faster."""
+        while self.node.expect("end", "close")["event"] != "close":
+            pass
+
     def finish(self, sluice):
         """An echo, and an orderly end by Node."""
         self.assert_echoed(b"the last")
         self.node.command("end")
         sluice.expect("end")
         sluice.expect_close()
-        self.node.expect("end")
-        self.node.expect("close")
+        self.expect_closed()
 
 
 class ClientTest(NodeTest):
@@ -116,19 +120,20 @@ class ClientTest(NodeTest):
         self.serve("--client_certificates=require", roots())
         for version in VERSIONS:
             _, told = self.connect(version, **identity_of("client"))
-            self.assertEqual(told["subjects"], "CN=client")
+            self.assertEqual(told["subjects"].split(";")[0], "CN=client")
             self.finish(self.server)
 
     def test_a_client_that_does_not_trust_the_server_is_reported(self):
         self.serve()
         for version in VERSIONS:
-            # Node looks at the certificate when the handshake is over, and leaves.
+            # Node looks at the name when its part of the handshake is over, and leaves without a word.
             self.node.command("connect", port=self.server.port, servername="example.org", ca=file("root.pem"),
                               minVersion=version, maxVersion=version)
             self.assertEqual(self.node.expect("error")["code"], "ERR_TLS_CERT_ALTNAME_INVALID")
             self.node.expect("close")
-            self.server.expect("open")
-            if self.server.read_line() == "end":
+            event = self.server.read_line().split("\t")[0]
+            self.assertIn(event, ("open", "failed"))
+            if event == "open" and self.server.read_line() == "end":
                 self.server.expect("close")
 
     def test_renegotiation_is_refused(self):
@@ -145,8 +150,7 @@ class ClientTest(NodeTest):
         for version in VERSIONS:
             self.connect(version)
             self.assert_echoed(b"now !close")
-            self.node.expect("end")
-            self.node.expect("close")
+            self.expect_closed()
             self.server.expect_close()
 
     def test_a_client_that_vanishes(self):
@@ -199,12 +203,13 @@ class ServerTest(NodeTest):
         self.finish(self.client)
 
     def test_sessions_go_on(self):
-        for version in VERSIONS:
+        # In TLS 1.3 Node gives two tickets in a full handshake and none in a resumed one; sluice uses each once.
+        for version, expected in (("TLSv1.2", "011111"), ("TLSv1.3", "011011")):
             self.serve(version)
-            self.start("--times=4")
-            for i in range(4):
+            self.start(f"--times={len(expected)}")
+            for resumed in expected:
                 self.assertEqual((self.node.expect("secure")["resumed"], self.client.expect("open")["resumed"]),
-                                 (i > 0, str(int(i > 0))))
+                                 (resumed == "1", resumed))
                 self.finish(self.client)
 
     def test_client_certificates(self):
@@ -230,8 +235,7 @@ class ServerTest(NodeTest):
             self.serve(version)
             self.connect()
             self.assert_echoed(b"now !close")
-            self.node.expect("end")
-            self.node.expect("close")
+            self.expect_closed()
             self.client.expect_close()
 
 
