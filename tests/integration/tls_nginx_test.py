@@ -223,8 +223,8 @@ class ProxyTest(NginxTest):
           proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_trusted_certificate {file("root.pem")};""")
         _, text = self.request()
         self.assertIn("502 Bad Gateway", text)
-        self.assertIn(r'UNAUTHENTICATED: 127.0.0.1:', line := server.read_line())
-        self.assertIn(r'the peer refused: alert \"unknown CA\"', line)
+        # nginx looks at the certificate when the handshake is over, and leaves.
+        self.assertIn("the peer ended the connection during the handshake", server.read_line())
 
 
 if __name__ == "__main__":
