@@ -77,43 +77,26 @@ class EncryptedStream::LateClose final : private EventLoop::Member {
   bool due_ = false;
 };
 
-// Sees whether the stream is destroyed. One may be inside of another.
-class EncryptedStream::Watch {
+// While one of the user's callbacks runs: what is sent in it is sent by a Flush after it. Sees
+// whether the stream is destroyed. There is one at a time, as no call on a stream runs a callback.
+class EncryptedStream::Callback {
  public:
-  explicit Watch(EncryptedStream& stream) : stream_(stream), outer_(stream.gone_) {
+  explicit Callback(EncryptedStream& stream) : stream_(stream) {
+    stream_.calling_ = true;
     stream_.gone_ = &gone_;
   }
-  ~Watch() {
-    if (!gone_) {
-      stream_.gone_ = outer_;
-    } else if (outer_ != nullptr) {
-      *outer_ = true;
-    }
+  ~Callback() {
+    if (gone_) return;
+    stream_.calling_ = false;
+    stream_.gone_ = nullptr;
   }
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
+  Callback(const Callback&) = delete;
+  Callback& operator=(const Callback&) = delete;
   bool destroyed() const { return gone_; }
 
  private:
   EncryptedStream& stream_;
-  bool* const outer_;
   bool gone_ = false;
-};
-
-// While one of the user's callbacks runs: what is sent in it is sent by a Flush after it.
-class EncryptedStream::Callback {
- public:
-  explicit Callback(EncryptedStream& stream) : stream_(stream), watch_(stream) {
-    stream_.calling_ = true;
-  }
-  ~Callback() {
-    if (!destroyed()) stream_.calling_ = false;
-  }
-  bool destroyed() const { return watch_.destroyed(); }
-
- private:
-  EncryptedStream& stream_;
-  const Watch watch_;
 };
 
 // What is still known after a failure, when the stream beneath has been left.
@@ -261,13 +244,10 @@ void EncryptedStream::OnReceiveEnd(Stream&) {
 }
 
 bool EncryptedStream::Process() {
-  {
-    const Watch watch(*this);
-    while (MayDeliver() && ProcessSome()) {
-    }
-    if (watch.destroyed()) return false;
+  for (Next next = Next::kMore; next == Next::kMore && MayDeliver();) {
+    next = ProcessSome();
+    if (next == Next::kEnded) return false;
   }
-  if (ended_) return false;
   if (receive_ended_ || closing_) channel_->DropInput();
   stalled_ = !MayDeliver() && !receive_ended_ && !closing_;
   if (ABSL_PREDICT_FALSE(stalled_)) {
@@ -281,7 +261,7 @@ bool EncryptedStream::Process() {
   return true;
 }
 
-bool EncryptedStream::ProcessSome() {
+EncryptedStream::Next EncryptedStream::ProcessSome() {
   int outcome = SSL_ERROR_NONE;
   size_t size;
   bool alive;
@@ -299,8 +279,9 @@ bool EncryptedStream::ProcessSome() {
     size = Decrypt(space, outcome);
     alive = size == 0 || Deliver(space.first(size), block.get());
   }
-  if (!alive || outcome == SSL_ERROR_WANT_READ) return false;
-  return size != 0 || OnOutcome(outcome);
+  if (!alive) return Next::kEnded;
+  if (outcome == SSL_ERROR_WANT_READ) return Next::kWait;
+  return size != 0 ? Next::kMore : OnOutcome(outcome);
 }
 
 // Of one record after the other, until there is no more or no room.
@@ -334,42 +315,41 @@ bool EncryptedStream::Deliver(absl::Span<uint8_t> bytes, Block* block) {
   return true;
 }
 
-bool EncryptedStream::OnOutcome(int outcome) {
+EncryptedStream::Next EncryptedStream::OnOutcome(int outcome) {
   switch (outcome) {
     case SSL_ERROR_NONE:
-      return true;
-    case SSL_ERROR_WANT_READ:
-      return false;
+      return Next::kMore;
     case SSL_ERROR_ZERO_RETURN:
-      DeliverEnd();
-      return false;
+      return DeliverEnd() ? Next::kWait : Next::kEnded;
     case SSL_ERROR_SYSCALL:
       if (channel_->input_end()) {
         Fail(absl::DataLossError(absl::StrCat(
             peer_address().ToString(),
             ": TLS: the connection ended without a close_notify: data may be missing")));
-        return false;
+        return Next::kEnded;
       }
       [[fallthrough]];
     default:
       Fail(internal::TakeError(absl::StrCat(peer_address().ToString(), ": TLS")));
-      return false;
+      return Next::kEnded;
   }
 }
 
-void EncryptedStream::DeliverEnd() {
+bool EncryptedStream::DeliverEnd() {
   receive_ended_ = true;
   {
     Callback callback(*this);
     handler()->OnReceiveEnd(*this);
-    if (callback.destroyed()) return;
+    if (callback.destroyed()) return false;
   }
-  if (ended_) return;
+  if (ended_) return false;
   Flush();
-  if (ended_ || closing_ || !send_shut_) return;
+  if (ended_) return false;
+  if (closing_ || !send_shut_) return true;
   // Both halves are over.
   closing_ = true;
   lower_->Close();
+  return true;
 }
 
 // Sending.

@@ -71,9 +71,10 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
 
  private:
   class LateClose;
-  class Watch;
   class Callback;
   struct LastWords;
+  // After a step of receiving. kEnded: this may be gone.
+  enum class Next : uint8_t { kMore, kWait, kEnded };
 
   // StreamHandler, of the stream beneath:
   void OnReceive(Stream& lower, absl::Span<uint8_t> bytes) override;
@@ -86,16 +87,16 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   // Stream:
   void OnHandlerSet() override;
 
-  // Receiving. Those that answer a bool answer false when there is no more to do: this may be gone.
+  // Receiving. Those that answer a bool answer false when the stream has ended: this may be gone.
   void PauseLower();
   void ResumeLower();
   bool MayDeliver() const;
   bool Process();
-  bool ProcessSome();
+  Next ProcessSome();
   size_t Decrypt(absl::Span<uint8_t> space, int& outcome);
   bool Deliver(absl::Span<uint8_t> bytes, class Block* block);
-  bool OnOutcome(int outcome);
-  void DeliverEnd();
+  Next OnOutcome(int outcome);
+  bool DeliverEnd();
 
   // Sending.
   bool MayQueue(size_t bytes, size_t reserve);
@@ -119,7 +120,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   Buffer plain_;  // to be encrypted
   absl::Span<uint8_t> storage_;
   class Block* lending_ = nullptr;  // where the bytes of the current OnReceive lie
-  bool* gone_ = nullptr;            // of the innermost Watch
+  bool* gone_ = nullptr;            // of the current Callback
   StreamLimits limits_;
   MonotonicTime last_sent_;
   uint32_t burst_bytes_ = 0;  // sent since the stream was idle
