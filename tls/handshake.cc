@@ -116,7 +116,6 @@ void Handshake::StepWhenAdmitted() {
 void Handshake::OnAdmitted() { Step(); }
 
 void Handshake::Step() {
-  ERR_clear_error();
   const int result = SSL_do_handshake(channel_->ssl());
   // A step that has something to say has made keys or signatures, or verified some.
   if (channel_->has_output() || result == 1) admission_->Charge();
@@ -171,7 +170,11 @@ absl::Status Handshake::Error(int result) {
 // The stream takes over; this goes first, so that the function may do as it likes.
 void Handshake::Finish() {
   deadline_.Cancel();
-  internal::SetHandshakeState(*channel_->ssl(), nullptr);
+  SSL* const ssl = channel_->ssl();
+  internal::SetHandshakeState(*ssl, nullptr);
+  // A server's tickets leave with its first write, and a client that needs no answer would have
+  // none: so they leave with this one, of nothing.
+  if (SSL_is_server(ssl) == 1) SSL_write(ssl, nullptr, 0);
   if (channel_->has_output()) lower_->Send(channel_->TakeOutput());
   if (held_) lower_->ResumeReceiving();
   auto stream = std::make_unique<EncryptedStream>(std::move(lower_), std::move(channel_),

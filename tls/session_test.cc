@@ -64,6 +64,15 @@ TEST_F(SessionTest, ASecondConnectionResumes) {
   EXPECT_TRUE(Resumes());
 }
 
+TEST_F(SessionTest, TicketsNeedNoAnswer) {
+  Handshake();
+  ASSERT_TRUE(client_.ok()) << client_.status();
+  // The server says nothing; the client reads its tickets all the same.
+  at_client_.emplace(*std::move(client_));
+  loop_.RunUntilIdle();
+  EXPECT_TRUE(Resumes());
+}
+
 TEST_F(SessionTest, OfTls12Too) {
   server_options_.max_version = Version::kTls12;
   EXPECT_FALSE(Resumes());
