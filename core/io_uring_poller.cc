@@ -671,7 +671,7 @@ size_t IoUringPoller::HandleSocket(Id id) {
     entry->writable = false;
     if (entry->send_blocked) {
       entry->send_blocked = false;
-      entry->socket->OnSendReady(0);
+      entry->socket->OnSendReady();
       ++events;
       entry = sockets_.Find(id);
       if (entry == nullptr) return events;

@@ -8,16 +8,14 @@
 //
 // What every engine promises (poller_contract_test.cc runs over each):
 //  * Events are delivered from Wait only, one after another, never from inside another call of the
-//  poller.
+//    poller.
 //  * A Socket or Acceptor gets no event after Close, even in the same turn; it may be closed and
-//  destroyed inside any event, its own
-//    included.
+//    destroyed inside any event, its own included.
 //  * Received bytes are lent: the span is writable and valid until OnReceive returns. It lies in
-//  receive_block(), unless it lies
-//    in the socket's own receive space. One turn receives at most once for each socket, so a busy
-//    one cannot starve the others.
+//    receive_block(), unless it lies in the socket's own receive space. One turn receives at most
+//    once for each socket, so a busy one cannot starve the others.
 //  * Send keeps no reference to lent memory: what it could not pass on of it stays in the queue as
-//  an owned copy.
+//    an owned copy.
 //  * An end (OnReceiveEnd), an error and a connect's outcome are each reported once.
 #ifndef SLUICE_CORE_POLLER_H_
 #define SLUICE_CORE_POLLER_H_
@@ -79,9 +77,8 @@ class Poller {
     virtual void OnReceive(absl::Span<uint8_t> bytes) = 0;
     // The peer has ended its half.
     virtual void OnReceiveEnd() = 0;
-    // `completed` bytes, counted from the front of the queue given to Send, have left since, and
-    // Send may be called again.
-    virtual void OnSendReady(size_t completed) = 0;
+    // After a Send that left something in its queue: it may be called again.
+    virtual void OnSendReady() = 0;
     // The socket is broken (errno: ECONNRESET, ETIMEDOUT, ...) and is to be closed.
     virtual void OnError(int error) = 0;
     // Where the next bytes are wanted. Asked only while set_has_receive_space(true).
@@ -177,8 +174,7 @@ class Poller {
 
   // Sends from the front of `queue`. Returns 0, or the errno of a broken socket. What the transport
   // has taken is drained from the queue; when something is left, OnSendReady follows, and Send must
-  // not be called before it. (A completion engine leaves what is in flight in the queue until then,
-  // and holds its own shares of the slices.)
+  // not be called before it.
   virtual int Send(Socket& socket, Buffer& queue) = 0;
 
   // FIN, once everything sent has left.

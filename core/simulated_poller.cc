@@ -240,7 +240,7 @@ size_t SimulatedPoller::Deliver(int32_t handle) {
   if (std::exchange(ends->mine.ready_owed, false)) {
     ends->mine.send_blocked = false;
     ++count;
-    ends->mine.socket->OnSendReady(0);
+    ends->mine.socket->OnSendReady();
     if (!targets_.contains(handle)) return count;
   }
   return count + DeliverReceive(*ends);

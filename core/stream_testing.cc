@@ -438,7 +438,7 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   void OnConnect(int) override {}
   void OnReceive(absl::Span<uint8_t>) override {}
   void OnReceiveEnd() override {}
-  void OnSendReady(size_t) override {}
+  void OnSendReady() override {}
   void OnError(int) override {}
 
   // Time.

@@ -69,7 +69,7 @@ class EncryptedStream::LateClose final : private EventLoop::Member {
   void OnConnect(int) override {}
   void OnReceive(absl::Span<uint8_t>) override {}
   void OnReceiveEnd() override {}
-  void OnSendReady(size_t) override {}
+  void OnSendReady() override {}
   void OnError(int) override {}
 
   EncryptedStream& stream_;

@@ -168,7 +168,7 @@ int ReadinessPoller::Send(Socket& socket, Buffer& queue) {
 
 bool ReadinessPoller::HandleSendReady(Socket& socket) {
   flags(socket) &= ~kSendBlocked;
-  socket.OnSendReady(0);
+  socket.OnSendReady();
   if (current_ != &socket) return false;
   UpdateInterest(socket);
   return true;

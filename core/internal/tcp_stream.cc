@@ -291,8 +291,7 @@ void TcpStream::OnQueueEmpty() {
   state_.send_shut = true;
 }
 
-void TcpStream::OnSendReady(size_t completed) {
-  queue_.Drain(completed);
+void TcpStream::OnSendReady() {
   state_.send_blocked = false;
   active_ms_ = NowMs();
   Flush();

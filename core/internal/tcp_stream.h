@@ -74,7 +74,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   void OnConnect(int error) override;
   void OnReceive(absl::Span<uint8_t> bytes) override;
   void OnReceiveEnd() override;
-  void OnSendReady(size_t completed) override;
+  void OnSendReady() override;
   void OnError(int error) override;
   absl::Span<uint8_t> ReceiveSpace() override;
   // EventLoop::Member:
