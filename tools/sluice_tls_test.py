@@ -50,7 +50,8 @@ class TlsEcho(Echo):
     """`sluice echo` over TLS."""
 
     def __init__(self, *flags, names=("server",), **options):
-        super().__init__(*identity(*names), *flags, **options)
+        # The last flag of a name counts; the default would end handshakes on a machine that is very slow.
+        super().__init__(*identity(*names), "--tls_handshake_timeout=inf", *flags, **options)
 
     def line(self):
         """The next line on standard error."""
