@@ -33,6 +33,9 @@ constexpr absl::Duration kIdleAfter = absl::Seconds(1);
 // the pool, records' overhead included.
 constexpr size_t kBatch = 4 * kFullRecord;
 
+// What a record adds, at most.
+constexpr size_t kRecordOverhead = SSL3_RT_HEADER_LENGTH + 32;
+
 // The stream beneath is told to take no more than this when it is blocked; what we have not
 // encrypted yet is ours to count.
 constexpr uint32_t kLowerMark = 64 * 1024;
@@ -271,11 +274,10 @@ EncryptedStream::Next EncryptedStream::ProcessSome() {
     storage_.remove_prefix(size);
     alive = size == 0 || Deliver(space.first(size), nullptr);
   } else {
-    // What is decrypted is shorter than what was received; what is left over from before fits a
-    // record.
-    const size_t wanted = std::min(channel_->input_size() + SSL_pending(channel_->ssl()), kBatch);
-    const BlockPtr block(Block::New(std::max<size_t>(wanted, 1)));
-    const absl::Span<uint8_t> space(block->storage(), std::min(block->capacity(), kBatch));
+    // Always the same one of the pool, as it comes back before there is another.
+    const BlockPtr block(Block::New(Block::kMaxPooled));
+    static_assert(Block::kMaxPooled >= kBatch);
+    const absl::Span<uint8_t> space(block->storage(), kBatch);
     size = Decrypt(space, outcome);
     alive = size == 0 || Deliver(space.first(size), block.get());
   }
@@ -284,19 +286,23 @@ EncryptedStream::Next EncryptedStream::ProcessSome() {
   return size != 0 ? Next::kMore : OnOutcome(outcome);
 }
 
-// Of one record after the other, until there is no more or no room.
+// Of one record after the other, until there is no more or no room. SSL_read, like all that answers
+// to SSL_get_error, begins with an empty queue of errors.
 size_t EncryptedStream::Decrypt(absl::Span<uint8_t> space, int& outcome) {
   SSL* const ssl = channel_->ssl();
-  ERR_clear_error();
   size_t size = 0;
-  while (size < space.size()) {
+  do {
     const int result = SSL_read(ssl, space.data() + size, static_cast<int>(space.size() - size));
     if (result <= 0) {
       outcome = SSL_get_error(ssl, result);
-      break;
+      return size;
     }
     size += static_cast<size_t>(result);
-  }
+    if (channel_->used_up()) {
+      outcome = SSL_ERROR_WANT_READ;
+      return size;
+    }
+  } while (size < space.size());
   return size;
 }
 
@@ -474,14 +480,20 @@ size_t EncryptedStream::RecordBytes() const {
   return burst_bytes_ < kSmallRecordsFor ? kSmallRecord : kFullRecord;
 }
 
+// A block of the pool, which costs less than one of the right size, and is not kept for long.
+size_t EncryptedStream::RoomFor(size_t batch) const {
+  const size_t records = batch / RecordBytes() + 1;
+  const size_t room = batch + records * kRecordOverhead;
+  return std::clamp(room, Block::kMinPooled, Block::kMaxPooled);
+}
+
 bool EncryptedStream::EncryptSome() {
   uint8_t gathered[kFullRecord];
   const MonotonicTime now = loop_.now();
   if (now - last_sent_ > kIdleAfter) burst_bytes_ = 0;
   last_sent_ = now;
   const size_t batch = std::min(plain_.size(), kBatch);
-  if (!channel_->has_output())
-    channel_->ReserveOutput(std::min(batch + batch / 16 + 256, Block::kMaxPooled));
+  if (!channel_->has_output()) channel_->ReserveOutput(RoomFor(batch));
   for (size_t done = 0; done < batch && !plain_.empty();) {
     const size_t size = std::min(plain_.size(), RecordBytes());
     const uint8_t* bytes = plain_.front().data();
@@ -489,7 +501,6 @@ bool EncryptedStream::EncryptSome() {
       plain_.CopyTo(gathered, 0, size);
       bytes = gathered;
     }
-    ERR_clear_error();
     const int written = SSL_write(channel_->ssl(), bytes, static_cast<int>(size));
     if (written <= 0) return false;
     plain_.Drain(static_cast<size_t>(written));

@@ -103,6 +103,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   SendResult Queued();
   void AskFlush();
   size_t RecordBytes() const;
+  size_t RoomFor(size_t batch) const;
   bool EncryptSome();
   void SendOutput();
   void Flush();

@@ -35,6 +35,10 @@ void Channel::DropInput() {
   lent_ = {};
 }
 
+bool Channel::used_up() const {
+  return kept_.empty() && lent_.empty() && !input_end_ && SSL_has_pending(ssl_.get()) == 0;
+}
+
 const BIO_METHOD* Channel::Method() {
   static const BIO_METHOD* const method = [] {
     BIO_METHOD* const made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sluice");

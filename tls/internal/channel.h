@@ -38,6 +38,8 @@ class Channel {
   void KeepRest();
   size_t input_size() const { return kept_.size() + lent_.size(); }
   void DropInput();
+  // Whether nothing can be read now, neither bytes nor an end: saves asking SSL_read.
+  bool used_up() const;
 
   // There will be no more input.
   void SetInputEnd() { input_end_ = true; }
