@@ -1,0 +1,132 @@
+// What a handshake (P-256, TLS 1.3) costs a server: BoringSSL's half of it alone, with input and
+// output in memory, and all that sluice does, over a stream in memory. Their ratio is what sluice
+// adds. Only the server's steps are timed, with the beginning and the end of its connection.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "benchmark/benchmark.h"
+#include "openssl/ssl.h"
+#include "sluice/core/internal/check.h"
+#include "sluice/core/stream_testing.h"
+#include "sluice/tls/bare_peer.h"
+#include "sluice/tls/context.h"
+#include "sluice/tls/context_impl.h"
+#include "sluice/tls/memory_stream.h"
+#include "sluice/tls/testing.h"
+#include "sluice/tls/tls_stream.h"
+
+namespace sluice::tls {
+namespace {
+
+class Stopwatch {
+ public:
+  template <typename Work>
+  void Time(Work work) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    elapsed_ += std::chrono::steady_clock::now() - begin;
+  }
+  double TakeSeconds() { return std::exchange(elapsed_, {}).count(); }
+
+ private:
+  std::chrono::duration<double> elapsed_{};
+};
+
+// A server that is BoringSSL and nothing else.
+class BareServer {
+ public:
+  explicit BareServer(std::shared_ptr<const ServerContext> context)
+      : peer_(internal::ContextAccess::Of(*context).ctx.get(), /*server=*/true) {}
+  void Receive(absl::Span<uint8_t> bytes) { done_ = peer_.Step(bytes); }
+  std::string TakeSent() { return peer_.TakeOutput(); }
+  bool done() const { return done_; }
+
+ private:
+  BarePeer peer_;
+  bool done_ = false;
+};
+
+class SluiceServer {
+ public:
+  explicit SluiceServer(std::shared_ptr<const ServerContext> context) {
+    auto transport = std::make_unique<MemoryStream>(Loop().loop());
+    transport_ = transport.get();
+    Accept(std::move(transport), std::move(context), {},
+           [this](absl::StatusOr<std::unique_ptr<TlsStream>> stream) {
+             SLUICE_CHECK(stream.ok());
+             stream_ = *std::move(stream);
+           });
+    transport_->Flush();
+  }
+  void Receive(absl::Span<uint8_t> bytes) { transport_->Receive(bytes); }
+  std::string TakeSent() { return transport_->TakeSent().ToString(); }
+  bool done() const { return stream_ != nullptr; }
+
+  static VirtualLoop& Loop() {
+    static VirtualLoop* const loop = new VirtualLoop;
+    return *loop;
+  }
+
+ private:
+  MemoryStream* transport_;
+  std::unique_ptr<TlsStream> stream_;
+};
+
+std::shared_ptr<const ServerContext> Context() {
+  static const TestAuthority* const authority = new TestAuthority;
+  ServerOptions options;
+  options.identities = {authority->Issue()};
+  return *ServerContext::Create(options);
+}
+
+template <typename Server>
+void Handshake(const std::shared_ptr<const ServerContext>& context, BarePeer& client,
+               Stopwatch& server_time) {
+  std::optional<Server> server;
+  server_time.Time([&] { server.emplace(context); });
+  std::string to_client;
+  bool done = false;
+  while (!done || !server->done()) {
+    done = client.Step(AsBytes(to_client));
+    std::string to_server = client.TakeOutput();
+    server_time.Time([&] { server->Receive(AsBytes(to_server)); });
+    to_client = server->TakeSent();
+  }
+  uint8_t nothing[1];
+  client.Decrypt(AsBytes(to_client), nothing);  // its tickets
+  server_time.Time([&] { server.reset(); });
+}
+
+template <typename Server>
+void BM_Handshake(benchmark::State& state) {
+  const bool resume = state.range(0) != 0;
+  const std::shared_ptr<const ServerContext> context = Context();
+  BareClientContext clients;
+  Stopwatch server_time;
+  const auto shake_hands = [&] {
+    BarePeer client(clients.ctx(), /*server=*/false);
+    if (resume && clients.session() != nullptr) SSL_set_session(client.ssl(), clients.session());
+    Handshake<Server>(context, client, server_time);
+    SluiceServer::Loop().RunUntilIdle();  // a turn, of which the handshakes are counted
+    return SSL_session_reused(client.ssl()) == 1;
+  };
+  SLUICE_CHECK(!shake_hands());
+  server_time.TakeSeconds();
+  for (auto _ : state) {
+    SLUICE_CHECK(shake_hands() == resume);
+    state.SetIterationTime(server_time.TakeSeconds());
+  }
+  state.SetLabel(resume ? "resumed" : "full");
+}
+BENCHMARK_TEMPLATE(BM_Handshake, BareServer)->Arg(0)->Arg(1)->UseManualTime();
+BENCHMARK_TEMPLATE(BM_Handshake, SluiceServer)->Arg(0)->Arg(1)->UseManualTime();
+
+}  // namespace
+}  // namespace sluice::tls
