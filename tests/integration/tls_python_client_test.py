@@ -4,7 +4,7 @@ have to be cut or held back, they go through memory (ssl.MemoryBIO) and are writ
 import socket
 import ssl
 
-from harness import TestCase, main, pattern, receive_to_end, reset, send_what_is_taken
+from harness import DEADLINE, TestCase, main, pattern, receive_to_end, reset, send_what_is_taken
 from tls_harness import TlsServer, chain_and_key, client_context, exchange, roots
 
 MIB = 1 << 20
@@ -294,6 +294,7 @@ class WireTest(PythonTest):
             client, _ = self.connect(of_version(version))
             self.assertEqual(exchange(client, b"hello"), b"hello")
             raw = self.enter(socket.socket(fileno=client.detach()))
+            raw.settimeout(DEADLINE)
             raw.sendall(b"\x17\x03\x03\x00\x40" + b"x" * 64)
             receive_to_end(raw)
             self.assertEqual(self.server.expect_close("DATA_LOSS"), 5)
