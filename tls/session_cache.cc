@@ -5,7 +5,7 @@
 namespace sluice::tls {
 
 void SessionCache::Put(const std::string& server, bssl::UniquePtr<SSL_SESSION> session) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   const auto [found, is_new] = by_name_.try_emplace(server);
   if (is_new) {
     servers_.push_front({server, {}});
@@ -21,7 +21,7 @@ void SessionCache::Put(const std::string& server, bssl::UniquePtr<SSL_SESSION> s
 }
 
 bssl::UniquePtr<SSL_SESSION> SessionCache::Take(const std::string& server) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   const auto found = by_name_.find(server);
   if (found == by_name_.end()) return nullptr;
   Server& entry = *found->second;

@@ -4,12 +4,11 @@
 
 #include <cstddef>
 #include <list>
+#include <mutex>
 #include <string>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/synchronization/mutex.h"
 #include "openssl/base.h"
 
 namespace sluice::tls {
@@ -35,9 +34,10 @@ class SessionCache {
   static constexpr size_t kPerServer = 2;  // a server gives two at a time
 
   const size_t max_servers_;
-  absl::Mutex mutex_;
-  Servers servers_ ABSL_GUARDED_BY(mutex_);  // the last used first
-  absl::flat_hash_map<std::string, Servers::iterator> by_name_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;
+  // Guarded by mutex_:
+  Servers servers_;  // the last used first
+  absl::flat_hash_map<std::string, Servers::iterator> by_name_;
 };
 
 }  // namespace sluice::tls

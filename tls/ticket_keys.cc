@@ -83,13 +83,13 @@ TicketKeys::TicketKeys(const Options& options) : options_(options), due_(0) {
 TicketKeys::~TicketKeys() = default;
 
 std::shared_ptr<const TicketKeys::Keys> TicketKeys::Snapshot() const {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   return keys_;
 }
 
 void TicketKeys::Rotate() {
   std::shared_ptr<const Key> fresh = Key::Random();
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   Keys keys = {std::move(fresh)};
   const size_t kept = std::min(options_.keep, keys_->size());
   keys.insert(keys.end(), keys_->begin(), keys_->begin() + static_cast<ptrdiff_t>(kept));
@@ -107,7 +107,7 @@ absl::Status TicketKeys::Use(absl::Span<const std::string> secrets) {
     }
     keys.push_back(std::make_shared<const Key>(secret));
   }
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   keys_ = std::make_shared<const Keys>(std::move(keys));
   return absl::OkStatus();
 }

@@ -19,12 +19,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "sluice/core/monotonic_time.h"
@@ -69,8 +68,8 @@ class TicketKeys {
 
   const Options options_;
   std::atomic<int64_t> due_;  // in nanoseconds of MonotonicTime; 0 before the first use
-  mutable absl::Mutex mutex_;
-  std::shared_ptr<const Keys> keys_ ABSL_GUARDED_BY(mutex_);
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Keys> keys_;  // guarded by mutex_
 };
 
 }  // namespace sluice::tls
