@@ -357,6 +357,12 @@ bool Contains(CBS list, uint16_t wanted) {
   return false;
 }
 
+// Whether it is one of kCiphers or of TLS 1.3: BoringSSL knows many more.
+bool IsOurs(const SSL_CIPHER& cipher) {
+  const int exchange = SSL_CIPHER_get_kx_nid(&cipher);
+  return SSL_CIPHER_is_aead(&cipher) == 1 && (exchange == NID_kx_ecdhe || exchange == NID_kx_any);
+}
+
 // Whether the client can do something with the identity's key. A client that does not say which
 // signatures it knows is one of TLS 1.2 that goes by its cipher suites.
 bool CanUse(const SSL_CLIENT_HELLO& hello, const LoadedIdentity& identity) {
@@ -366,7 +372,7 @@ bool CanUse(const SSL_CLIENT_HELLO& hello, const LoadedIdentity& identity) {
   uint16_t suite;
   while (!suite_fits && CBS_get_u16(&suites, &suite) == 1) {
     const SSL_CIPHER* const cipher = SSL_get_cipher_by_value(suite);
-    if (cipher == nullptr) continue;
+    if (cipher == nullptr || !IsOurs(*cipher)) continue;
     const auto authentication = static_cast<uint32_t>(SSL_CIPHER_get_auth_nid(cipher));
     suite_fits = authentication == NID_auth_any || authentication == identity.authentication;
   }
