@@ -56,8 +56,9 @@ class Nginx:
         path = os.path.join(self._folder.name, "nginx.conf")
         chain, key = chain_and_key(name)
         with open(path, "w", encoding="utf-8") as configuration:
-            configuration.write(CONFIGURATION.format(folder=self._folder.name, user=pwd.getpwuid(os.getuid()).pw_name, address=f"127.0.0.1:{self.port}",
-                                                     chain=chain, key=key, server=server))
+            configuration.write(CONFIGURATION.format(
+                folder=self._folder.name, user=pwd.getpwuid(os.getuid()).pw_name, address=f"127.0.0.1:{self.port}",
+                chain=chain, key=key, server=server))
         with listener:
             nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
             self._child = subprocess.Popen([nginx, "-p", self._folder.name, "-c", path, "-e", "stderr"],

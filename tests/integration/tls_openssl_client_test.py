@@ -158,6 +158,12 @@ class VersionTest(ClientTest):
         self.assert_refused("-tls1_2", "-cipher", ":".join(weak) + ":@SECLEVEL=0", says="alert handshake failure",
                             told=["FAILED_PRECONDITION", "no cipher suite in common"])
 
+    def test_a_suite_that_is_too_old_does_not_decide_on_the_certificate(self):
+        self.serve(identities=["p256", "rsa"])
+        client, told = self.connect("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-GCM-SHA256")
+        self.assertEqual(told["cipher"], "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")
+        self.finish(client)
+
     def test_no_group_in_common(self):
         self.serve()
         self.assert_refused("-tls1_3", "-groups", "P-521", says="alert handshake failure",

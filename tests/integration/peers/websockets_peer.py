@@ -51,7 +51,7 @@ class Peer:
         except exceptions.ConnectionClosed:
             tell(event="close", code=connection.close_code, reason=connection.close_reason)
 
-    async def do_connect(self, url, subprotocols, ca):
+    async def do_connect(self, url, subprotocols, ca=None):
         context = ssl.create_default_context(cafile=ca) if ca else None
         try:
             connection = await websockets_client.connect(
@@ -61,7 +61,7 @@ class Peer:
             return
         self.start(self.watch(connection))
 
-    async def do_serve(self, chain, key):
+    async def do_serve(self, chain=None, key=None):
         context = None
         if chain:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
