@@ -61,17 +61,26 @@ class EchoTest(PythonTest):
 
     def test_a_client_that_does_not_read_is_held_back_and_gets_all_later(self):
         self.serve()
+        good, _ = self.connect(client_context())
         client, _ = self.connect(client_context())
-        piece = pattern(MIB)
-        client.settimeout(1)
-        sent = 0
-        try:
-            while sent < 256 * MIB:
-                start = sent % MIB
-                sent += client.send(piece[start:start + 16384])
-        except (ssl.SSLWantWriteError, TimeoutError):
-            pass
+        record, pieces = 1 << 14, pattern(MIB)
+        client.setblocking(False)
+        sent = refused = 0
+        # It takes no more when it has served another fifty times meanwhile.
+        while sent < 256 * MIB and refused < 50:
+            start = sent % MIB
+            try:
+                self.assertEqual(client.send(pieces[start:start + record]), record)
+                sent += record
+                refused = 0
+            except ssl.SSLWantWriteError:
+                self.assertEqual(exchange(good, b"still here?"), b"still here?")
+                refused += 1
         self.assertLess(sent, 256 * MIB, "the server does not stop reading")
+        # The record that was refused has to be offered again.
+        start = sent % MIB
+        received = exchange(client, pieces[start:start + record], count=sent + record)
+        self.assertTrue(received == (pieces * (sent // MIB + 1))[:len(received)])
 
 
 class EndTest(PythonTest):
