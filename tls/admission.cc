@@ -1,6 +1,7 @@
 #include "sluice/tls/admission.h"
 
 #include "absl/container/flat_hash_map.h"
+#include "sluice/core/internal/check.h"
 #include "sluice/core/monotonic_time.h"
 
 namespace sluice::tls {
@@ -37,7 +38,7 @@ Admission::Admission(EventLoop& loop) : loop_(loop), next_turn_([this] { AdmitWa
 }
 
 Admission::~Admission() {
-  line_.next_ = nullptr;  // nobody is in it
+  SLUICE_CHECK(line_empty());
   // Another may have come for this loop, or for one at the same place.
   const auto known = OfThread().find(&loop_);
   if (known != OfThread().end() && known->second.expired()) OfThread().erase(known);

@@ -16,7 +16,8 @@ namespace sluice::tls {
 
 class Admission : public std::enable_shared_from_this<Admission> {
  public:
-  // What waits. In no line or one.
+  // What waits. In no line or one; it leaves the line before it lets go of the Admission, whose
+  // line that is.
   class Waiter {
    public:
     Waiter(const Waiter&) = delete;
@@ -25,12 +26,12 @@ class Admission : public std::enable_shared_from_this<Admission> {
 
    protected:
     Waiter() = default;
-    virtual ~Waiter() { LeaveLine(); }
+    virtual ~Waiter() = default;
     bool waits() const { return next_ != nullptr; }
+    void LeaveLine();
 
    private:
     friend class Admission;
-    void LeaveLine();
     Waiter* next_ = nullptr;
     Waiter* previous_ = nullptr;
   };

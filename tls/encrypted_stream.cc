@@ -560,6 +560,7 @@ void EncryptedStream::Close() {
   if (closing_ || ended_) return;
   closing_ = true;
   shutting_down_ = true;
+  blocked_told_ = false;  // nobody waits for room any more
   storage_ = {};
   lower_blocked_ = false;
   while (!plain_.empty()) {
@@ -573,6 +574,7 @@ void EncryptedStream::Close() {
 void EncryptedStream::Abort(absl::Status status) {
   if (ended_) return;
   closing_ = true;
+  blocked_told_ = false;
   plain_.Clear();
   storage_ = {};
   lower_->Abort(std::move(status));

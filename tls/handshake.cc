@@ -51,6 +51,7 @@ Handshake::Handshake(std::unique_ptr<Stream> lower, const internal::ContextBase&
 }
 
 Handshake::~Handshake() {
+  LeaveLine();
   LeaveGroup();
   if (self_ != nullptr) *self_ = nullptr;
 }
@@ -89,13 +90,16 @@ void Handshake::OnFlush(Stream&) {
   Step();
 }
 
+// What was found wrong before the first step, OnFlush tells.
 void Handshake::OnReceive(Stream&, absl::Span<uint8_t> bytes) {
+  if (!status_.ok()) return;
   plain_alert_ = PlainAlert(bytes);
   channel_->Lend(bytes);
   StepWhenAdmitted();
 }
 
 void Handshake::OnReceiveEnd(Stream&) {
+  if (!status_.ok()) return;
   channel_->SetInputEnd();
   StepWhenAdmitted();
 }

@@ -1,6 +1,7 @@
 #include "sluice/tls/tls_stream.h"
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -185,6 +186,22 @@ TEST_F(TlsStreamTest, AWriterAboveTheMarkIsToldAndToldAgain) {
   loop_.RunUntilIdle();
   EXPECT_EQ(at_client_->send_readies(), 1);
   EXPECT_EQ(at_client_->stream().queued_bytes(), 0);
+  EXPECT_EQ(at_server_->received().size(), 1100);
+}
+
+TEST_F(TlsStreamTest, AClosedWriterThatWaitedForRoomLeavesTheLoopAlone) {
+  handshake_options_.limits = {.high = 1000, .low = 100, .hard = 100'000};
+  Start();
+  pair_->to_server().Hold();
+  pair_->to_server().set_capacity(0);
+  EXPECT_EQ(at_client_->stream().Send(std::string(1100, 'x')), SendResult::kBlocked);
+  at_client_->stream().Close();
+  pair_->to_server().set_capacity(1'000'000);
+  for (int turn = 0; turn < 10; ++turn) loop_.loop().RunOnce(absl::ZeroDuration());
+  EXPECT_FALSE(at_client_->closed().has_value()) << "the server's end is awaited";
+  EXPECT_GT(loop_.loop().NextWork(), loop_.loop().now());
+  pair_->to_server().Release();
+  loop_.RunUntilIdle();
   EXPECT_EQ(at_server_->received().size(), 1100);
 }
 
@@ -444,6 +461,29 @@ TEST_F(TlsStreamTest, AGroupThatGoesGivesItsHandshakesUpAndTheirFunctionsAreNotC
   loop_.RunUntilIdle();
   EXPECT_EQ(server_.status().code(), absl::StatusCode::kUnknown);
   EXPECT_EQ(client_.status().code(), absl::StatusCode::kUnknown);
+}
+
+// Some of the handshakes wait in line for a turn of their own when all of them go.
+TEST_F(TlsStreamTest, AGroupThatGoesInAStormTakesThoseWithItThatWaitInLine) {
+  MakeContexts();
+  for (int turns = 0; turns < 12; ++turns) {
+    SCOPED_TRACE(turns);
+    auto group = std::make_unique<HandshakeGroup>();
+    std::deque<StreamPair> pairs;
+    std::vector<StreamOr> done;
+    for (int i = 0; i < 30; ++i) {
+      StreamPair& pair = pairs.emplace_back(loop_.loop());
+      const auto keep = [&](StreamOr stream) { done.push_back(std::move(stream)); };
+      Accept(pair.TakeServer(), server_context_, {.group = group.get()}, keep);
+      Connect(pair.TakeClient(), client_context_, "localhost", {.group = group.get()}, keep);
+    }
+    for (int turn = 0; turn < turns; ++turn) loop_.loop().RunOnce(absl::ZeroDuration());
+    EXPECT_GT(group->size(), 0);
+    group.reset();
+    const size_t finished = done.size();
+    loop_.RunUntilIdle();
+    EXPECT_EQ(done.size(), finished);
+  }
 }
 
 TEST_F(TlsStreamTest, AFinishedHandshakeHasLeftItsGroup) {
