@@ -66,12 +66,10 @@ HandshakeState* StateOf(const SSL* ssl) {
 
 // Verification.
 
-absl::Status AskUser(const ContextBase& context, const STACK_OF(CRYPTO_BUFFER) & chain) {
+absl::Status AskUser(const ContextBase& context, const STACK_OF(X509) & path) {
   std::vector<Certificate> certificates;
-  for (size_t i = 0; i < sk_CRYPTO_BUFFER_num(&chain); ++i) {
-    const CRYPTO_BUFFER* const der = sk_CRYPTO_BUFFER_value(&chain, i);
-    absl::StatusOr<Certificate> certificate = Certificate::Parse(absl::string_view(
-        reinterpret_cast<const char*>(CRYPTO_BUFFER_data(der)), CRYPTO_BUFFER_len(der)));
+  for (size_t i = 0; i < sk_X509_num(&path); ++i) {
+    absl::StatusOr<Certificate> certificate = FactsOf(*sk_X509_value(&path, i));
     if (!certificate.ok()) return certificate.status();
     certificates.push_back(*std::move(certificate));
   }
@@ -81,18 +79,29 @@ absl::Status AskUser(const ContextBase& context, const STACK_OF(CRYPTO_BUFFER) &
                                                  "\" was refused: ", verdict.message()));
 }
 
+// Where nothing is verified there is no path: what the peer sent beside its own certificate is
+// nobody's word.
+absl::StatusOr<bssl::UniquePtr<STACK_OF(X509)>> OnlyLeaf(const STACK_OF(CRYPTO_BUFFER) & chain) {
+  bssl::UniquePtr<STACK_OF(X509)> path(sk_X509_new_null());
+  bssl::UniquePtr<X509> leaf = ParseX509(*sk_CRYPTO_BUFFER_value(&chain, 0));
+  if (leaf == nullptr) return TakeError("certificate 1");
+  bssl::PushToStack(path.get(), std::move(leaf));
+  return path;
+}
+
 ssl_verify_result_t Verify(SSL* ssl, uint8_t* alert) {
   const ContextBase& context = BaseOf(ssl);
   HandshakeState* const state = StateOf(ssl);
   const STACK_OF(CRYPTO_BUFFER)* const chain = SSL_get0_peer_certificates(ssl);
   if (state == nullptr || chain == nullptr) return ssl_verify_invalid;
-  if (context.roots != nullptr) {
-    state->verdict = VerifyChain(*context.roots, *chain, /*server=*/!context.is_server,
-                                 state->peer_name, *alert);
-  }
-  if (state->verdict.ok() && context.verify) {
+  const auto path = context.roots == nullptr
+                        ? OnlyLeaf(*chain)
+                        : VerifyChain(*context.roots, *chain, /*server=*/!context.is_server,
+                                      state->peer_name, *alert);
+  state->verdict = path.status();
+  if (path.ok() && context.verify) {
     *alert = SSL_AD_BAD_CERTIFICATE;
-    state->verdict = AskUser(context, *chain);
+    state->verdict = AskUser(context, **path);
   }
   return state->verdict.ok() ? ssl_verify_ok : ssl_verify_invalid;
 }

@@ -89,8 +89,12 @@ struct TrustRoots {
   }
 };
 
-// A last word on a peer's certificates, leaf first, after everything else was found in order: an
-// error ends the handshake with its message. Called on the loops' threads, on several at once.
+// A last word on a peer's certificates, after everything else was found in order: an error ends the
+// handshake with its message. Called on the loops' threads, on several at once.
+//
+// The chain is the path that was verified, from the leaf to the one that is trusted, each signed by
+// the next: who pins an issuer may look for it here. What else the peer sent is not in it. Where
+// nothing is verified (insecure_accept_any_certificate), it is the leaf alone.
 //
 // Not called for a resumed session, whose certificates were verified when it began.
 using VerifyFunction = std::function<absl::Status(absl::Span<const Certificate> chain)>;

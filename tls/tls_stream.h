@@ -61,7 +61,8 @@ class TlsStream : public Stream {
   // Whether an earlier session went on, so that no certificates were sent.
   virtual bool resumed() const = 0;
 
-  // As the peer sent them, leaf first. Empty where a server did not ask.
+  // As the peer sent them, leaf first. Empty where a server did not ask. Only the leaf was
+  // verified: anybody can append others, so who pins an issuer does it in the VerifyFunction.
   virtual std::vector<Certificate> peer_certificates() const = 0;
 
   // What the server showed of its issuer's word on revocation (OCSP, DER); empty for nothing. It is

@@ -152,6 +152,47 @@ TEST_F(VerificationTest, AnInsecureClientTakesAnything) {
   EXPECT_TRUE(client_.ok()) << client_.status();
 }
 
+// What the user's function sees.
+
+class PathTest : public VerificationTest {
+ protected:
+  PathTest() {
+    client_options_.verify = [this](absl::Span<const Certificate> chain) {
+      subjects_.clear();
+      for (const Certificate& certificate : chain) subjects_.push_back(certificate.subject);
+      return absl::OkStatus();
+    };
+  }
+  std::vector<std::string> subjects_;
+};
+
+TEST_F(PathTest, TheVerifiedPathIsShownAndNothingThatWasAppended) {
+  const TestAuthority unrelated("unrelated root");
+  server_options_.identities = {Authority().Intermediate("middle")->Issue()};
+  server_options_.identities[0].chain += unrelated.pem();
+  Handshake();
+  ASSERT_TRUE(client_.ok()) << client_.status();
+  EXPECT_EQ((*client_)->peer_certificates().size(), 3);
+  EXPECT_THAT(subjects_, ElementsAre("CN=leaf", "CN=middle", "CN=test root"));
+}
+
+TEST_F(PathTest, ThePathEndsAtTheOneThatIsTrusted) {
+  const auto middle = Authority().Intermediate("middle");
+  server_options_.identities = {middle->Issue()};
+  client_options_.roots = middle->roots();
+  Handshake();
+  ASSERT_TRUE(client_.ok()) << client_.status();
+  EXPECT_THAT(subjects_, ElementsAre("CN=leaf", "CN=middle"));
+}
+
+TEST_F(PathTest, WhereNothingIsVerifiedOnlyTheLeafIsShown) {
+  server_options_.identities = {Authority().Intermediate("middle")->Issue()};
+  client_options_.insecure_accept_any_certificate = true;
+  Handshake();
+  ASSERT_TRUE(client_.ok()) << client_.status();
+  EXPECT_THAT(subjects_, ElementsAre("CN=leaf"));
+}
+
 // Which certificate a server shows.
 
 TEST_F(VerificationTest, TheNameThatTheClientWantsChoosesTheCertificate) {

@@ -117,12 +117,8 @@ constexpr Complaint kComplaints[] = {
 };
 
 std::string Describe(const X509* certificate) {
-  uint8_t* der = nullptr;
-  const int size = certificate == nullptr ? -1 : i2d_X509(const_cast<X509*>(certificate), &der);
-  if (size < 0) return "certificate";
-  const bssl::UniquePtr<uint8_t> owned(der);
-  const absl::StatusOr<Certificate> facts = Certificate::Parse(
-      absl::string_view(reinterpret_cast<const char*>(der), static_cast<size_t>(size)));
+  if (certificate == nullptr) return "certificate";
+  const absl::StatusOr<Certificate> facts = FactsOf(*certificate);
   if (!facts.ok()) return "certificate";
   const auto day = [](absl::Time time) {
     return absl::FormatTime("%Y-%m-%d", time, absl::UTCTimeZone());
@@ -145,17 +141,10 @@ absl::Status ChainError(X509_STORE_CTX* context, uint8_t& alert) {
 }
 
 absl::Status NameError(const X509& leaf, const PeerName& name) {
-  uint8_t* der = nullptr;
-  const int size = i2d_X509(const_cast<X509*>(&leaf), &der);
-  const bssl::UniquePtr<uint8_t> owned(size < 0 ? nullptr : der);
   std::vector<std::string> names;
-  if (size >= 0) {
-    auto facts = Certificate::Parse(
-        absl::string_view(reinterpret_cast<const char*>(der), static_cast<size_t>(size)));
-    if (facts.ok()) {
-      names = std::move(facts->dns_names);
-      names.insert(names.end(), facts->ip_addresses.begin(), facts->ip_addresses.end());
-    }
+  if (auto facts = FactsOf(leaf); facts.ok()) {
+    names = std::move(facts->dns_names);
+    names.insert(names.end(), facts->ip_addresses.begin(), facts->ip_addresses.end());
   }
   // Some certificates have hundreds.
   constexpr size_t kShown = 8;
@@ -212,8 +201,19 @@ absl::StatusOr<PeerName> PeerName::Parse(absl::string_view host) {
       absl::StrCat("\"", host, "\" is neither a host's name nor an IP address"));
 }
 
-absl::Status VerifyChain(X509_STORE& roots, const STACK_OF(CRYPTO_BUFFER) & chain, bool server,
-                         const PeerName* name, uint8_t& alert) {
+absl::StatusOr<Certificate> FactsOf(const X509& certificate) {
+  uint8_t* der = nullptr;
+  const int size = i2d_X509(const_cast<X509*>(&certificate), &der);
+  if (size < 0) return TakeError("certificate");
+  const bssl::UniquePtr<uint8_t> owned(der);
+  return Certificate::Parse(
+      absl::string_view(reinterpret_cast<const char*>(der), static_cast<size_t>(size)));
+}
+
+absl::StatusOr<bssl::UniquePtr<STACK_OF(X509)>> VerifyChain(X509_STORE& roots,
+                                                            const STACK_OF(CRYPTO_BUFFER) & chain,
+                                                            bool server, const PeerName* name,
+                                                            uint8_t& alert) {
   const bssl::UniquePtr<STACK_OF(X509)> others(sk_X509_new_null());
   bssl::UniquePtr<X509> leaf;
   for (size_t i = 0; i < sk_CRYPTO_BUFFER_num(&chain); ++i) {
@@ -239,9 +239,11 @@ absl::Status VerifyChain(X509_STORE& roots, const STACK_OF(CRYPTO_BUFFER) & chai
     ERR_clear_error();
     return status;
   }
-  if (name == nullptr || IsFor(*leaf, *name)) return absl::OkStatus();
-  alert = SSL_AD_BAD_CERTIFICATE;
-  return NameError(*leaf, *name);
+  if (name != nullptr && !IsFor(*leaf, *name)) {
+    alert = SSL_AD_BAD_CERTIFICATE;
+    return NameError(*leaf, *name);
+  }
+  return bssl::UniquePtr<STACK_OF(X509)>(X509_STORE_CTX_get1_chain(context.get()));
 }
 
 }  // namespace sluice::tls::internal

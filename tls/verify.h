@@ -10,6 +10,8 @@
 #include "absl/strings/string_view.h"
 #include "openssl/base.h"
 #include "openssl/pool.h"
+#include "openssl/x509.h"
+#include "sluice/tls/certificate.h"
 #include "sluice/tls/context.h"
 
 namespace sluice::tls::internal {
@@ -26,10 +28,16 @@ struct PeerName {
   static absl::StatusOr<PeerName> Parse(absl::string_view host);
 };
 
+absl::StatusOr<Certificate> FactsOf(const X509& certificate);
+
 // The chain is a server's or a client's, leaf first. It must be for `name`, unless that is null. On
-// an error (kUnauthenticated), `alert` is what the peer is to be told.
-absl::Status VerifyChain(X509_STORE& roots, const STACK_OF(CRYPTO_BUFFER) & chain, bool server,
-                         const PeerName* name, uint8_t& alert);
+// an error (kUnauthenticated), `alert` is what the peer is to be told. Otherwise, gets the path
+// that was verified: from the leaf to the one that is trusted, and nothing else that was in the
+// chain.
+absl::StatusOr<bssl::UniquePtr<STACK_OF(X509)>> VerifyChain(X509_STORE& roots,
+                                                            const STACK_OF(CRYPTO_BUFFER) & chain,
+                                                            bool server, const PeerName* name,
+                                                            uint8_t& alert);
 
 }  // namespace sluice::tls::internal
 
