@@ -549,6 +549,10 @@ absl::Status SetUpAlpn(ServerData& context, const ServerOptions& options) {
 
 absl::Status AskForCertificates(ContextBase& context, const ServerOptions& options) {
   if (options.client_certificates == ClientCertificates::kNone) {
+    if (options.verify) {
+      return absl::InvalidArgumentError(
+          "verify is given, but client_certificates is kNone: it would never be called");
+    }
     if (options.client_roots.empty()) return absl::OkStatus();
     return absl::InvalidArgumentError(
         "client_roots are given, but client_certificates is kNone: no client would be asked");

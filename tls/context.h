@@ -131,7 +131,7 @@ struct ServerOptions {
 
   ClientCertificates client_certificates = ClientCertificates::kNone;
   TrustRoots client_roots = {};  // not empty unless kNone
-  VerifyFunction verify = {};
+  VerifyFunction verify = {};    // none where kNone
 
   // Clients may resume sessions, by tickets. The keys are of this context alone unless given.
   bool session_tickets = true;

@@ -320,6 +320,9 @@ TEST_F(VerificationTest, BadServerOptionsAreErrors) {
   options.client_certificates = ClientCertificates::kNone;
   options.client_roots = Authority().roots();
   EXPECT_THAT(error(options), HasSubstr("no client would be asked"));
+  options.client_roots = {};
+  options.verify = [](absl::Span<const Certificate>) { return absl::OkStatus(); };
+  EXPECT_THAT(error(options), HasSubstr("verify is given, but client_certificates is kNone"));
 }
 
 TEST_F(VerificationTest, AnIdentityFromFiles) {
