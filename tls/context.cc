@@ -334,14 +334,17 @@ const uint8_t* OcspOf(const LoadedIdentity& identity) {
   return reinterpret_cast<const uint8_t*>(identity.ocsp_response.data());
 }
 
-absl::Status UseInContext(ContextBase& context, const LoadedIdentity& identity) {
+// What the issuer says is set here for an only identity: of several, each connection's is chosen,
+// and would keep the word about another where it has none of its own.
+absl::Status UseInContext(ContextBase& context, const LoadedIdentity& identity, bool only) {
   SSL_CTX* const ctx = context.ctx.get();
   const std::vector<CRYPTO_BUFFER*> chain = Pointers(identity);
   context.private_key = identity.private_key;
   const size_t ocsp_size = identity.ocsp_response.size();
   if (SSL_CTX_set_chain_and_key(ctx, chain.data(), chain.size(), identity.key.get(),
                                 MethodOf(identity)) != 1 ||
-      (ocsp_size != 0 && SSL_CTX_set_ocsp_response(ctx, OcspOf(identity), ocsp_size) != 1)) {
+      (only && ocsp_size != 0 &&
+       SSL_CTX_set_ocsp_response(ctx, OcspOf(identity), ocsp_size) != 1)) {
     return TakeError("certificate");
   }
   return absl::OkStatus();
@@ -473,7 +476,7 @@ absl::Status AddIdentities(ServerData& context, const ServerOptions& options) {
   }
   if (context.identities.size() > 1)
     SSL_CTX_set_select_certificate_cb(context.ctx.get(), &SelectIdentity);
-  return UseInContext(context, context.identities.front());
+  return UseInContext(context, context.identities.front(), context.identities.size() == 1);
 }
 
 // A client is told whose certificates are trusted, and chooses by that.
@@ -634,7 +637,7 @@ absl::StatusOr<std::shared_ptr<const ClientContext>> ClientContext::Create(
   if (!options.identity.empty()) {
     absl::StatusOr<internal::LoadedIdentity> loaded = internal::Load(options.identity.front(), 0);
     if (!loaded.ok()) return loaded.status();
-    status = internal::UseInContext(*data, *loaded);
+    status = internal::UseInContext(*data, *loaded, /*only=*/true);
     if (!status.ok()) return status;
   }
   absl::StatusOr<std::string> alpn = internal::WireAlpn(options.alpn);

@@ -237,6 +237,22 @@ TEST_F(SessionTest, AnOcspResponseIsStapled) {
   EXPECT_EQ((*client_)->ocsp_response(), "what the issuer says");
 }
 
+TEST_F(SessionTest, AnOcspResponseIsStapledToItsOwnCertificateOnly) {
+  Identity stapled = Localhost();
+  stapled.ocsp_response = "what the issuer says";
+  const Identity other = Authority().Issue({.names = {"example.org"}});
+  for (const auto& identities : {std::vector{stapled, other}, std::vector{other, stapled}}) {
+    server_options_.identities = identities;
+    MakeContexts();
+    HandshakeAgain("example.org");
+    ASSERT_TRUE(client_.ok()) << client_.status();
+    EXPECT_EQ((*client_)->ocsp_response(), "");
+    HandshakeAgain("localhost");
+    ASSERT_TRUE(client_.ok()) << client_.status();
+    EXPECT_EQ((*client_)->ocsp_response(), "what the issuer says");
+  }
+}
+
 TEST_F(SessionTest, KeysAreLoggedOnlyOnRequest) {
   std::vector<std::string> lines;
   server_options_.key_log = [&](absl::string_view line) { lines.emplace_back(line); };
