@@ -21,7 +21,8 @@
 // What is always so: TLS 1.2 and 1.3 only, and only cipher suites with forward secrecy and an AEAD;
 // key agreement by X25519, P-256 or P-384; no renegotiation, no compression, and no 0-RTT data,
 // which can be replayed. A client verifies its server's certificate, name and purpose unless told
-// otherwise.
+// otherwise. RSA keys under 2048 bits are not accepted in what is verified, nor are certificates
+// signed with MD5 or SHA-1.
 //
 // Errors name the file and the line of thought: kNotFound for a file that is not there,
 // kInvalidArgument for what cannot be read or does not belong together.

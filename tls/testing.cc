@@ -37,12 +37,12 @@ bssl::UniquePtr<EVP_PKEY> NewEcKey(int curve) {
   return key;
 }
 
-bssl::UniquePtr<EVP_PKEY> NewRsaKey() {
+bssl::UniquePtr<EVP_PKEY> NewRsaKey(int bits) {
   bssl::UniquePtr<RSA> rsa(RSA_new());
   bssl::UniquePtr<BIGNUM> exponent(BN_new());
   bssl::UniquePtr<EVP_PKEY> key(EVP_PKEY_new());
   SLUICE_CHECK(BN_set_word(exponent.get(), RSA_F4) == 1 &&
-               RSA_generate_key_ex(rsa.get(), 2048, exponent.get(), nullptr) == 1 &&
+               RSA_generate_key_ex(rsa.get(), bits, exponent.get(), nullptr) == 1 &&
                EVP_PKEY_set1_RSA(key.get(), rsa.get()) == 1);
   return key;
 }
@@ -60,8 +60,10 @@ bssl::UniquePtr<EVP_PKEY> NewKey(KeyType type) {
       return NewEcKey(NID_X9_62_prime256v1);
     case KeyType::kP384:
       return NewEcKey(NID_secp384r1);
+    case KeyType::kRsa1024:
+      return NewRsaKey(1024);
     case KeyType::kRsa2048:
-      return NewRsaKey();
+      return NewRsaKey(2048);
     case KeyType::kEd25519:
       return NewEd25519Key();
   }
@@ -150,8 +152,9 @@ bssl::UniquePtr<X509> Draft(EVP_PKEY& key, const std::string& subject, Validity 
   return certificate;
 }
 
-void SignCertificate(X509& certificate, X509_NAME& issuer, EVP_PKEY& key) {
-  const EVP_MD* const digest = EVP_PKEY_id(&key) == EVP_PKEY_ED25519 ? nullptr : EVP_sha256();
+void SignCertificate(X509& certificate, X509_NAME& issuer, EVP_PKEY& key, bool sha1 = false) {
+  const EVP_MD* const hash = sha1 ? EVP_sha1() : EVP_sha256();
+  const EVP_MD* const digest = EVP_PKEY_id(&key) == EVP_PKEY_ED25519 ? nullptr : hash;
   SLUICE_CHECK(X509_set_issuer_name(&certificate, &issuer) == 1 &&
                X509_sign(&certificate, &key, digest) > 0);
 }
@@ -205,14 +208,15 @@ TrustRoots TestAuthority::roots() const {
 Identity TestAuthority::Issue(const Request& request) const {
   const bssl::UniquePtr<EVP_PKEY> key = NewKey(request.key);
   const bssl::UniquePtr<X509> leaf = DraftLeaf(*key, request);
-  SignCertificate(*leaf, *X509_get_subject_name(impl_->certificate.get()), *impl_->key);
+  SignCertificate(*leaf, *X509_get_subject_name(impl_->certificate.get()), *impl_->key,
+                  request.sha1);
   return MakeIdentity(*leaf, chain_, *key);
 }
 
 Identity TestAuthority::SelfSigned(const Request& request) {
   const bssl::UniquePtr<EVP_PKEY> key = NewKey(request.key);
   const bssl::UniquePtr<X509> leaf = DraftLeaf(*key, request);
-  SignCertificate(*leaf, *X509_get_subject_name(leaf.get()), *key);
+  SignCertificate(*leaf, *X509_get_subject_name(leaf.get()), *key, request.sha1);
   return MakeIdentity(*leaf, "", *key);
 }
 

@@ -27,7 +27,7 @@ namespace sluice::tls {
 
 class TestAuthority {
  public:
-  enum class KeyType : uint8_t { kP256, kP384, kRsa2048, kEd25519 };
+  enum class KeyType : uint8_t { kP256, kP384, kRsa1024, kRsa2048, kEd25519 };
   enum class Purpose : uint8_t { kBoth, kServer, kClient, kCodeSigning };
   enum class Validity : uint8_t { kNow, kPast, kFuture };
 
@@ -37,6 +37,7 @@ class TestAuthority {
     KeyType key = KeyType::kP256;
     Purpose purpose = Purpose::kBoth;
     Validity validity = Validity::kNow;
+    bool sha1 = false;  // signed with SHA-1
   };
 
   explicit TestAuthority(absl::string_view name = "test root");

@@ -152,6 +152,38 @@ TEST_F(VerificationTest, AnInsecureClientTakesAnything) {
   EXPECT_TRUE(client_.ok()) << client_.status();
 }
 
+TEST_F(VerificationTest, AShortRsaKeyIsRefused) {
+  server_options_.identities = {Authority().Issue({.key = KeyType::kRsa1024})};
+  Handshake();
+  EXPECT_EQ(client_.status().code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_THAT(Message(client_.status()), HasSubstr("its RSA key has 1024 bits; at least 2048"));
+  EXPECT_THAT(Message(server_.status()), HasSubstr("bad certificate"));
+}
+
+TEST_F(VerificationTest, AShortRsaKeyIsRefusedAlsoWhereItIsTrustedItself) {
+  const Identity own = TestAuthority::SelfSigned({.key = KeyType::kRsa1024});
+  server_options_.identities = {own};
+  client_options_.roots = {.pem = own.chain};
+  Handshake();
+  EXPECT_THAT(Message(client_.status()), HasSubstr("its RSA key has 1024 bits"));
+}
+
+TEST_F(VerificationTest, ASignatureWithSha1IsRefused) {
+  server_options_.identities = {Authority().Issue({.sha1 = true})};
+  Handshake();
+  EXPECT_EQ(client_.status().code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_THAT(Message(client_.status()), HasSubstr("it is signed with ecdsa-with-SHA1"));
+  EXPECT_THAT(Message(server_.status()), HasSubstr("bad certificate"));
+}
+
+TEST_F(VerificationTest, HowATrustedCertificateIsSignedMakesNoDifference) {
+  const Identity own = TestAuthority::SelfSigned({.sha1 = true});
+  server_options_.identities = {own};
+  client_options_.roots = {.pem = own.chain};
+  Handshake();
+  EXPECT_TRUE(client_.ok()) << client_.status();
+}
+
 // What the user's function sees.
 
 class PathTest : public VerificationTest {

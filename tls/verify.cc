@@ -16,6 +16,9 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "openssl/err.h"
+#include "openssl/evp.h"
+#include "openssl/nid.h"
+#include "openssl/obj.h"
 #include "openssl/pool.h"
 #include "openssl/ssl.h"
 #include "openssl/x509.h"
@@ -163,6 +166,35 @@ bool IsFor(const X509& leaf, const PeerName& name) {
                          X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, nullptr) == 1;
 }
 
+// Whether it is signed by way of a hash for which others with the same signature can be made.
+bool IsWeaklySigned(const X509& certificate) {
+  int digest = NID_undef;
+  OBJ_find_sigid_algs(X509_get_signature_nid(&certificate), &digest, nullptr);
+  return digest == NID_md4 || digest == NID_md5 || digest == NID_md5_sha1 || digest == NID_sha1;
+}
+
+constexpr int kMinRsaBits = 2048;
+
+// The path ends with the one that is trusted, by itself and not for its signature.
+absl::Status CheckStrength(const STACK_OF(X509) & path) {
+  for (size_t i = 0; i < sk_X509_num(&path); ++i) {
+    X509* const certificate = sk_X509_value(&path, i);
+    const bssl::UniquePtr<EVP_PKEY> key(X509_get_pubkey(certificate));
+    if (key != nullptr && EVP_PKEY_id(key.get()) == EVP_PKEY_RSA &&
+        EVP_PKEY_bits(key.get()) < kMinRsaBits) {
+      return absl::UnauthenticatedError(absl::StrCat(Describe(certificate), ": its RSA key has ",
+                                                     EVP_PKEY_bits(key.get()), " bits; at least ",
+                                                     kMinRsaBits, " are accepted"));
+    }
+    if (i + 1 < sk_X509_num(&path) && IsWeaklySigned(*certificate)) {
+      return absl::UnauthenticatedError(absl::StrCat(
+          Describe(certificate), ": it is signed with ",
+          OBJ_nid2ln(X509_get_signature_nid(certificate)), "; MD5 and SHA-1 are not accepted"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 bool IsHostName(absl::string_view host) {
   constexpr size_t kMaxName = 253;
   if (host.empty() || host.size() > kMaxName || host.front() == '.') return false;
@@ -239,11 +271,12 @@ absl::StatusOr<bssl::UniquePtr<STACK_OF(X509)>> VerifyChain(X509_STORE& roots,
     ERR_clear_error();
     return status;
   }
-  if (name != nullptr && !IsFor(*leaf, *name)) {
-    alert = SSL_AD_BAD_CERTIFICATE;
-    return NameError(*leaf, *name);
-  }
-  return bssl::UniquePtr<STACK_OF(X509)>(X509_STORE_CTX_get1_chain(context.get()));
+  bssl::UniquePtr<STACK_OF(X509)> path(X509_STORE_CTX_get1_chain(context.get()));
+  if (path == nullptr) return TakeError("verification");
+  alert = SSL_AD_BAD_CERTIFICATE;
+  if (absl::Status status = CheckStrength(*path); !status.ok()) return status;
+  if (name != nullptr && !IsFor(*leaf, *name)) return NameError(*leaf, *name);
+  return path;
 }
 
 }  // namespace sluice::tls::internal
