@@ -13,6 +13,7 @@
 #include "openssl/bn.h"
 #include "openssl/ec.h"
 #include "openssl/ec_key.h"
+#include "openssl/err.h"
 #include "openssl/evp.h"
 #include "openssl/mem.h"
 #include "openssl/nid.h"
@@ -124,6 +125,7 @@ absl::StatusOr<Certificate> Certificate::Parse(absl::string_view der) {
   result.key = KeyOf(*x509);
   result.sha256 = Sha256Of(der);
   result.der = std::string(der);
+  ERR_clear_error();  // of parts that could not be read and are empty
   return result;
 }
 

@@ -64,6 +64,9 @@ HandshakeState* StateOf(const SSL* ssl) {
   return static_cast<HandshakeState*>(SSL_get_app_data(ssl));
 }
 
+// SSL_get_error takes whatever is in the queue of errors for the handshake's own, so each callback
+// that calls a user's function, which may use the library too, clears it.
+
 // Verification.
 
 absl::Status AskUser(const ContextBase& context, const STACK_OF(X509) & path) {
@@ -103,6 +106,7 @@ ssl_verify_result_t Verify(SSL* ssl, uint8_t* alert) {
     *alert = SSL_AD_BAD_CERTIFICATE;
     state->verdict = AskUser(context, **path);
   }
+  ERR_clear_error();
   return state->verdict.ok() ? ssl_verify_ok : ssl_verify_invalid;
 }
 
@@ -147,6 +151,7 @@ int AskForAlpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* 
   const absl::StatusOr<std::string> chosen =
       static_cast<const ServerData&>(BaseOf(ssl))
           .choose_alpn(names, server == nullptr ? "" : server);
+  ERR_clear_error();
   HandshakeState* const state = StateOf(ssl);
   if (!chosen.ok() && state != nullptr) {
     state->verdict = absl::FailedPreconditionError(
@@ -163,7 +168,10 @@ int AskForAlpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* 
   return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-void LogKey(const SSL* ssl, const char* line) { BaseOf(ssl).key_log(line); }
+void LogKey(const SSL* ssl, const char* line) {
+  BaseOf(ssl).key_log(line);
+  ERR_clear_error();
+}
 
 // Sessions.
 
@@ -213,6 +221,7 @@ ssl_private_key_result_t StartSigning(SSL* ssl, uint8_t*, size_t*, size_t, uint1
   HandshakeState* const state = StateOf(ssl);
   if (state == nullptr || state->private_key == nullptr) return ssl_private_key_failure;
   state->StartSigning(static_cast<SignatureAlgorithm>(algorithm), {message, size});
+  ERR_clear_error();
   return ssl_private_key_retry;
 }
 

@@ -16,6 +16,7 @@
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "openssl/err.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
@@ -268,11 +269,13 @@ class SlowKey : public PrivateKey {
   mutable std::vector<Done> waiting;
   mutable std::vector<SignatureAlgorithm> asked;
   bool at_once = false;
+  bool leaves_error = false;
 
  private:
   void Sign(SignatureAlgorithm algorithm, absl::Span<const uint8_t> message,
             Done done) const override {
     asked.push_back(algorithm);
+    if (leaves_error) ERR_put_error(ERR_LIB_USER, 0, 1, __FILE__, __LINE__);
     EXPECT_FALSE(message.empty());
     if (at_once) return done(absl::UnavailableError("the module is out of order"));
     waiting.push_back(std::move(done));
@@ -379,6 +382,44 @@ TEST_F(PrivateKeyTest, OneOfSeveralIdentities) {
   HandshakeAgain("example.org");
   EXPECT_TRUE(client_.ok()) << client_.status();
   EXPECT_EQ(key_->waiting.size(), 1);
+}
+
+// What a user's functions leave behind.
+
+void LeaveAnError() { ERR_put_error(ERR_LIB_USER, 0, 1, __FILE__, __LINE__); }
+
+TEST_F(SessionTest, ErrorsThatVerifyLeavesInTheLibraryAreNotTheHandshakes) {
+  client_options_.max_version = Version::kTls12;  // where more is to come afterwards
+  client_options_.verify = [](absl::Span<const Certificate>) {
+    LeaveAnError();
+    return absl::OkStatus();
+  };
+  Handshake();
+  EXPECT_TRUE(client_.ok()) << client_.status();
+}
+
+TEST_F(SessionTest, ErrorsThatTheChoiceOfAProtocolLeavesAreNotTheHandshakes) {
+  server_options_.choose_alpn = [](absl::Span<const absl::string_view>, absl::string_view) {
+    LeaveAnError();
+    return absl::StatusOr<std::string>("h2");
+  };
+  client_options_.alpn = {"h2"};
+  Handshake();
+  EXPECT_TRUE(server_.ok()) << server_.status();
+}
+
+TEST_F(SessionTest, ErrorsThatAKeyLogLeavesAreNotTheHandshakes) {
+  server_options_.key_log = [](absl::string_view) { LeaveAnError(); };
+  Handshake();
+  EXPECT_TRUE(server_.ok()) << server_.status();
+}
+
+TEST_F(PrivateKeyTest, ErrorsThatAKeyLeavesAreNotTheHandshakes) {
+  key_->leaves_error = true;
+  Handshake();
+  EXPECT_EQ(key_->waiting.size(), 1);
+  EXPECT_EQ(server_.status().code(), absl::StatusCode::kUnknown)
+      << "it waits: " << server_.status();
 }
 
 // Admission.
