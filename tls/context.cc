@@ -97,6 +97,12 @@ ssl_verify_result_t Verify(SSL* ssl, uint8_t* alert) {
   HandshakeState* const state = StateOf(ssl);
   const STACK_OF(CRYPTO_BUFFER)* const chain = SSL_get0_peer_certificates(ssl);
   if (state == nullptr || chain == nullptr) return ssl_verify_invalid;
+  // Without a name, anybody's certificate would do.
+  if (context.roots != nullptr && !context.is_server && state->peer_name == nullptr) {
+    *alert = SSL_AD_INTERNAL_ERROR;
+    state->verdict = absl::InternalError("there is no name that the certificate must be for");
+    return ssl_verify_invalid;
+  }
   const auto path = context.roots == nullptr
                         ? OnlyLeaf(*chain)
                         : VerifyChain(*context.roots, *chain, /*server=*/!context.is_server,

@@ -120,6 +120,14 @@ TEST_F(FailureTest, AHostThatIsNone) {
                "\"no host\" is neither a host's name nor an IP address");
 }
 
+TEST_F(FailureTest, AnAddressWithAZeroByteBehindItIsNoHost) {
+  const char host[] = "127.0.0.1\0.example.org";
+  Handshake(absl::string_view(host, sizeof(host) - 1));
+  EXPECT_EQ(client_.status().code(), absl::StatusCode::kInvalidArgument);
+  ExpectClient(absl::StatusCode::kInvalidArgument,
+               "\"127.0.0.1\\x00.example.org\" is neither a host's name nor an IP address");
+}
+
 // Nothing in common.
 
 TEST_F(FailureTest, NoCommonVersion) {

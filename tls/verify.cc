@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
@@ -226,11 +228,13 @@ absl::StatusOr<PeerName> PeerName::Parse(absl::string_view host) {
   PeerName result;
   uint8_t address[16];
   result.name = absl::AsciiStrToLower(absl::StripSuffix(host, "."));
-  result.is_address = inet_pton(AF_INET, result.name.c_str(), address) == 1 ||
-                      inet_pton(AF_INET6, result.name.c_str(), address) == 1;
+  // A name with a zero byte in it would be an address up to there.
+  result.is_address = !absl::StrContains(result.name, '\0') &&
+                      (inet_pton(AF_INET, result.name.c_str(), address) == 1 ||
+                       inet_pton(AF_INET6, result.name.c_str(), address) == 1);
   if (result.is_address || IsHostName(result.name)) return result;
   return absl::InvalidArgumentError(
-      absl::StrCat("\"", host, "\" is neither a host's name nor an IP address"));
+      absl::StrCat("\"", absl::CHexEscape(host), "\" is neither a host's name nor an IP address"));
 }
 
 absl::StatusOr<Certificate> FactsOf(const X509& certificate) {
