@@ -92,6 +92,10 @@ absl::StatusOr<bssl::UniquePtr<STACK_OF(X509)>> OnlyLeaf(const STACK_OF(CRYPTO_B
   return path;
 }
 
+// For so long a client's certificate, once verified, is not asked for again. Renewed tickets do not
+// make it longer.
+constexpr uint32_t kClientSessionSeconds = 2 * 60 * 60;
+
 ssl_verify_result_t Verify(SSL* ssl, uint8_t* alert) {
   const ContextBase& context = BaseOf(ssl);
   HandshakeState* const state = StateOf(ssl);
@@ -112,6 +116,7 @@ ssl_verify_result_t Verify(SSL* ssl, uint8_t* alert) {
     *alert = SSL_AD_BAD_CERTIFICATE;
     state->verdict = AskUser(context, **path);
   }
+  if (context.is_server) SSL_SESSION_set_timeout(SSL_get_session(ssl), kClientSessionSeconds);
   ERR_clear_error();
   return state->verdict.ok() ? ssl_verify_ok : ssl_verify_invalid;
 }
@@ -636,6 +641,7 @@ absl::StatusOr<std::shared_ptr<const ClientContext>> ClientContext::Create(
   if (!status.ok()) return status;
   SSL_CTX* const ctx = data->ctx.get();
   SSL_CTX_set_custom_verify(ctx, SSL_VERIFY_PEER, &internal::Verify);
+  SSL_CTX_set_reverify_on_resume(ctx, 1);
   SSL_CTX_enable_ocsp_stapling(ctx);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   if (options.session_cache_servers != 0) {

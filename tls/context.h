@@ -97,7 +97,9 @@ struct TrustRoots {
 // the next: who pins an issuer may look for it here. What else the peer sent is not in it. Where
 // nothing is verified (insecure_accept_any_certificate), it is the leaf alone.
 //
-// Not called for a resumed session, whose certificates were verified when it began.
+// A client looks again when it resumes a session, and calls it with the certificates that the
+// session began with. A server does not: a client that was let in may resume for two hours, in
+// which neither the expiry of its certificate nor a new verdict is noticed.
 using VerifyFunction = std::function<absl::Status(absl::Span<const Certificate> chain)>;
 
 // Chooses from the protocols that a client offers (ALPN), which are not empty: one of them, or none

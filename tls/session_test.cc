@@ -1,4 +1,6 @@
 // Resumption, application protocols, private keys elsewhere, OCSP, key logs, admission.
+#include <sys/time.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <deque>
@@ -17,10 +19,12 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "openssl/err.h"
+#include "openssl/ssl.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/tls/context.h"
+#include "sluice/tls/context_impl.h"
 #include "sluice/tls/handshake_pair.h"
 #include "sluice/tls/private_key.h"
 #include "sluice/tls/testing.h"
@@ -160,6 +164,50 @@ TEST_F(SessionTest, ASessionIsNotResumedWhereOtherClientsAreTrusted) {
   server_options_.client_roots = Authority().roots();
   NewServerContext();
   EXPECT_FALSE(Resumes());
+}
+
+// Of the server, where it looks at the time.
+int64_t seconds_passed = 0;
+void TellTime(const SSL*, timeval* now) { *now = {1800000000 + seconds_passed, 0}; }
+
+TEST_F(SessionTest, AClientsCertificateIsAskedForAgainAfterTwoHours) {
+  server_options_.client_certificates = ClientCertificates::kRequire;
+  server_options_.client_roots = Authority().roots();
+  client_options_.identity = {Authority().Issue()};
+  for (const Version version : {Version::kTls12, Version::kTls13}) {
+    server_options_.max_version = version;
+    MakeContexts();
+    SSL_CTX_set_current_time_cb(internal::ContextAccess::Of(*server_context_).ctx.get(), &TellTime);
+    EXPECT_FALSE(Resumes());
+    seconds_passed += 90 * 60;
+    EXPECT_TRUE(Resumes());
+    seconds_passed += 40 * 60;
+    EXPECT_FALSE(Resumes()) << "although the ticket is younger";
+    EXPECT_TRUE(Resumes());
+  }
+}
+
+TEST_F(SessionTest, AClientLooksAtItsServersCertificateAgain) {
+  int asked = 0;
+  absl::Status verdict;
+  client_options_.verify = [&](absl::Span<const Certificate> chain) {
+    ++asked;
+    EXPECT_EQ(chain.size(), 2);
+    return verdict;
+  };
+  for (const Version version : {Version::kTls12, Version::kTls13}) {
+    asked = 0;
+    verdict = absl::OkStatus();
+    server_options_.max_version = version;
+    MakeContexts();
+    EXPECT_FALSE(Resumes());
+    EXPECT_TRUE(Resumes());
+    EXPECT_EQ(asked, 2);
+    verdict = absl::PermissionDeniedError("revoked meanwhile");
+    HandshakeAgain();
+    EXPECT_EQ(client_.status().code(), absl::StatusCode::kUnauthenticated);
+    EXPECT_THAT(Message(client_.status()), HasSubstr("revoked meanwhile"));
+  }
 }
 
 // A server on each of several threads, one context for all.
