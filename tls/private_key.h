@@ -2,12 +2,12 @@
 // hold up a loop: it is in a module of hardware, in a service, or used on other threads.
 //
 // Example: on another thread.
-//   class Signer : public tls::PrivateKey {
+//   class Signer : public tls::PrivateKey, public std::enable_shared_from_this<Signer> {
 //     void Sign(tls::SignatureAlgorithm algorithm, absl::Span<const uint8_t> message,
 //               Done done) const override {
-//       pool_.Run([this, algorithm, message = ToString(message), done = std::move(done)]() mutable
-//       {
-//         done(SignWithTheKey(algorithm, message));
+//       pool_.Run([self = shared_from_this(), algorithm, message = ToString(message),
+//                  done = std::move(done)]() mutable {
+//         done(self->SignWithTheKey(algorithm, message));
 //       });
 //     }
 //   };
@@ -15,6 +15,10 @@
 //   identity.private_key = std::make_shared<Signer>();
 //
 // Thread-safe: a context's loops call it at the same time.
+//
+// Lifetime: contexts own it, and the last one may go, with its handshakes, while a signature is
+// under way: what signs elsewhere keeps its own share until then, as above, where pool_ is a
+// reference to one that outlives it; or the key's destructor waits for it.
 #ifndef SLUICE_TLS_PRIVATE_KEY_H_
 #define SLUICE_TLS_PRIVATE_KEY_H_
 
