@@ -17,9 +17,11 @@
 #include "openssl/evp.h"
 #include "openssl/mem.h"
 #include "openssl/nid.h"
+#include "openssl/pool.h"
 #include "openssl/sha.h"
 #include "openssl/x509.h"
 #include "openssl/x509v3.h"
+#include "sluice/tls/certificate_facts.h"
 #include "sluice/tls/internal/error.h"
 
 namespace sluice::tls {
@@ -107,6 +109,21 @@ std::string Sha256Of(absl::string_view bytes) {
       absl::string_view(reinterpret_cast<const char*>(digest), sizeof(digest)));
 }
 
+Certificate Read(X509& x509, absl::string_view der) {
+  Certificate result;
+  result.subject = NameOf(X509_get_subject_name(&x509));
+  result.issuer = NameOf(X509_get_issuer_name(&x509));
+  result.serial = SerialOf(x509);
+  result.not_before = TimeOf(X509_get0_notBefore(&x509));
+  result.not_after = TimeOf(X509_get0_notAfter(&x509));
+  ReadNames(x509, result);
+  result.key = KeyOf(x509);
+  result.sha256 = Sha256Of(der);
+  result.der = std::string(der);
+  ERR_clear_error();  // of parts that could not be read and are empty
+  return result;
+}
+
 }  // namespace
 
 absl::StatusOr<Certificate> Certificate::Parse(absl::string_view der) {
@@ -115,18 +132,25 @@ absl::StatusOr<Certificate> Certificate::Parse(absl::string_view der) {
   const bssl::UniquePtr<X509> x509(
       d2i_X509(nullptr, &bytes, static_cast<long>(der.size())));  // NOLINT
   if (x509 == nullptr || bytes != end) return internal::TakeError("certificate");
-  Certificate result;
-  result.subject = NameOf(X509_get_subject_name(x509.get()));
-  result.issuer = NameOf(X509_get_issuer_name(x509.get()));
-  result.serial = SerialOf(*x509);
-  result.not_before = TimeOf(X509_get0_notBefore(x509.get()));
-  result.not_after = TimeOf(X509_get0_notAfter(x509.get()));
-  ReadNames(*x509, result);
-  result.key = KeyOf(*x509);
-  result.sha256 = Sha256Of(der);
-  result.der = std::string(der);
-  ERR_clear_error();  // of parts that could not be read and are empty
-  return result;
+  return Read(*x509, der);
 }
+
+namespace internal {
+
+absl::StatusOr<Certificate> FactsOf(const X509& certificate) {
+  X509& x509 = const_cast<X509&>(certificate);  // BoringSSL reads it, too, through this type
+  uint8_t* der = nullptr;
+  const int size = i2d_X509(&x509, &der);
+  if (size < 0) return TakeError("certificate");
+  const bssl::UniquePtr<uint8_t> owned(der);
+  return Read(x509, {reinterpret_cast<const char*>(der), static_cast<size_t>(size)});
+}
+
+absl::StatusOr<Certificate> FactsOf(const CRYPTO_BUFFER& der) {
+  return Certificate::Parse(
+      {reinterpret_cast<const char*>(CRYPTO_BUFFER_data(&der)), CRYPTO_BUFFER_len(&der)});
+}
+
+}  // namespace internal
 
 }  // namespace sluice::tls

@@ -20,6 +20,7 @@
 #include "openssl/ssl.h"
 #include "openssl/x509.h"
 #include "sluice/tls/certificate.h"
+#include "sluice/tls/certificate_facts.h"
 #include "sluice/tls/context_impl.h"
 #include "sluice/tls/internal/error.h"
 #include "sluice/tls/internal/pem.h"
@@ -331,9 +332,7 @@ absl::StatusOr<LoadedIdentity> Load(const Identity& identity, size_t index) {
     return absl::InvalidArgumentError(
         absl::StrCat(what, ": the private key does not belong to the chain's first certificate"));
   }
-  const absl::StatusOr<Certificate> facts = Certificate::Parse(absl::string_view(
-      reinterpret_cast<const char*>(CRYPTO_BUFFER_data(loaded.chain.front().get())),
-      CRYPTO_BUFFER_len(loaded.chain.front().get())));
+  const absl::StatusOr<Certificate> facts = FactsOf(*leaf);
   if (!facts.ok()) return facts.status();
   for (const std::string& name : facts->dns_names)
     loaded.names.push_back(absl::AsciiStrToLower(name));
@@ -499,13 +498,21 @@ absl::Status AddIdentities(ServerData& context, const ServerOptions& options) {
   return UseInContext(context, context.identities.front(), context.identities.size() == 1);
 }
 
+std::vector<X509*> CertificatesIn(const X509_STORE& store) {
+  std::vector<X509*> certificates;
+  const STACK_OF(X509_OBJECT)* const objects =
+      X509_STORE_get0_objects(const_cast<X509_STORE*>(&store));
+  for (size_t i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
+    X509* const certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+    if (certificate != nullptr) certificates.push_back(certificate);
+  }
+  return certificates;
+}
+
 // A client is told whose certificates are trusted, and chooses by that.
 absl::Status AnnounceRoots(ContextBase& context) {
   bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> names(sk_CRYPTO_BUFFER_new_null());
-  const STACK_OF(X509_OBJECT)* const objects = X509_STORE_get0_objects(context.roots.get());
-  for (size_t i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
-    X509* const root = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-    if (root == nullptr) continue;
+  for (X509* const root : CertificatesIn(*context.roots)) {
     uint8_t* der = nullptr;
     const int size = i2d_X509_NAME(X509_get_subject_name(root), &der);
     if (size < 0) return TakeError("client_roots");
@@ -522,12 +529,11 @@ std::string SessionContext(const ContextBase& context, const ServerOptions& opti
   SHA256_CTX hash;
   SHA256_Init(&hash);
   SHA256_Update(&hash, &options.client_certificates, sizeof(options.client_certificates));
-  const STACK_OF(X509_OBJECT)* const objects =
-      context.roots == nullptr ? nullptr : X509_STORE_get0_objects(context.roots.get());
-  for (size_t i = 0; objects != nullptr && i < sk_X509_OBJECT_num(objects); ++i) {
-    X509* const root = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+  const auto roots =
+      context.roots == nullptr ? std::vector<X509*>() : CertificatesIn(*context.roots);
+  for (X509* const root : roots) {
     uint8_t* der = nullptr;
-    const int size = root == nullptr ? -1 : i2d_X509(root, &der);
+    const int size = i2d_X509(root, &der);
     if (size < 0) continue;
     const bssl::UniquePtr<uint8_t> owned(der);
     SHA256_Update(&hash, der, static_cast<size_t>(size));

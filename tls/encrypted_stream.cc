@@ -14,6 +14,7 @@
 #include "sluice/core/member.h"
 #include "sluice/core/slice.h"
 #include "sluice/core/socket_address.h"
+#include "sluice/tls/certificate_facts.h"
 #include "sluice/tls/discard.h"
 #include "sluice/tls/internal/error.h"
 
@@ -172,9 +173,7 @@ std::vector<Certificate> EncryptedStream::peer_certificates() const {
   std::vector<Certificate> result;
   const STACK_OF(CRYPTO_BUFFER)* const chain = SSL_get0_peer_certificates(channel_->ssl());
   for (size_t i = 0; chain != nullptr && i < sk_CRYPTO_BUFFER_num(chain); ++i) {
-    const CRYPTO_BUFFER* const der = sk_CRYPTO_BUFFER_value(chain, i);
-    absl::StatusOr<Certificate> certificate = Certificate::Parse(absl::string_view(
-        reinterpret_cast<const char*>(CRYPTO_BUFFER_data(der)), CRYPTO_BUFFER_len(der)));
+    absl::StatusOr<Certificate> certificate = internal::FactsOf(*sk_CRYPTO_BUFFER_value(chain, i));
     if (certificate.ok()) result.push_back(*std::move(certificate));
   }
   return result;

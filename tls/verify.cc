@@ -26,6 +26,7 @@
 #include "openssl/x509.h"
 #include "openssl/x509v3.h"
 #include "sluice/tls/certificate.h"
+#include "sluice/tls/certificate_facts.h"
 #include "sluice/tls/internal/error.h"
 #include "sluice/tls/internal/pem.h"
 
@@ -235,15 +236,6 @@ absl::StatusOr<PeerName> PeerName::Parse(absl::string_view host) {
   if (result.is_address || IsHostName(result.name)) return result;
   return absl::InvalidArgumentError(
       absl::StrCat("\"", absl::CHexEscape(host), "\" is neither a host's name nor an IP address"));
-}
-
-absl::StatusOr<Certificate> FactsOf(const X509& certificate) {
-  uint8_t* der = nullptr;
-  const int size = i2d_X509(const_cast<X509*>(&certificate), &der);
-  if (size < 0) return TakeError("certificate");
-  const bssl::UniquePtr<uint8_t> owned(der);
-  return Certificate::Parse(
-      absl::string_view(reinterpret_cast<const char*>(der), static_cast<size_t>(size)));
 }
 
 absl::StatusOr<bssl::UniquePtr<STACK_OF(X509)>> VerifyChain(X509_STORE& roots,

@@ -11,7 +11,6 @@
 #include "openssl/base.h"
 #include "openssl/pool.h"
 #include "openssl/x509.h"
-#include "sluice/tls/certificate.h"
 #include "sluice/tls/context.h"
 
 namespace sluice::tls::internal {
@@ -27,8 +26,6 @@ struct PeerName {
   // Error: kInvalidArgument for what can be neither a DNS name nor an IP address.
   static absl::StatusOr<PeerName> Parse(absl::string_view host);
 };
-
-absl::StatusOr<Certificate> FactsOf(const X509& certificate);
 
 // The chain is a server's or a client's, leaf first. It must be for `name`, unless that is null. On
 // an error (kUnauthenticated), `alert` is what the peer is to be told. Otherwise, gets the path
