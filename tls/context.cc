@@ -1,20 +1,15 @@
 #include "sluice/tls/context.h"
 
-#include <algorithm>
-#include <array>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "openssl/bytestring.h"
-#include "openssl/ec.h"
-#include "openssl/ec_key.h"
 #include "openssl/err.h"
-#include "openssl/evp.h"
 #include "openssl/ex_data.h"
 #include "openssl/mem.h"
-#include "openssl/nid.h"
 #include "openssl/pool.h"
 #include "openssl/sha.h"
 #include "openssl/ssl.h"
@@ -270,75 +265,6 @@ constexpr SSL_PRIVATE_KEY_METHOD kPrivateKeyMethod = {&StartSigning, &RefuseToDe
 
 // Identities.
 
-void SetSignatures(EVP_PKEY& key, LoadedIdentity& identity) {
-  switch (EVP_PKEY_id(&key)) {
-    case EVP_PKEY_ED25519:
-      identity.signature_algorithms = {SSL_SIGN_ED25519};
-      identity.authentication = NID_auth_ecdsa;
-      return;
-    case EVP_PKEY_RSA:
-      identity.signature_algorithms = {SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA384,
-                                       SSL_SIGN_RSA_PSS_RSAE_SHA512, SSL_SIGN_RSA_PKCS1_SHA256,
-                                       SSL_SIGN_RSA_PKCS1_SHA384,    SSL_SIGN_RSA_PKCS1_SHA512};
-      identity.authentication = NID_auth_rsa;
-      return;
-    default:
-      break;
-  }
-  identity.authentication = NID_auth_ecdsa;
-  const EC_KEY* const ec = EVP_PKEY_get0_EC_KEY(&key);
-  switch (ec == nullptr ? NID_undef : EC_GROUP_get_curve_name(EC_KEY_get0_group(ec))) {
-    case NID_X9_62_prime256v1:
-      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP256R1_SHA256};
-      break;
-    case NID_secp384r1:
-      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP384R1_SHA384};
-      break;
-    case NID_secp521r1:
-      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP521R1_SHA512};
-      break;
-    default:
-      break;
-  }
-}
-
-absl::StatusOr<LoadedIdentity> Load(const Identity& identity, size_t index) {
-  const std::string what = absl::StrCat("identity ", index + 1);
-  LoadedIdentity loaded;
-  auto chain = ReadCertificates(identity.chain, absl::StrCat(what, ": chain"));
-  if (!chain.ok()) return chain.status();
-  loaded.chain = *std::move(chain);
-  loaded.ocsp_response = identity.ocsp_response;
-  loaded.private_key = identity.private_key;
-  if (loaded.private_key == nullptr) {
-    auto key = ReadPrivateKey(identity.key, absl::StrCat(what, ": key"));
-    if (!key.ok()) return key.status();
-    loaded.key = *std::move(key);
-  } else if (!identity.key.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(what, ": both key and private_key are given; it has one of them"));
-  }
-
-  const bssl::UniquePtr<X509> leaf = ParseX509(*loaded.chain.front());
-  const bssl::UniquePtr<EVP_PKEY> public_key(X509_get_pubkey(leaf.get()));
-  if (public_key == nullptr) return TakeError(absl::StrCat(what, ": chain: public key"));
-  SetSignatures(*public_key, loaded);
-  if (loaded.signature_algorithms.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        what, ": its key is of another type than ECDSA (P-256, P-384, P-521), RSA and Ed25519"));
-  }
-  if (loaded.key != nullptr && EVP_PKEY_cmp(public_key.get(), loaded.key.get()) != 1) {
-    ERR_clear_error();
-    return absl::InvalidArgumentError(
-        absl::StrCat(what, ": the private key does not belong to the chain's first certificate"));
-  }
-  const absl::StatusOr<Certificate> facts = FactsOf(*leaf);
-  if (!facts.ok()) return facts.status();
-  for (const std::string& name : facts->dns_names)
-    loaded.names.push_back(absl::AsciiStrToLower(name));
-  return loaded;
-}
-
 std::vector<CRYPTO_BUFFER*> Pointers(const LoadedIdentity& identity) {
   std::vector<CRYPTO_BUFFER*> chain;
   for (const auto& certificate : identity.chain) chain.push_back(certificate.get());
@@ -380,47 +306,6 @@ bool UseInConnection(SSL& ssl, const LoadedIdentity& identity) {
 
 // Which identity.
 
-bool Contains(CBS list, uint16_t wanted) {
-  uint16_t value;
-  while (CBS_get_u16(&list, &value) == 1) {
-    if (value == wanted) return true;
-  }
-  return false;
-}
-
-// Whether it is one of kCiphers or of TLS 1.3: BoringSSL knows many more.
-bool IsOurs(const SSL_CIPHER& cipher) {
-  const int exchange = SSL_CIPHER_get_kx_nid(&cipher);
-  return SSL_CIPHER_is_aead(&cipher) == 1 && (exchange == NID_kx_ecdhe || exchange == NID_kx_any);
-}
-
-// Whether the client can do something with the identity's key. A client that does not say which
-// signatures it knows is one of TLS 1.2 that goes by its cipher suites.
-bool CanUse(const SSL_CLIENT_HELLO& hello, const LoadedIdentity& identity) {
-  CBS suites;
-  CBS_init(&suites, hello.cipher_suites, hello.cipher_suites_len);
-  bool suite_fits = false;
-  uint16_t suite;
-  while (!suite_fits && CBS_get_u16(&suites, &suite) == 1) {
-    const SSL_CIPHER* const cipher = SSL_get_cipher_by_value(suite);
-    if (cipher == nullptr || !IsOurs(*cipher)) continue;
-    const auto authentication = static_cast<uint32_t>(SSL_CIPHER_get_auth_nid(cipher));
-    suite_fits = authentication == NID_auth_any || authentication == identity.authentication;
-  }
-  const uint8_t* data;
-  size_t size;
-  if (SSL_early_callback_ctx_extension_get(&hello, TLSEXT_TYPE_signature_algorithms, &data,
-                                           &size) != 1) {
-    return suite_fits;
-  }
-  CBS extension, algorithms;
-  CBS_init(&extension, data, size);
-  if (CBS_get_u16_length_prefixed(&extension, &algorithms) != 1) return false;
-  return suite_fits &&
-         std::any_of(identity.signature_algorithms.begin(), identity.signature_algorithms.end(),
-                     [&](uint16_t algorithm) { return Contains(algorithms, algorithm); });
-}
-
 // The identities for a name, in their order; none for a name that none has.
 absl::Span<const size_t> Candidates(const ServerData& context, absl::string_view name) {
   const std::string lower = absl::AsciiStrToLower(name);
@@ -436,11 +321,11 @@ const LoadedIdentity& Choose(const ServerData& context, const SSL_CLIENT_HELLO& 
   const char* const name = SSL_get_servername(hello.ssl, TLSEXT_NAMETYPE_host_name);
   if (name != nullptr) {
     for (const size_t candidate : Candidates(context, name)) {
-      if (CanUse(hello, context.identities[candidate])) return context.identities[candidate];
+      if (context.identities[candidate].FitsClient(hello)) return context.identities[candidate];
     }
   }
   for (const LoadedIdentity& identity : context.identities) {
-    if (CanUse(hello, identity)) return identity;
+    if (identity.FitsClient(hello)) return identity;
   }
   return context.identities.front();
 }
@@ -485,7 +370,7 @@ absl::Status AddIdentities(ServerData& context, const ServerOptions& options) {
   if (options.identities.empty())
     return absl::InvalidArgumentError("a TLS server needs an identity: a certificate and its key");
   for (size_t i = 0; i < options.identities.size(); ++i) {
-    absl::StatusOr<LoadedIdentity> loaded = Load(options.identities[i], i);
+    absl::StatusOr<LoadedIdentity> loaded = LoadedIdentity::Load(options.identities[i], i);
     if (!loaded.ok()) return loaded.status();
     for (const std::string& name : loaded->names) {
       std::vector<size_t>& of_name = context.by_name[name];
@@ -662,7 +547,8 @@ absl::StatusOr<std::shared_ptr<const ClientContext>> ClientContext::Create(
   if (options.identity.size() > 1)
     return absl::InvalidArgumentError("a TLS client has one identity at most");
   if (!options.identity.empty()) {
-    absl::StatusOr<internal::LoadedIdentity> loaded = internal::Load(options.identity.front(), 0);
+    absl::StatusOr<internal::LoadedIdentity> loaded =
+        internal::LoadedIdentity::Load(options.identity.front(), 0);
     if (!loaded.ok()) return loaded.status();
     status = internal::UseInContext(*data, *loaded, /*only=*/true);
     if (!status.ok()) return status;

@@ -15,6 +15,7 @@
 #include "openssl/base.h"
 #include "openssl/pool.h"
 #include "sluice/tls/context.h"
+#include "sluice/tls/loaded_identity.h"
 #include "sluice/tls/private_key.h"
 #include "sluice/tls/session_cache.h"
 #include "sluice/tls/ticket_keys.h"
@@ -41,17 +42,6 @@ void SetHandshakeState(SSL& ssl, HandshakeState* state);
 
 // By which name the sessions of a client's connection are kept.
 void SetSessionName(SSL& ssl, std::string name);
-
-// An Identity, read.
-struct LoadedIdentity {
-  std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> chain;
-  bssl::UniquePtr<EVP_PKEY> key;  // or:
-  std::shared_ptr<const PrivateKey> private_key;
-  std::string ocsp_response;
-  std::vector<uint16_t> signature_algorithms;  // of which a client must know one
-  uint32_t authentication;                     // SSL_CIPHER_get_auth_nid's, for TLS 1.2
-  std::vector<std::string> names;              // in lower case, "*.example.org" among them
-};
 
 // What both kinds of context have.
 struct ContextBase {

@@ -1,0 +1,134 @@
+#include "sluice/tls/loaded_identity.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "openssl/bytestring.h"
+#include "openssl/ec.h"
+#include "openssl/ec_key.h"
+#include "openssl/err.h"
+#include "openssl/evp.h"
+#include "openssl/nid.h"
+#include "openssl/ssl.h"
+#include "openssl/x509.h"
+#include "sluice/tls/certificate.h"
+#include "sluice/tls/certificate_facts.h"
+#include "sluice/tls/internal/error.h"
+#include "sluice/tls/internal/pem.h"
+
+namespace sluice::tls::internal {
+namespace {
+
+void SetSignatures(EVP_PKEY& key, LoadedIdentity& identity) {
+  switch (EVP_PKEY_id(&key)) {
+    case EVP_PKEY_ED25519:
+      identity.signature_algorithms = {SSL_SIGN_ED25519};
+      identity.authentication = NID_auth_ecdsa;
+      return;
+    case EVP_PKEY_RSA:
+      identity.signature_algorithms = {SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA384,
+                                       SSL_SIGN_RSA_PSS_RSAE_SHA512, SSL_SIGN_RSA_PKCS1_SHA256,
+                                       SSL_SIGN_RSA_PKCS1_SHA384,    SSL_SIGN_RSA_PKCS1_SHA512};
+      identity.authentication = NID_auth_rsa;
+      return;
+    default:
+      break;
+  }
+  identity.authentication = NID_auth_ecdsa;
+  const EC_KEY* const ec = EVP_PKEY_get0_EC_KEY(&key);
+  switch (ec == nullptr ? NID_undef : EC_GROUP_get_curve_name(EC_KEY_get0_group(ec))) {
+    case NID_X9_62_prime256v1:
+      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP256R1_SHA256};
+      break;
+    case NID_secp384r1:
+      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP384R1_SHA384};
+      break;
+    case NID_secp521r1:
+      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP521R1_SHA512};
+      break;
+    default:
+      break;
+  }
+}
+
+bool Contains(CBS list, uint16_t wanted) {
+  uint16_t value;
+  while (CBS_get_u16(&list, &value) == 1) {
+    if (value == wanted) return true;
+  }
+  return false;
+}
+
+// Whether contexts offer it: BoringSSL knows many more.
+bool IsOurs(const SSL_CIPHER& cipher) {
+  const int exchange = SSL_CIPHER_get_kx_nid(&cipher);
+  return SSL_CIPHER_is_aead(&cipher) == 1 && (exchange == NID_kx_ecdhe || exchange == NID_kx_any);
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedIdentity> LoadedIdentity::Load(const Identity& identity, size_t index) {
+  const std::string what = absl::StrCat("identity ", index + 1);
+  LoadedIdentity loaded;
+  auto chain = ReadCertificates(identity.chain, absl::StrCat(what, ": chain"));
+  if (!chain.ok()) return chain.status();
+  loaded.chain = *std::move(chain);
+  loaded.ocsp_response = identity.ocsp_response;
+  loaded.private_key = identity.private_key;
+  if (loaded.private_key == nullptr) {
+    auto key = ReadPrivateKey(identity.key, absl::StrCat(what, ": key"));
+    if (!key.ok()) return key.status();
+    loaded.key = *std::move(key);
+  } else if (!identity.key.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": both key and private_key are given; it has one of them"));
+  }
+
+  const bssl::UniquePtr<X509> leaf = ParseX509(*loaded.chain.front());
+  const bssl::UniquePtr<EVP_PKEY> public_key(X509_get_pubkey(leaf.get()));
+  if (public_key == nullptr) return TakeError(absl::StrCat(what, ": chain: public key"));
+  SetSignatures(*public_key, loaded);
+  if (loaded.signature_algorithms.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        what, ": its key is of another type than ECDSA (P-256, P-384, P-521), RSA and Ed25519"));
+  }
+  if (loaded.key != nullptr && EVP_PKEY_cmp(public_key.get(), loaded.key.get()) != 1) {
+    ERR_clear_error();
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": the private key does not belong to the chain's first certificate"));
+  }
+  const absl::StatusOr<Certificate> facts = FactsOf(*leaf);
+  if (!facts.ok()) return facts.status();
+  for (const std::string& name : facts->dns_names)
+    loaded.names.push_back(absl::AsciiStrToLower(name));
+  return loaded;
+}
+
+bool LoadedIdentity::FitsClient(const SSL_CLIENT_HELLO& hello) const {
+  CBS suites;
+  CBS_init(&suites, hello.cipher_suites, hello.cipher_suites_len);
+  bool suite_fits = false;
+  uint16_t suite;
+  while (!suite_fits && CBS_get_u16(&suites, &suite) == 1) {
+    const SSL_CIPHER* const cipher = SSL_get_cipher_by_value(suite);
+    if (cipher == nullptr || !IsOurs(*cipher)) continue;
+    const auto of_suite = static_cast<uint32_t>(SSL_CIPHER_get_auth_nid(cipher));
+    suite_fits = of_suite == NID_auth_any || of_suite == authentication;
+  }
+  const uint8_t* data;
+  size_t size;
+  if (SSL_early_callback_ctx_extension_get(&hello, TLSEXT_TYPE_signature_algorithms, &data,
+                                           &size) != 1) {
+    return suite_fits;
+  }
+  CBS extension, algorithms;
+  CBS_init(&extension, data, size);
+  if (CBS_get_u16_length_prefixed(&extension, &algorithms) != 1) return false;
+  return suite_fits &&
+         std::any_of(signature_algorithms.begin(), signature_algorithms.end(),
+                     [&](uint16_t algorithm) { return Contains(algorithms, algorithm); });
+}
+
+}  // namespace sluice::tls::internal
