@@ -1,7 +1,5 @@
 // MemoryStream is a transport of which the test or benchmark is the other side: it gives the bytes
-// that arrive, when and in whichever pieces it likes, and takes those that were sent. Unlike a
-// StreamPair it does nothing of its own: what is called and allocated while bytes arrive is the
-// doing of what runs over it. It never blocks and never ends.
+// that arrive, when and in whichever pieces it likes, and takes those that were sent.
 //
 // Example:
 //   auto owned = std::make_unique<MemoryStream>(loop.loop());
@@ -15,24 +13,20 @@
 #ifndef SLUICE_TLS_MEMORY_STREAM_H_
 #define SLUICE_TLS_MEMORY_STREAM_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <utility>
 
-#include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "sluice/core/buffer.h"
-#include "sluice/core/event_loop.h"
+#include "sluice/core/passive_stream.h"
 #include "sluice/core/slice.h"
-#include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 
 namespace sluice::tls {
 
-class MemoryStream final : public Stream {
+class MemoryStream final : public PassiveStream {
  public:
-  explicit MemoryStream(EventLoop& loop) : loop_(loop) {}
+  using PassiveStream::PassiveStream;
 
   // May destroy this.
   void Receive(absl::Span<uint8_t> bytes) { handler()->OnReceive(*this, bytes); }
@@ -42,7 +36,6 @@ class MemoryStream final : public Stream {
   Buffer TakeSent() { return std::exchange(sent_, Buffer()); }
 
   // Stream:
-  EventLoop& loop() const override { return loop_; }
   using Stream::Send;
   SendResult Send(absl::Span<const uint8_t> bytes) override {
     sent_.Append(bytes);
@@ -57,27 +50,12 @@ class MemoryStream final : public Stream {
     return SendResult::kSent;
   }
   SendResult SendLent(absl::Span<const uint8_t> bytes) override { return Send(bytes); }
-  SendResult SendControl(absl::Span<const uint8_t> bytes) override { return Send(bytes); }
   void RequestFlush() override { flush_asked_ = true; }
-  size_t queued_bytes() const override { return 0; }
   void PauseReceiving() override { paused_ = true; }
   void ResumeReceiving() override { paused_ = false; }
   bool receiving_paused() const override { return paused_; }
-  void ReceiveInto(absl::Span<uint8_t>) override {}
-  void ShutdownSend() override {}
-  void Close() override {}
-  void Abort(absl::Status) override {}
-  bool closing() const override { return false; }
-  void SetIdleTimeout(absl::Duration) override {}
-  void SetLingerTimeout(absl::Duration) override {}
-  void SetLimits(const StreamLimits&) override {}
-  SocketAddress peer_address() const override { return SocketAddress(); }
-  SocketAddress local_address() const override { return SocketAddress(); }
 
  private:
-  void OnHandlerSet() override {}
-
-  EventLoop& loop_;
   Buffer sent_;
   bool flush_asked_ = false;
   bool paused_ = false;

@@ -9,14 +9,12 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/buffer.h"
-#include "sluice/core/event_loop.h"
+#include "sluice/core/passive_stream.h"
 #include "sluice/core/slice.h"
-#include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/protocols/codec/codec_stream_fixture.h"
@@ -96,45 +94,26 @@ TEST_F(CodecStreamTest, SendInPlaceSendsTheFrameAsItLies) {
 }
 
 // A Stream that writes down how it is given what is sent.
-class SendRecorder final : public Stream {
+class SendRecorder final : public PassiveStream {
  public:
-  explicit SendRecorder(EventLoop& loop) : loop_(loop) {}
+  using PassiveStream::PassiveStream;
   void Receive(absl::Span<uint8_t> bytes) { handler()->OnReceive(*this, bytes); }
   std::vector<std::string> calls;
   std::vector<const uint8_t*> places;
 
-  EventLoop& loop() const override { return loop_; }
   SendResult Send(absl::Span<const uint8_t> bytes) override { return Record("copy", bytes.data()); }
   SendResult Send(Slice slice) override { return Record("slice", slice.data()); }
   SendResult Send(Buffer buffer) override { return Record("buffer", buffer.front().data()); }
   SendResult SendLent(absl::Span<const uint8_t> bytes) override {
     return Record("lent", bytes.data());
   }
-  SendResult SendControl(absl::Span<const uint8_t> bytes) override { return Send(bytes); }
-  void RequestFlush() override {}
-  size_t queued_bytes() const override { return 0; }
-  void PauseReceiving() override {}
-  void ResumeReceiving() override {}
-  bool receiving_paused() const override { return false; }
-  void ReceiveInto(absl::Span<uint8_t>) override {}
-  void ShutdownSend() override {}
-  void Close() override {}
-  void Abort(absl::Status) override {}
-  bool closing() const override { return false; }
-  void SetIdleTimeout(absl::Duration) override {}
-  void SetLingerTimeout(absl::Duration) override {}
-  void SetLimits(const StreamLimits&) override {}
-  SocketAddress peer_address() const override { return {}; }
-  SocketAddress local_address() const override { return {}; }
 
  private:
-  void OnHandlerSet() override {}
   SendResult Record(const char* call, const uint8_t* place) {
     calls.push_back(call);
     places.push_back(place);
     return SendResult::kSent;
   }
-  EventLoop& loop_;
 };
 
 TEST_F(CodecStreamTest, SendInPlaceCopiesOnlyWhatIsShortAndNotLent) {

@@ -8,14 +8,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "sluice/core/buffer.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/passive_stream.h"
 #include "sluice/core/slice.h"
-#include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/codec/codec_stream.h"
@@ -26,9 +24,9 @@ namespace sluice::framing {
 namespace {
 
 // Takes what is sent as a TCP stream does, and forgets it.
-class NullStream final : public Stream {
+class NullStream final : public PassiveStream {
  public:
-  explicit NullStream(EventLoop& loop) : loop_(loop) {}
+  using PassiveStream::PassiveStream;
   void Receive(absl::Span<uint8_t> bytes) {
     if (!storage_.empty()) {
       const absl::Span<uint8_t> place = storage_.first(std::min(storage_.size(), bytes.size()));
@@ -41,7 +39,6 @@ class NullStream final : public Stream {
     lent_ = 0;
   }
 
-  EventLoop& loop() const override { return loop_; }
   SendResult Send(absl::Span<const uint8_t> bytes) override {
     queue_.Append(bytes);
     return SendResult::kSent;
@@ -59,27 +56,10 @@ class NullStream final : public Stream {
     benchmark::DoNotOptimize(lent_);
     return SendResult::kSent;
   }
-  SendResult SendControl(absl::Span<const uint8_t> bytes) override { return Send(bytes); }
-  void RequestFlush() override {}
   size_t queued_bytes() const override { return queue_.size(); }
-  void PauseReceiving() override {}
-  void ResumeReceiving() override {}
-  bool receiving_paused() const override { return false; }
   void ReceiveInto(absl::Span<uint8_t> storage) override { storage_ = storage; }
-  void ShutdownSend() override {}
-  void Close() override {}
-  void Abort(absl::Status) override {}
-  bool closing() const override { return false; }
-  void SetIdleTimeout(absl::Duration) override {}
-  void SetLingerTimeout(absl::Duration) override {}
-  void SetLimits(const StreamLimits&) override {}
-  SocketAddress peer_address() const override { return {}; }
-  SocketAddress local_address() const override { return {}; }
 
  private:
-  void OnHandlerSet() override {}
-
-  EventLoop& loop_;
   Buffer queue_;
   absl::Span<uint8_t> storage_;
   size_t lent_ = 0;
