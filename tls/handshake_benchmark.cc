@@ -10,18 +10,16 @@
 #include <string>
 #include <utility>
 
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "openssl/ssl.h"
 #include "sluice/core/internal/check.h"
+#include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/tls/bare_peer.h"
 #include "sluice/tls/context.h"
 #include "sluice/tls/context_impl.h"
-#include "sluice/tls/memory_stream.h"
-#include "sluice/tls/testing.h"
-#include "sluice/tls/tls_stream.h"
+#include "sluice/tls/memory_server.h"
 
 namespace sluice::tls {
 namespace {
@@ -60,21 +58,10 @@ class BareServer {
   bool done_ = false;
 };
 
-class SluiceServer {
+class SluiceServer : public MemoryServer {
  public:
-  explicit SluiceServer(std::shared_ptr<const ServerContext> context) {
-    auto transport = std::make_unique<MemoryStream>(Loop().loop());
-    transport_ = transport.get();
-    Accept(std::move(transport), std::move(context), {},
-           [this](absl::StatusOr<std::unique_ptr<TlsStream>> stream) {
-             SLUICE_CHECK(stream.ok());
-             stream_ = *std::move(stream);
-           });
-    transport_->Flush();
-  }
-  void Receive(absl::Span<uint8_t> bytes) { transport_->Receive(bytes); }
-  std::string TakeSent() { return transport_->TakeSent().ToString(); }
-  bool done() const { return stream_ != nullptr; }
+  explicit SluiceServer(std::shared_ptr<const ServerContext> context)
+      : MemoryServer(Loop(), std::move(context), Echo()) {}
 
   static VirtualLoop& Loop() {
     static VirtualLoop* const loop = new VirtualLoop;
@@ -82,16 +69,11 @@ class SluiceServer {
   }
 
  private:
-  MemoryStream* transport_;
-  std::unique_ptr<TlsStream> stream_;
+  static StreamHandler& Echo() {
+    static StreamHandler* const echo = new MemoryEcho;
+    return *echo;
+  }
 };
-
-std::shared_ptr<const ServerContext> Context() {
-  static const TestAuthority* const authority = new TestAuthority;
-  ServerOptions options;
-  options.identities = {authority->Issue()};
-  return *ServerContext::Create(options);
-}
 
 template <typename Server>
 void Handshake(const std::shared_ptr<const ServerContext>& context, BarePeer& client,
@@ -114,7 +96,7 @@ void Handshake(const std::shared_ptr<const ServerContext>& context, BarePeer& cl
 template <typename Server>
 void BM_Handshake(benchmark::State& state) {
   const bool resume = state.range(0) != 0;
-  const std::shared_ptr<const ServerContext> context = Context();
+  const std::shared_ptr<const ServerContext> context = MemoryServer::MakeContext();
   BareClientContext clients;
   Stopwatch server_time;
   const auto shake_hands = [&] {

@@ -8,26 +8,18 @@
 #include <string>
 #include <utility>
 
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "sluice/core/internal/check.h"
 #include "sluice/core/internal/counting_new.h"
-#include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/tls/bare_peer.h"
 #include "sluice/tls/context.h"
 #include "sluice/tls/context_impl.h"
-#include "sluice/tls/memory_stream.h"
-#include "sluice/tls/testing.h"
-#include "sluice/tls/tls_stream.h"
+#include "sluice/tls/memory_server.h"
 
 namespace sluice::tls {
 namespace {
-
-class Echo : public StreamHandler {
-  void OnReceive(Stream& stream, absl::Span<uint8_t> bytes) override { stream.SendLent(bytes); }
-};
 
 // A server that is BoringSSL and nothing else.
 class BareServer {
@@ -45,36 +37,12 @@ class BareServer {
   uint8_t plain_[64 * 1024];
 };
 
-class SluiceServer {
+class SluiceServer : private MemoryEcho, public MemoryServer {
  public:
-  SluiceServer(VirtualLoop& loop, std::shared_ptr<const ServerContext> context) {
-    auto transport = std::make_unique<MemoryStream>(loop.loop());
-    transport_ = transport.get();
-    Accept(std::move(transport), std::move(context), {},
-           [this](absl::StatusOr<std::unique_ptr<TlsStream>> stream) {
-             SLUICE_CHECK(stream.ok());
-             stream_ = *std::move(stream);
-             stream_->SetHandler(echo_);
-           });
-    transport_->Flush();
-  }
-  void Shake(absl::Span<uint8_t> bytes) { transport_->Receive(bytes); }
-  bool done() const { return stream_ != nullptr; }
-  void Receive(absl::Span<uint8_t> bytes) { transport_->Receive(bytes); }
-  std::string TakeSent() { return transport_->TakeSent().ToString(); }
-
- private:
-  Echo echo_;
-  MemoryStream* transport_;
-  std::unique_ptr<TlsStream> stream_;
+  SluiceServer(VirtualLoop& loop, std::shared_ptr<const ServerContext> context)
+      : MemoryServer(loop, std::move(context), static_cast<MemoryEcho&>(*this)) {}
+  void Shake(absl::Span<uint8_t> bytes) { Receive(bytes); }
 };
-
-std::shared_ptr<const ServerContext> Context() {
-  static const TestAuthority* const authority = new TestAuthority;
-  ServerOptions options;
-  options.identities = {authority->Issue()};
-  return *ServerContext::Create(options);
-}
 
 // So many messages of a size arrive at once, each in a record, and are echoed.
 template <typename Server>
@@ -82,7 +50,7 @@ void BM_Echo(benchmark::State& state) {
   VirtualLoop loop;
   BareClientContext clients;
   BarePeer client(clients.ctx(), /*server=*/false);
-  const std::shared_ptr<const ServerContext> context = Context();
+  const std::shared_ptr<const ServerContext> context = MemoryServer::MakeContext();
   Server server(loop, context);
   std::string to_client;
   for (bool done = false; !done || !server.done();) {
