@@ -28,11 +28,14 @@ namespace {
 
 constexpr size_t kCompletionsPerTurn = 512;
 constexpr uint16_t kNoBuffer = UINT16_MAX;
-// A socket that sends more than a buffer at once, or has memory of its own to receive into, would
-// empty the pool, in pieces that cost a turn each. It is watched instead, and received from by
-// recv(2), into that memory or this much, which the loop's sockets share.
+// A socket that sends in bursts, which are a quarter of a buffer or more at once, or has memory of
+// its own to receive into, is watched instead of given buffers of the pool, and received from by
+// recv(2), into that memory or this much, which the loop's sockets share. So a burst cannot empty
+// the pool, and its bytes are copied to and sent from memory that the cache still holds, which the
+// pool, of which each buffer has its turn, is too large for.
 constexpr size_t kBurstBytes = 256 * 1024;
-// It gets buffers of the pool again after this many receives that one would have held.
+constexpr uint32_t kBurstsOfABuffer = 4;
+// It gets buffers of the pool again after this many receives that were no burst.
 constexpr uint8_t kReceivesOutsideBurst = 8;
 
 // The kernel cannot do what it is asked to, and nothing can happen before it can.
@@ -277,6 +280,7 @@ class IoUringPoller final : public Poller {
   void TakeWritable(Id id, const io_uring_cqe& cqe);
   void TakeHangUp(Id id, const io_uring_cqe& cqe);
   void TakeAcceptable(Id id, const io_uring_cqe& cqe);
+  bool IsBurst(size_t size) const;
   void Burst(Id id, SocketEntry& entry);
   static uint8_t* Keep(SocketEntry& entry, size_t more);
   void KeepReceived(SocketEntry& entry);
@@ -566,14 +570,15 @@ void IoUringPoller::TakeReceived(Id id, const io_uring_cqe& cqe) {
       std::memcpy(Keep(*entry, size), buffers_.data(buffer), size);
       buffers_.Give(buffer);
     } else {
-      received_[buffer] = {0, static_cast<uint32_t>(cqe.res), kNoBuffer};
+      const uint32_t size = static_cast<uint32_t>(cqe.res);
+      received_[buffer] = {0, size, kNoBuffer};
       if (ABSL_PREDICT_TRUE(entry->first == kNoBuffer)) {
         entry->first = buffer;
       } else {
         received_[entry->last].next = buffer;
-        Burst(id, *entry);
       }
       entry->last = buffer;
+      if (IsBurst(size)) Burst(id, *entry);
       MakeReady(id, *entry);
     }
   }
@@ -637,6 +642,10 @@ void IoUringPoller::TakeAcceptable(Id id, const io_uring_cqe& cqe) {
   entry->armed = false;
   MakeDirty(id, *entry);
   if (cqe.res != -ECANCELED && !entry->paused) MakeReady(id, *entry);
+}
+
+bool IoUringPoller::IsBurst(size_t size) const {
+  return size >= sizes_.buffer_bytes / kBurstsOfABuffer;
 }
 
 void IoUringPoller::Burst(Id id, SocketEntry& entry) {
@@ -754,7 +763,7 @@ bool IoUringPoller::DeliverBurst(Id id, SocketEntry& entry) {
     return false;
   }
   const size_t size = static_cast<size_t>(n);
-  if (own || size > sizes_.buffer_bytes) {
+  if (own || IsBurst(size)) {
     entry.small_receives = 0;
   } else if (++entry.small_receives == kReceivesOutsideBurst) {
     entry.bursts = false;

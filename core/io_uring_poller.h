@@ -1,9 +1,9 @@
 // The io_uring(7) engine: multishot receives into a pool of provided buffers, and one
 // system call a turn that hands over what is new, waits, and receives for all sockets. A socket
-// that sends more at once than a buffer holds is watched instead, and received from with recv(2)
-// into one large piece of memory, so that it leaves the pool to the others. The engine is asked
-// for by name (PollerKind::kIoUring) and needs Linux 6.1 or newer; where the kernel is older or
-// forbids it, the error says so.
+// that sends a quarter of a buffer or more at once is watched instead, and received from with
+// recv(2) into one large piece of memory, which leaves the pool to the others and is warm in the
+// cache. The engine is asked for by name (PollerKind::kIoUring) and needs Linux 6.1 or newer; where
+// the kernel is older or forbids it, the error says so.
 //
 // What is sent leaves inside Send, by send(2): as fast as a submission a turn (within 3%, with one
 // message in flight and with sixteen, 64 B and 1 KiB), and so nothing that is sent must be kept
