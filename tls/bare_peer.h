@@ -85,7 +85,7 @@ class BarePeer {
   std::string TakeOutput() { return channel_.TakeOutput().ToString(); }
 
  private:
-  internal::Channel channel_;
+  internal::SslChannel channel_;
 };
 
 inline absl::Span<uint8_t> AsBytes(std::string& text) {

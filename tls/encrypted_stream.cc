@@ -6,7 +6,6 @@
 
 #include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
-#include "openssl/err.h"
 #include "openssl/pool.h"
 #include "openssl/ssl.h"
 #include "sluice/core/event_loop.h"
@@ -110,11 +109,13 @@ struct EncryptedStream::LastWords {
 
 EncryptedStream::EncryptedStream(std::unique_ptr<Stream> lower,
                                  std::unique_ptr<internal::Channel> channel,
-                                 std::shared_ptr<const void> context, const StreamLimits& limits)
+                                 internal::Agreement agreement, std::shared_ptr<const void> context,
+                                 const StreamLimits& limits)
     : loop_(lower->loop()),
       context_(std::move(context)),
       lower_(std::move(lower)),
       channel_(std::move(channel)),
+      agreement_(std::move(agreement)),
       paused_(false),
       lower_paused_(false),
       stalled_(false),
@@ -142,36 +143,26 @@ void EncryptedStream::Begin() {
 
 // Facts.
 
-Version EncryptedStream::version() const {
-  return SSL_version(channel_->ssl()) == TLS1_2_VERSION ? Version::kTls12 : Version::kTls13;
-}
+Version EncryptedStream::version() const { return agreement_.version; }
 
 absl::string_view EncryptedStream::cipher() const {
-  return SSL_CIPHER_standard_name(SSL_get_current_cipher(channel_->ssl()));
+  return SSL_CIPHER_standard_name(agreement_.cipher);
 }
 
 absl::string_view EncryptedStream::group() const {
-  const char* const name = SSL_get_curve_name(SSL_get_curve_id(channel_->ssl()));
+  const char* const name = SSL_get_curve_name(agreement_.group);
   return name == nullptr ? "" : name;
 }
 
-std::string EncryptedStream::alpn() const {
-  const uint8_t* name = nullptr;
-  unsigned size = 0;
-  SSL_get0_alpn_selected(channel_->ssl(), &name, &size);
-  return std::string(reinterpret_cast<const char*>(name), size);
-}
+std::string EncryptedStream::alpn() const { return agreement_.alpn; }
 
-std::string EncryptedStream::server_name() const {
-  const char* const name = SSL_get_servername(channel_->ssl(), TLSEXT_NAMETYPE_host_name);
-  return name == nullptr ? "" : name;
-}
+std::string EncryptedStream::server_name() const { return agreement_.server_name; }
 
-bool EncryptedStream::resumed() const { return SSL_session_reused(channel_->ssl()) == 1; }
+bool EncryptedStream::resumed() const { return agreement_.resumed; }
 
 std::vector<Certificate> EncryptedStream::peer_certificates() const {
   std::vector<Certificate> result;
-  const STACK_OF(CRYPTO_BUFFER)* const chain = SSL_get0_peer_certificates(channel_->ssl());
+  const STACK_OF(CRYPTO_BUFFER)* const chain = agreement_.peer_chain.get();
   for (size_t i = 0; chain != nullptr && i < sk_CRYPTO_BUFFER_num(chain); ++i) {
     absl::StatusOr<Certificate> certificate = internal::FactsOf(*sk_CRYPTO_BUFFER_value(chain, i));
     if (certificate.ok()) result.push_back(*std::move(certificate));
@@ -180,10 +171,10 @@ std::vector<Certificate> EncryptedStream::peer_certificates() const {
 }
 
 std::string EncryptedStream::ocsp_response() const {
-  const uint8_t* bytes = nullptr;
-  size_t size = 0;
-  SSL_get0_ocsp_response(channel_->ssl(), &bytes, &size);
-  return std::string(reinterpret_cast<const char*>(bytes), size);
+  const CRYPTO_BUFFER* const response = agreement_.ocsp_response.get();
+  if (response == nullptr) return "";
+  return std::string(reinterpret_cast<const char*>(CRYPTO_BUFFER_data(response)),
+                     CRYPTO_BUFFER_len(response));
 }
 
 SocketAddress EncryptedStream::peer_address() const {
@@ -251,9 +242,9 @@ bool EncryptedStream::Process() {
     if (next == Next::kEnded) return false;
   }
   if (receive_ended_ || closing_) channel_->DropInput();
+  channel_->KeepRest();
   stalled_ = !MayDeliver() && !receive_ended_ && !closing_;
   if (ABSL_PREDICT_FALSE(stalled_)) {
-    channel_->KeepRest();
     PauseLower();
   } else if (!paused_) {
     ResumeLower();
@@ -269,40 +260,19 @@ EncryptedStream::Next EncryptedStream::ProcessSome() {
   bool alive;
   if (ABSL_PREDICT_FALSE(!storage_.empty())) {
     const absl::Span<uint8_t> space = storage_;
-    size = Decrypt(space, outcome);
+    size = channel_->Read(space, outcome);
     storage_.remove_prefix(size);
     alive = size == 0 || Deliver(space.first(size), nullptr);
   } else {
     // Always the same one of the pool, as it comes back before there is another.
     const BlockPtr block(Block::New(Block::kMaxPooled));
-    static_assert(Block::kMaxPooled >= kBatch);
-    const absl::Span<uint8_t> space(block->storage(), kBatch);
-    size = Decrypt(space, outcome);
+    const absl::Span<uint8_t> space(block->storage(), block->capacity());
+    size = channel_->Read(space, outcome);
     alive = size == 0 || Deliver(space.first(size), block.get());
   }
   if (!alive) return Next::kEnded;
   if (outcome == SSL_ERROR_WANT_READ) return Next::kWait;
   return size != 0 ? Next::kMore : OnOutcome(outcome);
-}
-
-// Of one record after the other, until there is no more or no room. SSL_read, like all that answers
-// to SSL_get_error, begins with an empty queue of errors.
-size_t EncryptedStream::Decrypt(absl::Span<uint8_t> space, int& outcome) {
-  SSL* const ssl = channel_->ssl();
-  size_t size = 0;
-  do {
-    const int result = SSL_read(ssl, space.data() + size, static_cast<int>(space.size() - size));
-    if (result <= 0) {
-      outcome = SSL_get_error(ssl, result);
-      return size;
-    }
-    size += static_cast<size_t>(result);
-    if (channel_->used_up()) {
-      outcome = SSL_ERROR_WANT_READ;
-      return size;
-    }
-  } while (size < space.size());
-  return size;
 }
 
 bool EncryptedStream::Deliver(absl::Span<uint8_t> bytes, Block* block) {
@@ -487,7 +457,6 @@ size_t EncryptedStream::RoomFor(size_t batch) const {
 }
 
 bool EncryptedStream::EncryptSome() {
-  uint8_t gathered[kFullRecord];
   const MonotonicTime now = loop_.now();
   if (now - last_sent_ > kIdleAfter) burst_bytes_ = 0;
   last_sent_ = now;
@@ -495,16 +464,9 @@ bool EncryptedStream::EncryptSome() {
   if (!channel_->has_output()) channel_->ReserveOutput(RoomFor(batch));
   for (size_t done = 0; done < batch && !plain_.empty();) {
     const size_t size = std::min(plain_.size(), RecordBytes());
-    const uint8_t* bytes = plain_.front().data();
-    if (plain_.front().size() < size) {
-      plain_.CopyTo(gathered, 0, size);
-      bytes = gathered;
-    }
-    const int written = SSL_write(channel_->ssl(), bytes, static_cast<int>(size));
-    if (written <= 0) return false;
-    plain_.Drain(static_cast<size_t>(written));
-    done += static_cast<size_t>(written);
-    burst_bytes_ = std::min(burst_bytes_ + static_cast<uint32_t>(written), kSmallRecordsFor);
+    if (!channel_->Write(plain_, size)) return false;
+    done += size;
+    burst_bytes_ = std::min(burst_bytes_ + static_cast<uint32_t>(size), kSmallRecordsFor);
   }
   return true;
 }
@@ -536,8 +498,7 @@ void EncryptedStream::Flush() {
 // Nothing is sent after it.
 void EncryptedStream::SayEnd() {
   send_shut_ = true;
-  SSL_shutdown(channel_->ssl());
-  ERR_clear_error();
+  channel_->WriteEnd();
   SendOutput();
   if (closing_) return;
   lower_->ShutdownSend();

@@ -18,6 +18,7 @@
 #include "sluice/core/buffer.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/stream.h"
+#include "sluice/tls/agreement.h"
 #include "sluice/tls/internal/channel.h"
 #include "sluice/tls/tls_stream.h"
 
@@ -27,7 +28,8 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
  public:
   // `context` is kept alive. Becomes the handler of `lower`.
   EncryptedStream(std::unique_ptr<Stream> lower, std::unique_ptr<internal::Channel> channel,
-                  std::shared_ptr<const void> context, const StreamLimits& limits);
+                  internal::Agreement agreement, std::shared_ptr<const void> context,
+                  const StreamLimits& limits);
   ~EncryptedStream() override;
 
   // `gone` becomes true when the stream is destroyed, until Begin.
@@ -93,7 +95,6 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   bool MayDeliver() const;
   bool Process();
   Next ProcessSome();
-  size_t Decrypt(absl::Span<uint8_t> space, int& outcome);
   bool Deliver(absl::Span<uint8_t> bytes, class Block* block);
   Next OnOutcome(int outcome);
   bool DeliverEnd();
@@ -118,6 +119,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   std::shared_ptr<const void> context_;
   std::unique_ptr<Stream> lower_;  // null after Fail
   std::unique_ptr<internal::Channel> channel_;
+  const internal::Agreement agreement_;
   Buffer plain_;  // to be encrypted
   absl::Span<uint8_t> storage_;
   class Block* lending_ = nullptr;  // where the bytes of the current OnReceive lie

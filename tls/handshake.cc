@@ -11,9 +11,11 @@
 #include "openssl/ssl.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/socket_address.h"
+#include "sluice/tls/agreement.h"
 #include "sluice/tls/discard.h"
 #include "sluice/tls/encrypted_stream.h"
 #include "sluice/tls/internal/error.h"
+#include "sluice/tls/internal/record_channel.h"
 
 namespace sluice::tls {
 namespace {
@@ -34,7 +36,7 @@ Handshake::Handshake(std::unique_ptr<Stream> lower, const internal::ContextBase&
                      HandshakeFunction done)
     : lower_(std::move(lower)),
       context_(std::move(context)),
-      channel_(std::make_unique<internal::Channel>(base.ctx.get(), base.is_server)),
+      channel_(std::make_unique<internal::SslChannel>(base.ctx.get(), base.is_server)),
       options_(options),
       done_(std::move(done)),
       deadline_([this] {
@@ -181,8 +183,12 @@ void Handshake::Finish() {
   if (SSL_is_server(ssl) == 1) SSL_write(ssl, nullptr, 0);
   if (channel_->has_output()) lower_->Send(channel_->TakeOutput());
   if (held_) lower_->ResumeReceiving();
-  auto stream = std::make_unique<EncryptedStream>(std::move(lower_), std::move(channel_),
-                                                  std::move(context_), options_.limits);
+  internal::Agreement agreement = internal::Agreement::Of(*ssl);
+  std::unique_ptr<internal::Channel> channel = internal::RecordChannel::TakeOver(*channel_);
+  if (channel == nullptr) channel = std::move(channel_);
+  auto stream =
+      std::make_unique<EncryptedStream>(std::move(lower_), std::move(channel), std::move(agreement),
+                                        std::move(context_), options_.limits);
   HandshakeFunction done = std::move(done_);
   delete this;
   EncryptedStream& finished = *stream;

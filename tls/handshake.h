@@ -67,7 +67,7 @@ class Handshake final : private StreamHandler,
 
   std::unique_ptr<Stream> lower_;
   std::shared_ptr<const void> context_;
-  std::unique_ptr<internal::Channel> channel_;
+  std::unique_ptr<internal::SslChannel> channel_;
   internal::PeerName peer_name_;
   absl::Status status_;  // found wrong before the first step
   const HandshakeOptions options_;

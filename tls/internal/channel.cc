@@ -2,15 +2,34 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "openssl/bio.h"
+#include "openssl/err.h"
 #include "openssl/mem.h"
 #include "openssl/ssl.h"
 #include "sluice/core/internal/check.h"
 
 namespace sluice::tls::internal {
 
-Channel::Channel(SSL_CTX* context, bool server) : ssl_(SSL_new(context)) {
+void Channel::Keep() {
+  kept_.Append(lent_);
+  lent_ = {};
+}
+
+void Channel::DropInput() {
+  kept_.Clear();
+  lent_ = {};
+}
+
+void Channel::TakeBytesOf(Channel& other) {
+  lent_ = std::exchange(other.lent_, {});
+  kept_ = std::move(other.kept_);
+  output_ = std::move(other.output_);
+  input_end_ = other.input_end_;
+}
+
+SslChannel::SslChannel(SSL_CTX* context, bool server) : ssl_(SSL_new(context)) {
   BIO* const bio = BIO_new(Method());
   SLUICE_CHECK(ssl_ != nullptr && bio != nullptr);  // or there is no memory
   BIO_set_data(bio, this);
@@ -23,35 +42,63 @@ Channel::Channel(SSL_CTX* context, bool server) : ssl_(SSL_new(context)) {
   }
 }
 
-Channel::~Channel() = default;
+SslChannel::~SslChannel() = default;
 
-void Channel::KeepRest() {
-  kept_.Append(lent_);
-  lent_ = {};
+// SSL_read, like all that answers to SSL_get_error, begins with an empty queue of errors.
+size_t SslChannel::Read(absl::Span<uint8_t> space, int& outcome) {
+  size_t size = 0;
+  outcome = SSL_ERROR_NONE;
+  do {
+    const int result =
+        SSL_read(ssl_.get(), space.data() + size, static_cast<int>(space.size() - size));
+    if (result <= 0) {
+      outcome = SSL_get_error(ssl_.get(), result);
+      return size;
+    }
+    size += static_cast<size_t>(result);
+    if (used_up()) {
+      outcome = SSL_ERROR_WANT_READ;
+      return size;
+    }
+  } while (size < space.size());
+  return size;
 }
 
-void Channel::DropInput() {
-  kept_.Clear();
-  lent_ = {};
+bool SslChannel::Write(Buffer& plain, size_t size) {
+  uint8_t gathered[SSL3_RT_MAX_PLAIN_LENGTH];
+  const uint8_t* bytes = plain.front().data();
+  if (plain.front().size() < size) {
+    plain.CopyTo(gathered, 0, size);
+    bytes = gathered;
+  }
+  if (SSL_write(ssl_.get(), bytes, static_cast<int>(size)) != static_cast<int>(size)) return false;
+  plain.Drain(size);
+  return true;
 }
 
-bool Channel::used_up() const {
+void SslChannel::WriteEnd() {
+  SSL_shutdown(ssl_.get());
+  ERR_clear_error();
+}
+
+// Nothing can be read now, neither bytes nor an end: saves asking SSL_read.
+bool SslChannel::used_up() const {
   return kept_.empty() && lent_.empty() && !input_end_ && SSL_has_pending(ssl_.get()) == 0;
 }
 
-const BIO_METHOD* Channel::Method() {
+const BIO_METHOD* SslChannel::Method() {
   static const BIO_METHOD* const method = [] {
     BIO_METHOD* const made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sluice");
     SLUICE_CHECK(made != nullptr);
-    BIO_meth_set_read(made, &Channel::Read);
-    BIO_meth_set_write(made, &Channel::Write);
-    BIO_meth_set_ctrl(made, &Channel::Control);
+    BIO_meth_set_read(made, &SslChannel::ReadInput);
+    BIO_meth_set_write(made, &SslChannel::WriteOutput);
+    BIO_meth_set_ctrl(made, &SslChannel::Control);
     return made;
   }();
   return method;
 }
 
-size_t Channel::TakeInput(uint8_t* out, size_t size) {
+size_t SslChannel::TakeInput(uint8_t* out, size_t size) {
   if (!kept_.empty()) {
     const size_t taken = std::min(size, kept_.size());
     kept_.CopyTo(out, 0, taken);
@@ -64,8 +111,8 @@ size_t Channel::TakeInput(uint8_t* out, size_t size) {
   return taken;
 }
 
-int Channel::Read(BIO* bio, char* out, int size) {
-  auto& channel = *static_cast<Channel*>(BIO_get_data(bio));
+int SslChannel::ReadInput(BIO* bio, char* out, int size) {
+  auto& channel = *static_cast<SslChannel*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
   const size_t taken =
       channel.TakeInput(reinterpret_cast<uint8_t*>(out), static_cast<size_t>(size));
@@ -75,15 +122,15 @@ int Channel::Read(BIO* bio, char* out, int size) {
   return -1;
 }
 
-int Channel::Write(BIO* bio, const char* bytes, int size) {
-  auto& channel = *static_cast<Channel*>(BIO_get_data(bio));
+int SslChannel::WriteOutput(BIO* bio, const char* bytes, int size) {
+  auto& channel = *static_cast<SslChannel*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
   channel.output_.Append(
       absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(bytes), static_cast<size_t>(size)));
   return size;
 }
 
-long Channel::Control(BIO*, int command, long, void*) {  // NOLINT: BIO's types
+long SslChannel::Control(BIO*, int command, long, void*) {  // NOLINT: BIO's types
   return command == BIO_CTRL_FLUSH ? 1 : 0;
 }
 

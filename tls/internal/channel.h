@@ -1,9 +1,9 @@
-// Channel is one end of a TLS connection without a transport: an SSL object whose input is lent to
-// it and whose output is gathered in a Buffer. BoringSSL reads from where the bytes lie, and what
-// it writes is ready to be sent.
+// Channel is one end of a TLS connection without a transport: its input is lent to it, and its
+// output is gathered in a Buffer, ready to be sent. What speaks the protocol is BoringSSL
+// (SslChannel), or, once the handshake is over, our own records (record_channel.h).
 //
 // Example:
-//   Channel channel(context, /*server=*/true);
+//   SslChannel channel(context, /*server=*/true);
 //   channel.Lend(bytes);                       // received from below
 //   int result = SSL_do_handshake(channel.ssl());
 //   lower.Send(channel.TakeOutput());
@@ -25,21 +25,36 @@ namespace sluice::tls::internal {
 
 class Channel {
  public:
-  Channel(SSL_CTX* context, bool server);
+  Channel() = default;
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
-  ~Channel();
+  virtual ~Channel() = default;
 
-  SSL* ssl() const { return ssl_.get(); }
+  // Decrypts one record after the other into `space`, until there are no more or the next one has
+  // no room. Answers how many bytes there are, and why there are no more as SSL_get_error does:
+  //   SSL_ERROR_NONE         there was no room, or it is to be asked again
+  //   SSL_ERROR_WANT_READ    more input is needed
+  //   SSL_ERROR_ZERO_RETURN  the peer has said that it ends (close_notify)
+  //   SSL_ERROR_SYSCALL      with input_end: it has not
+  //   anything else          the protocol was broken: the queue of errors (TakeError) says how, and
+  //                          the output tells the peer
+  virtual size_t Read(absl::Span<uint8_t> space, int& outcome) = 0;
+
+  // Encrypts the first `size` bytes, at least one and at most a record's, and drains them. False
+  // with an error in the queue.
+  virtual bool Write(Buffer& plain, size_t size) = 0;
+
+  // Nothing is written after it.
+  virtual void WriteEnd() = 0;
 
   // Input: first what was kept, then what is lent. `bytes` stay valid until KeepRest.
   void Lend(absl::Span<const uint8_t> bytes) { lent_ = bytes; }
   // Copies what was lent and not read.
-  void KeepRest();
+  void KeepRest() {
+    if (!lent_.empty()) Keep();
+  }
   size_t input_size() const { return kept_.size() + lent_.size(); }
   void DropInput();
-  // Whether nothing can be read now, neither bytes nor an end: saves asking SSL_read.
-  bool used_up() const;
 
   // There will be no more input.
   void SetInputEnd() { input_end_ = true; }
@@ -51,19 +66,39 @@ class Channel {
   void ReserveOutput(size_t size) { output_.Reserve(size); }
   Buffer TakeOutput() { return std::exchange(output_, Buffer()); }
 
- private:
-  static const BIO_METHOD* Method();
-  static int Read(BIO* bio, char* out, int size);
-  static int Write(BIO* bio, const char* bytes, int size);
-  static long Control(BIO* bio, int command, long number, void* pointer);  // NOLINT: BIO's types
+ protected:
+  // Goes on where `other` has stopped.
+  void TakeBytesOf(Channel& other);
+  void Keep();
 
-  size_t TakeInput(uint8_t* out, size_t size);
-
-  bssl::UniquePtr<SSL> ssl_;
   absl::Span<const uint8_t> lent_;
   Buffer kept_;
   Buffer output_;
   bool input_end_ = false;
+};
+
+class SslChannel final : public Channel {
+ public:
+  SslChannel(SSL_CTX* context, bool server);
+  ~SslChannel() override;
+
+  SSL* ssl() const { return ssl_.get(); }
+
+  // Channel:
+  size_t Read(absl::Span<uint8_t> space, int& outcome) override;
+  bool Write(Buffer& plain, size_t size) override;
+  void WriteEnd() override;
+
+ private:
+  static const BIO_METHOD* Method();
+  static int ReadInput(BIO* bio, char* out, int size);
+  static int WriteOutput(BIO* bio, const char* bytes, int size);
+  static long Control(BIO* bio, int command, long number, void* pointer);  // NOLINT: BIO's types
+
+  size_t TakeInput(uint8_t* out, size_t size);
+  bool used_up() const;
+
+  bssl::UniquePtr<SSL> ssl_;
 };
 
 }  // namespace sluice::tls::internal

@@ -1,0 +1,248 @@
+#include "sluice/tls/internal/record_channel.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/base/optimization.h"
+#include "openssl/err.h"
+#include "openssl/span.h"
+#include "openssl/ssl.h"
+
+namespace sluice::tls::internal {
+namespace {
+
+constexpr size_t kHeaderBytes = RecordKeys::kHeaderBytes;
+constexpr size_t kMaxPlain = SSL3_RT_MAX_PLAIN_LENGTH;
+constexpr size_t kMaxSealed = kMaxPlain + 256;
+constexpr int kMaxEmptyRecords = 32;
+constexpr int kMaxKeyChanges = 32;
+
+// In the queue of errors, as BoringSSL would put it there.
+void PutError(int reason) { ERR_put_error(ERR_LIB_SSL, 0, reason, __FILE__, __LINE__); }
+
+}  // namespace
+
+std::unique_ptr<RecordChannel> RecordChannel::TakeOver(SslChannel& channel, uint64_t rekey_after) {
+  const SSL* const ssl = channel.ssl();
+  bssl::Span<const uint8_t> read, write;
+  if (SSL_is_server(ssl) != 1 || SSL_version(ssl) != TLS1_3_VERSION || SSL_in_init(ssl) != 0 ||
+      SSL_has_pending(ssl) != 0 || !bssl::SSL_get_traffic_secrets(ssl, &read, &write)) {
+    return nullptr;
+  }
+  std::unique_ptr<RecordChannel> taken(new RecordChannel(rekey_after));
+  const SSL_CIPHER& suite = *SSL_get_current_cipher(ssl);
+  if (!taken->read_.Set(suite, {read.data(), read.size()}, SSL_get_read_sequence(ssl)) ||
+      !taken->write_.Set(suite, {write.data(), write.size()}, SSL_get_write_sequence(ssl))) {
+    ERR_clear_error();
+    return nullptr;
+  }
+  taken->TakeBytesOf(channel);
+  return taken;
+}
+
+// Reading.
+
+size_t RecordChannel::Read(absl::Span<uint8_t> space, int& outcome) {
+  ERR_clear_error();
+  outcome = SSL_ERROR_NONE;
+  absl::Span<uint8_t> room = space;
+  if (ABSL_PREDICT_FALSE(!rest_.empty())) {
+    const size_t size = std::min(rest_.size(), room.size());
+    rest_.CopyTo(room.data(), 0, size);
+    rest_.Drain(size);
+    room.remove_prefix(size);
+  }
+  while (!room.empty()) {
+    if (ABSL_PREDICT_FALSE(reason_ != 0)) {
+      PutError(reason_);
+      outcome = SSL_ERROR_SSL;
+      break;
+    }
+    if (ABSL_PREDICT_FALSE(ended_)) {
+      outcome = SSL_ERROR_ZERO_RETURN;
+      break;
+    }
+    uint8_t header[kHeaderBytes];
+    const bool begun = PeekHeader(header);
+    const size_t length = begun ? size_t{header[3]} << 8 | header[4] : 0;
+    if (ABSL_PREDICT_FALSE(length > kMaxSealed)) {
+      Fail(SSL_R_ENCRYPTED_LENGTH_TOO_LONG, SSL_AD_RECORD_OVERFLOW, outcome);
+      break;
+    }
+    if (!begun || input_size() < kHeaderBytes + length) {
+      outcome = input_end_ ? SSL_ERROR_SYSCALL : SSL_ERROR_WANT_READ;
+      break;
+    }
+    // What there is already is delivered first, and then there is room.
+    if (length > RecordKeys::kTagBytes + room.size() && room.size() != space.size()) break;
+    if (ReadRecord(length, room, outcome) == Next::kStop) break;
+  }
+  return space.size() - room.size();
+}
+
+bool RecordChannel::PeekHeader(uint8_t* header) const {
+  if (input_size() < kHeaderBytes) return false;
+  const size_t kept = std::min(kept_.size(), kHeaderBytes);
+  if (ABSL_PREDICT_FALSE(kept != 0)) kept_.CopyTo(header, 0, kept);
+  std::memcpy(header + kept, lent_.data(), kHeaderBytes - kept);
+  return true;
+}
+
+// The input's first bytes in one piece, which they mostly are.
+absl::Span<const uint8_t> RecordChannel::Record(size_t size, uint8_t* scratch) const {
+  if (ABSL_PREDICT_TRUE(kept_.empty())) return lent_.first(size);
+  const size_t kept = std::min(kept_.size(), size);
+  kept_.CopyTo(scratch, 0, kept);
+  std::memcpy(scratch + kept, lent_.data(), size - kept);
+  return {scratch, size};
+}
+
+void RecordChannel::Consume(size_t size) {
+  const size_t kept = std::min(kept_.size(), size);
+  if (kept != 0) kept_.Drain(kept);
+  lent_.remove_prefix(size - kept);
+}
+
+// Of `length` behind its header. Where there is no room for it, `room` is all of the caller's.
+RecordChannel::Next RecordChannel::ReadRecord(size_t length, absl::Span<uint8_t>& room,
+                                              int& outcome) {
+  if (length <= RecordKeys::kTagBytes)
+    return Fail(SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, SSL_AD_BAD_RECORD_MAC, outcome);
+  uint8_t scratch[kHeaderBytes + kMaxSealed];
+  const absl::Span<const uint8_t> record = Record(kHeaderBytes + length, scratch);
+  size_t size = length - RecordKeys::kTagBytes;
+  uint8_t* const bytes =
+      ABSL_PREDICT_TRUE(size <= room.size()) ? room.data() : scratch + kHeaderBytes;
+  if (ABSL_PREDICT_FALSE(!read_.Open(record, bytes))) {
+    ERR_clear_error();
+    return Fail(SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, SSL_AD_BAD_RECORD_MAC, outcome);
+  }
+  Consume(record.size());
+  if (ABSL_PREDICT_FALSE(size > kMaxPlain + 1))
+    return Fail(SSL_R_DATA_LENGTH_TOO_LONG, SSL_AD_RECORD_OVERFLOW, outcome);
+  // The type comes behind the bytes, and padding behind the type.
+  while (size != 0 && bytes[size - 1] == 0) --size;
+  if (ABSL_PREDICT_FALSE(size == 0))
+    return Fail(SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+  const uint8_t type = bytes[--size];
+  if (ABSL_PREDICT_FALSE(message_size_ != 0 && type != SSL3_RT_HANDSHAKE))
+    return Fail(SSL_R_UNEXPECTED_RECORD, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+  switch (type) {
+    case SSL3_RT_APPLICATION_DATA:
+      return TakeBytes({bytes, size}, room, outcome);
+    case SSL3_RT_ALERT:
+      return TakeAlert({bytes, size}, outcome);
+    case SSL3_RT_HANDSHAKE:
+      return TakeHandshake({bytes, size}, outcome);
+    default:
+      return Fail(SSL_R_UNEXPECTED_RECORD, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+  }
+}
+
+RecordChannel::Next RecordChannel::TakeBytes(absl::Span<const uint8_t> bytes,
+                                             absl::Span<uint8_t>& room, int& outcome) {
+  if (ABSL_PREDICT_FALSE(bytes.empty())) {
+    if (++empty_records_ <= kMaxEmptyRecords) return Next::kMore;
+    return Fail(SSL_R_TOO_MANY_EMPTY_FRAGMENTS, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+  }
+  empty_records_ = key_changes_ = 0;
+  const size_t size = std::min(bytes.size(), room.size());
+  if (ABSL_PREDICT_FALSE(bytes.data() != room.data())) {
+    std::memcpy(room.data(), bytes.data(), size);
+    rest_.Append(bytes.subspan(size));
+  }
+  room.remove_prefix(size);
+  return Next::kMore;
+}
+
+// All but these two end the connection, whatever level they say (RFC 8446, 6).
+RecordChannel::Next RecordChannel::TakeAlert(absl::Span<const uint8_t> bytes, int& outcome) {
+  constexpr size_t kAlertBytes = 2;
+  if (bytes.size() != kAlertBytes) return Fail(SSL_R_BAD_ALERT, SSL_AD_DECODE_ERROR, outcome);
+  switch (const int alert = bytes[1]) {
+    case SSL_AD_CLOSE_NOTIFY:
+      ended_ = true;
+      return Next::kMore;
+    case SSL_AD_USER_CANCELLED:  // and a close_notify will follow
+      if (++empty_records_ <= kMaxEmptyRecords) return Next::kMore;
+      return Fail(SSL_R_TOO_MANY_WARNING_ALERTS, SSL_AD_DECODE_ERROR, outcome);
+    default:
+      reason_ = SSL_AD_REASON_OFFSET + alert;
+      return Next::kMore;
+  }
+}
+
+// The one message that a client sends after a handshake is KeyUpdate.
+RecordChannel::Next RecordChannel::TakeHandshake(absl::Span<const uint8_t> bytes, int& outcome) {
+  constexpr uint8_t kHead[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1};
+  static_assert(sizeof(message_) == sizeof(kHead) + 1);
+  if (bytes.empty()) return Fail(SSL_R_UNEXPECTED_RECORD, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+  // It ends its record, as the next one has other keys.
+  if (bytes.size() > sizeof(message_) - message_size_) {
+    const bool is_update = (message_size_ != 0 ? message_[0] : bytes[0]) == kHead[0];
+    return Fail(is_update ? SSL_R_EXCESS_HANDSHAKE_DATA : SSL_R_UNEXPECTED_MESSAGE,
+                SSL_AD_UNEXPECTED_MESSAGE, outcome);
+  }
+  std::memcpy(message_ + message_size_, bytes.data(), bytes.size());
+  message_size_ = static_cast<uint8_t>(message_size_ + bytes.size());
+  if (message_[0] != kHead[0])
+    return Fail(SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+  if (std::memcmp(message_, kHead, std::min<size_t>(message_size_, sizeof(kHead))) != 0)
+    return Fail(SSL_R_DECODE_ERROR, SSL_AD_DECODE_ERROR, outcome);
+  if (message_size_ < sizeof(message_)) return Next::kMore;
+  message_size_ = 0;
+  const uint8_t request = message_[sizeof(kHead)];
+  if (request > 1) return Fail(SSL_R_DECODE_ERROR, SSL_AD_ILLEGAL_PARAMETER, outcome);
+  if (++key_changes_ > kMaxKeyChanges)
+    return Fail(SSL_R_TOO_MANY_KEY_UPDATES, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+  if (!read_.Update()) return Fail(ERR_R_INTERNAL_ERROR, SSL_AD_INTERNAL_ERROR, outcome);
+  // The answer waits for the next bytes: so any number of requests cost one.
+  update_owed_ = update_owed_ || request == 1;
+  return Next::kMore;
+}
+
+RecordChannel::Next RecordChannel::Fail(int reason, int alert, int& outcome) {
+  reason_ = reason;
+  const uint8_t bytes[] = {SSL3_AL_FATAL, static_cast<uint8_t>(alert)};
+  Seal(SSL3_RT_ALERT, bytes);
+  PutError(reason);
+  outcome = SSL_ERROR_SSL;
+  return Next::kStop;
+}
+
+// Writing.
+
+bool RecordChannel::Write(Buffer& plain, size_t size) {
+  if (ABSL_PREDICT_FALSE(update_owed_ || write_.sequence() >= rekey_after_) && !ChangeKeys())
+    return false;
+  const absl::Span<uint8_t> out = output_.Reserve(size + RecordKeys::kOverhead);
+  const uint8_t* bytes = plain.front().data();
+  if (ABSL_PREDICT_FALSE(plain.front().size() < size)) {
+    plain.CopyTo(out.data() + kHeaderBytes, 0, size);
+    bytes = out.data() + kHeaderBytes;
+  }
+  if (!write_.Seal(SSL3_RT_APPLICATION_DATA, {bytes, size}, out.data())) return false;
+  output_.Commit(size + RecordKeys::kOverhead);
+  plain.Drain(size);
+  return true;
+}
+
+void RecordChannel::WriteEnd() {
+  constexpr uint8_t kBytes[] = {SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY};
+  Seal(SSL3_RT_ALERT, kBytes);
+}
+
+bool RecordChannel::Seal(uint8_t type, absl::Span<const uint8_t> bytes) {
+  const size_t size = bytes.size() + RecordKeys::kOverhead;
+  const bool sealed = write_.Seal(type, bytes, output_.Reserve(size).data());
+  output_.Commit(sealed ? size : 0);
+  return sealed;
+}
+
+bool RecordChannel::ChangeKeys() {
+  constexpr uint8_t kUpdate[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1, SSL_KEY_UPDATE_NOT_REQUESTED};
+  update_owed_ = false;
+  return Seal(SSL3_RT_HANDSHAKE, kUpdate) && write_.Update();
+}
+
+}  // namespace sluice::tls::internal
