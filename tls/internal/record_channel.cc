@@ -63,7 +63,8 @@ size_t RecordChannel::Read(absl::Span<uint8_t> space, int& outcome) {
       break;
     }
     uint8_t header[kHeaderBytes];
-    const bool begun = PeekHeader(header);
+    const bool begun = input_size() >= kHeaderBytes;
+    if (begun) Peek(header, kHeaderBytes);
     const size_t length = begun ? size_t{header[3]} << 8 | header[4] : 0;
     if (ABSL_PREDICT_FALSE(length > kMaxSealed)) {
       Fail(SSL_R_ENCRYPTED_LENGTH_TOO_LONG, SSL_AD_RECORD_OVERFLOW, outcome);
@@ -80,20 +81,17 @@ size_t RecordChannel::Read(absl::Span<uint8_t> space, int& outcome) {
   return space.size() - room.size();
 }
 
-bool RecordChannel::PeekHeader(uint8_t* header) const {
-  if (input_size() < kHeaderBytes) return false;
-  const size_t kept = std::min(kept_.size(), kHeaderBytes);
-  if (ABSL_PREDICT_FALSE(kept != 0)) kept_.CopyTo(header, 0, kept);
-  std::memcpy(header + kept, lent_.data(), kHeaderBytes - kept);
-  return true;
+// The input's first bytes.
+void RecordChannel::Peek(uint8_t* out, size_t size) const {
+  const size_t kept = std::min(kept_.size(), size);
+  if (ABSL_PREDICT_FALSE(kept != 0)) kept_.CopyTo(out, 0, kept);
+  if (kept < size) std::memcpy(out + kept, lent_.data(), size - kept);
 }
 
-// The input's first bytes in one piece, which they mostly are.
+// The same in one piece, which they mostly are.
 absl::Span<const uint8_t> RecordChannel::Record(size_t size, uint8_t* scratch) const {
   if (ABSL_PREDICT_TRUE(kept_.empty())) return lent_.first(size);
-  const size_t kept = std::min(kept_.size(), size);
-  kept_.CopyTo(scratch, 0, kept);
-  std::memcpy(scratch + kept, lent_.data(), size - kept);
+  Peek(scratch, size);
   return {scratch, size};
 }
 

@@ -46,7 +46,7 @@ class RecordChannel final : public Channel {
 
   explicit RecordChannel(uint64_t rekey_after) : rekey_after_(rekey_after) {}
 
-  bool PeekHeader(uint8_t* header) const;
+  void Peek(uint8_t* out, size_t size) const;
   absl::Span<const uint8_t> Record(size_t size, uint8_t* scratch) const;
   void Consume(size_t size);
   Next ReadRecord(size_t length, absl::Span<uint8_t>& space, int& outcome);
