@@ -434,12 +434,19 @@ absl::Status SetUpSessions(ServerData& context, const ServerOptions& options) {
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   if (!options.session_tickets) {
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    if (options.accept_replayable_early_data) {
+      return absl::InvalidArgumentError(
+          "accept_replayable_early_data is true, but session_tickets is false: no client could "
+          "send "
+          "any");
+    }
     if (options.ticket_keys == nullptr) return absl::OkStatus();
     return absl::InvalidArgumentError("ticket_keys are given, but session_tickets is false");
   }
   context.ticket_keys = options.ticket_keys;
   if (context.ticket_keys == nullptr) context.ticket_keys = std::make_shared<TicketKeys>();
   SSL_CTX_set_ticket_aead_method(ctx, &kTickets);
+  SSL_CTX_set_early_data_enabled(ctx, options.accept_replayable_early_data ? 1 : 0);
   const std::string id = SessionContext(context, options);
   if (SSL_CTX_set_session_id_context(ctx, reinterpret_cast<const uint8_t*>(id.data()), id.size()) ==
       1) {

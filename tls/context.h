@@ -19,10 +19,10 @@
 //       tls::ClientContext::Create(trusting);
 //
 // What is always so: TLS 1.2 and 1.3 only, and only cipher suites with forward secrecy and an AEAD;
-// key agreement by X25519, P-256 or P-384; no renegotiation, no compression, and no 0-RTT data,
-// which can be replayed. A client verifies its server's certificate, name and purpose unless told
-// otherwise. RSA keys under 2048 bits are not accepted in what is verified, nor are certificates
-// signed with MD5 or SHA-1.
+// key agreement by X25519, P-256 or P-384; no renegotiation, and no compression. 0-RTT data, which
+// can be replayed, are neither sent nor accepted unless asked for. A client verifies its server's
+// certificate, name and purpose unless told otherwise. RSA keys under 2048 bits are not accepted in
+// what is verified, nor are certificates signed with MD5 or SHA-1.
 //
 // Errors name the file and the line of thought: kNotFound for a file that is not there,
 // kInvalidArgument for what cannot be read or does not belong together.
@@ -139,6 +139,15 @@ struct ServerOptions {
   // Clients may resume sessions, by tickets. The keys are of this context alone unless given.
   bool session_tickets = true;
   std::shared_ptr<TicketKeys> ticket_keys = {};
+
+  // Takes what clients that resume a session send with their first packet (0-RTT, at most 14,336
+  // bytes), and hands the stream over at once, before the handshake is over. WHOEVER HAS RECORDED
+  // THAT PACKET CAN SEND IT AGAIN, to this server and to all that share its ticket keys, for about
+  // a minute: it is decrypted and delivered each time. So only for protocols in which it does no
+  // harm to carry out the same first bytes many times, or whose handler looks at
+  // TlsStream::may_be_replay(). The end of the handshake has no deadline then but the stream's own
+  // (SetIdleTimeout). Needs session_tickets. Source: RFC 8446, 8 and E.5.
+  bool accept_replayable_early_data = false;
 
   KeyLogFunction key_log = {};
 };

@@ -16,6 +16,7 @@
 #include "sluice/tls/certificate_facts.h"
 #include "sluice/tls/discard.h"
 #include "sluice/tls/internal/error.h"
+#include "sluice/tls/internal/record_channel.h"
 
 namespace sluice::tls {
 namespace {
@@ -107,14 +108,19 @@ struct EncryptedStream::LastWords {
   SocketAddress peer;
 };
 
+// Of a stream whose handshake is not over yet, or whose user wants to be told that it is.
+struct EncryptedStream::Unconfirmed {
+  internal::SslChannel* channel = nullptr;  // null when it is over
+  absl::AnyInvocable<void()> tell;
+};
+
 EncryptedStream::EncryptedStream(std::unique_ptr<Stream> lower,
-                                 std::unique_ptr<internal::Channel> channel,
+                                 std::unique_ptr<internal::SslChannel> channel,
                                  internal::Agreement agreement, std::shared_ptr<const void> context,
                                  const StreamLimits& limits)
     : loop_(lower->loop()),
       context_(std::move(context)),
       lower_(std::move(lower)),
-      channel_(std::move(channel)),
       agreement_(std::move(agreement)),
       paused_(false),
       lower_paused_(false),
@@ -128,8 +134,19 @@ EncryptedStream::EncryptedStream(std::unique_ptr<Stream> lower,
       send_shut_(false),
       closing_(false),
       ended_(false) {
+  UseChannel(std::move(channel));
   SetLimits(limits);
   lower_->SetHandler(*this);
+}
+
+void EncryptedStream::UseChannel(std::unique_ptr<internal::SslChannel> channel) {
+  channel_ = internal::RecordChannel::TakeOver(*channel);
+  if (channel_ != nullptr) return;
+  if (SSL_is_server(channel->ssl()) == 1 && SSL_in_init(channel->ssl()) != 0) {
+    unconfirmed_ = std::make_unique<Unconfirmed>();
+    unconfirmed_->channel = channel.get();
+  }
+  channel_ = std::move(channel);
 }
 
 EncryptedStream::~EncryptedStream() {
@@ -175,6 +192,17 @@ std::string EncryptedStream::ocsp_response() const {
   if (response == nullptr) return "";
   return std::string(reinterpret_cast<const char*>(CRYPTO_BUFFER_data(response)),
                      CRYPTO_BUFFER_len(response));
+}
+
+bool EncryptedStream::may_be_replay() const {
+  return unconfirmed_ != nullptr && unconfirmed_->channel != nullptr;
+}
+
+void EncryptedStream::WhenConfirmed(absl::AnyInvocable<void()> function) {
+  if (ended_) return;
+  if (unconfirmed_ == nullptr) unconfirmed_ = std::make_unique<Unconfirmed>();
+  unconfirmed_->tell = std::move(function);
+  if (unconfirmed_->channel == nullptr) AskFlush();
 }
 
 SocketAddress EncryptedStream::peer_address() const {
@@ -240,6 +268,7 @@ bool EncryptedStream::Process() {
   for (Next next = Next::kMore; next == Next::kMore && MayDeliver();) {
     next = ProcessSome();
     if (next == Next::kEnded) return false;
+    if (ABSL_PREDICT_FALSE(unconfirmed_ != nullptr) && !ConfirmWhenFinished()) return false;
   }
   if (receive_ended_ || closing_) channel_->DropInput();
   channel_->KeepRest();
@@ -327,7 +356,34 @@ bool EncryptedStream::DeliverEnd() {
   return true;
 }
 
+// What was delivered until here may be a replay: who has only recorded it cannot make the client's
+// end of the handshake, which has come now.
+bool EncryptedStream::ConfirmWhenFinished() {
+  internal::SslChannel* const channel = unconfirmed_->channel;
+  if (channel == nullptr || SSL_in_init(channel->ssl()) != 0) return true;
+  unconfirmed_->channel = nullptr;
+  if (auto taken = internal::RecordChannel::TakeOver(*channel)) channel_ = std::move(taken);
+  return TellConfirmed();
+}
+
+bool EncryptedStream::TellConfirmed() {
+  absl::AnyInvocable<void()> tell = std::move(std::exchange(unconfirmed_, nullptr)->tell);
+  if (!tell) return true;
+  {
+    Callback callback(*this);
+    tell();
+    if (callback.destroyed()) return false;
+  }
+  if (ended_) return false;
+  Flush();
+  return !ended_;
+}
+
 // Sending.
+
+void EncryptedStream::SendFirst(absl::string_view bytes) {
+  if (!bytes.empty()) Send(bytes);
+}
 
 size_t EncryptedStream::queued_bytes() const {
   return ended_ ? 0 : plain_.size() + channel_->output_size() + lower_->queued_bytes();
@@ -420,6 +476,7 @@ void EncryptedStream::OnFlush(Stream&) {
     handler()->OnFlush(*this);
     if (callback.destroyed()) return;
   }
+  if (ABSL_PREDICT_FALSE(unconfirmed_ != nullptr) && !may_be_replay() && !TellConfirmed()) return;
   if (ABSL_PREDICT_FALSE(stalled_) && MayDeliver() && !Process()) return;
   if (ended_) return;
   Flush();

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -26,8 +27,9 @@ namespace sluice::tls {
 
 class EncryptedStream final : public TlsStream, private StreamHandler {
  public:
-  // `context` is kept alive. Becomes the handler of `lower`.
-  EncryptedStream(std::unique_ptr<Stream> lower, std::unique_ptr<internal::Channel> channel,
+  // From a handshake that is over, or of which a server awaits the end. `context` is kept alive.
+  // Becomes the handler of `lower`.
+  EncryptedStream(std::unique_ptr<Stream> lower, std::unique_ptr<internal::SslChannel> channel,
                   internal::Agreement agreement, std::shared_ptr<const void> context,
                   const StreamLimits& limits);
   ~EncryptedStream() override;
@@ -36,6 +38,8 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   void WatchUntilBegin(bool& gone) { gone_ = &gone; }
   // In a callback of `lower`: goes on with what the handshake has left of the input.
   void Begin();
+  // Before anybody else does.
+  void SendFirst(absl::string_view bytes);
 
   // TlsStream:
   Version version() const override;
@@ -46,6 +50,8 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   bool resumed() const override;
   std::vector<Certificate> peer_certificates() const override;
   std::string ocsp_response() const override;
+  bool may_be_replay() const override;
+  void WhenConfirmed(absl::AnyInvocable<void()> function) override;
 
   // Stream:
   EventLoop& loop() const override { return loop_; }
@@ -75,6 +81,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   class LateClose;
   class Callback;
   struct LastWords;
+  struct Unconfirmed;
   // After a step of receiving. kEnded: this may be gone.
   enum class Next : uint8_t { kMore, kWait, kEnded };
 
@@ -98,6 +105,9 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   bool Deliver(absl::Span<uint8_t> bytes, class Block* block);
   Next OnOutcome(int outcome);
   bool DeliverEnd();
+  void UseChannel(std::unique_ptr<internal::SslChannel> channel);
+  bool ConfirmWhenFinished();
+  bool TellConfirmed();
 
   // Sending.
   bool MayQueue(size_t bytes, size_t reserve);
@@ -140,6 +150,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   bool send_shut_ : 1;      // and was
   bool closing_ : 1;
   bool ended_ : 1;
+  std::unique_ptr<Unconfirmed> unconfirmed_;  // mostly null
   std::unique_ptr<LateClose> late_close_;
   std::unique_ptr<LastWords> last_words_;
 };

@@ -15,7 +15,6 @@
 #include "sluice/tls/discard.h"
 #include "sluice/tls/encrypted_stream.h"
 #include "sluice/tls/internal/error.h"
-#include "sluice/tls/internal/record_channel.h"
 
 namespace sluice::tls {
 namespace {
@@ -67,6 +66,7 @@ void Handshake::SetPeer(absl::string_view host, const internal::ClientData& cont
   peer_name_ = *std::move(name);
   peer_name = &peer_name_;
   SSL& ssl = *channel_->ssl();
+  SSL_set_early_data_enabled(&ssl, options_.replayable_early_data.empty() ? 0 : 1);
   if (!peer_name_.is_address) SSL_set_tlsext_host_name(&ssl, peer_name_.name.c_str());
   if (!context.sessions.has_value()) return;
   // Services on several ports of a host are several servers.
@@ -122,7 +122,7 @@ void Handshake::StepWhenAdmitted() {
 void Handshake::OnAdmitted() { Step(); }
 
 void Handshake::Step() {
-  const int result = SSL_do_handshake(channel_->ssl());
+  const int result = Shake();
   // A step that has something to say has made keys or signatures, or verified some.
   if (channel_->has_output() || result == 1) admission_->Charge();
   if (result == 1) return Finish();
@@ -135,6 +135,33 @@ void Handshake::Step() {
   if (!held_) return;
   held_ = false;
   lower_->ResumeReceiving();
+}
+
+// A client that has something to send early does so when it may, and goes on.
+int Handshake::Shake() {
+  SSL* const ssl = channel_->ssl();
+  int result = SSL_do_handshake(ssl);
+  if (result == 1 && SSL_is_server(ssl) == 0 && SSL_in_early_data(ssl) == 1) {
+    SendEarly();
+    result = SSL_do_handshake(ssl);
+  }
+  if (SSL_get_error(ssl, result) != SSL_ERROR_EARLY_DATA_REJECTED) return result;
+  early_sent_ = 0;
+  SSL_reset_early_data_reject(ssl);
+  return SSL_do_handshake(ssl);
+}
+
+// As much as the session allows.
+void Handshake::SendEarly() {
+  const std::string& data = options_.replayable_early_data;
+  while (early_sent_ < data.size()) {
+    const size_t rest = std::min<size_t>(data.size() - early_sent_, SSL3_RT_MAX_PLAIN_LENGTH);
+    const int written =
+        SSL_write(channel_->ssl(), data.data() + early_sent_, static_cast<int>(rest));
+    if (written <= 0) break;
+    early_sent_ += static_cast<size_t>(written);
+  }
+  ERR_clear_error();
 }
 
 // The answer takes its way through the loop, on whatever thread it comes.
@@ -184,11 +211,10 @@ void Handshake::Finish() {
   if (channel_->has_output()) lower_->Send(channel_->TakeOutput());
   if (held_) lower_->ResumeReceiving();
   internal::Agreement agreement = internal::Agreement::Of(*ssl);
-  std::unique_ptr<internal::Channel> channel = internal::RecordChannel::TakeOver(*channel_);
-  if (channel == nullptr) channel = std::move(channel_);
   auto stream =
-      std::make_unique<EncryptedStream>(std::move(lower_), std::move(channel), std::move(agreement),
-                                        std::move(context_), options_.limits);
+      std::make_unique<EncryptedStream>(std::move(lower_), std::move(channel_),
+                                        std::move(agreement), std::move(context_), options_.limits);
+  stream->SendFirst(absl::string_view(options_.replayable_early_data).substr(early_sent_));
   HandshakeFunction done = std::move(done_);
   delete this;
   EncryptedStream& finished = *stream;

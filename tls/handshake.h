@@ -3,6 +3,7 @@
 #ifndef SLUICE_TLS_HANDSHAKE_H_
 #define SLUICE_TLS_HANDSHAKE_H_
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -56,6 +57,8 @@ class Handshake final : private StreamHandler,
   void StepWhenAdmitted();
   void OnSigned(absl::StatusOr<std::string> signature);
   void Step();
+  int Shake();
+  void SendEarly();
   void Finish();
   void Fail(absl::Status status);
 
@@ -77,6 +80,7 @@ class Handshake final : private StreamHandler,
   // Whom a signature that comes late finds here, on the loop's thread: null when this is gone.
   std::shared_ptr<Handshake*> self_;
   int plain_alert_ = -1;       // that ended what was received last
+  size_t early_sent_ = 0;      // of options_.replayable_early_data
   bool held_ = false;          // nothing is received: it waits, for its turn or a signature
   Handshake* next_ = nullptr;  // in the group
   Handshake* previous_ = nullptr;

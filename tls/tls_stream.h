@@ -68,6 +68,18 @@ class TlsStream : public Stream {
   // What the server showed of its issuer's word on revocation (OCSP, DER); empty for nothing. It is
   // for the user to look at: nothing here does.
   virtual std::string ocsp_response() const = 0;
+
+  // Of a server's stream that was handed over before its handshake was over, as the client has sent
+  // early data (ServerOptions::accept_replayable_early_data). True until the client has shown that
+  // it is there now; in OnReceive, whether these bytes may have been recorded and sent again.
+  // Always false for all others.
+  virtual bool may_be_replay() const = 0;
+
+  // Calls the function when may_be_replay() has become false, by the loop: for a handler that would
+  // rather wait with what it was asked for. At the end of the turn where it is false already; not
+  // while receiving is paused, nor when the stream ends before. A second function takes the first
+  // one's place.
+  virtual void WhenConfirmed(absl::AnyInvocable<void()> function) = 0;
 };
 
 // "TLS 1.3".
@@ -82,6 +94,12 @@ struct HandshakeOptions {
   StreamLimits limits = {};
   // Whose destruction gives the handshake up.
   HandshakeGroup* group = nullptr;
+  // A client's first bytes, which are sent before any others. Where a session is resumed and the
+  // server allows it they leave with the first packet (0-RTT), which saves a round trip; else, and
+  // where the server refuses them, when the handshake is over. WHOEVER RECORDS THEM THEN CAN SEND
+  // THEM AGAIN, and the server may carry them out each time: so only what does no harm when it is
+  // done twice, such as a question. Empty for none; a server has none.
+  std::string replayable_early_data = {};
 };
 
 // Gets the stream, which has no handler yet; or what went wrong, with the peer's address:

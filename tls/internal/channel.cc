@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/base/optimization.h"
 #include "openssl/bio.h"
 #include "openssl/err.h"
 #include "openssl/mem.h"
@@ -25,8 +26,16 @@ void Channel::DropInput() {
 void Channel::TakeBytesOf(Channel& other) {
   lent_ = std::exchange(other.lent_, {});
   kept_ = std::move(other.kept_);
+  rest_ = std::move(other.rest_);
   output_ = std::move(other.output_);
   input_end_ = other.input_end_;
+}
+
+void Channel::TakeRest(absl::Span<uint8_t>& room) {
+  const size_t size = std::min(rest_.size(), room.size());
+  rest_.CopyTo(room.data(), 0, size);
+  rest_.Drain(size);
+  room.remove_prefix(size);
 }
 
 SslChannel::SslChannel(SSL_CTX* context, bool server) : ssl_(SSL_new(context)) {
@@ -46,22 +55,28 @@ SslChannel::~SslChannel() = default;
 
 // SSL_read, like all that answers to SSL_get_error, begins with an empty queue of errors.
 size_t SslChannel::Read(absl::Span<uint8_t> space, int& outcome) {
-  size_t size = 0;
+  absl::Span<uint8_t> room = space;
+  const bool early = SSL_in_init(ssl_.get()) != 0;
   outcome = SSL_ERROR_NONE;
-  do {
-    const int result =
-        SSL_read(ssl_.get(), space.data() + size, static_cast<int>(space.size() - size));
+  if (ABSL_PREDICT_FALSE(!rest_.empty())) TakeRest(room);
+  while (!room.empty()) {
+    const int result = SSL_read(ssl_.get(), room.data(), static_cast<int>(room.size()));
     if (result <= 0) {
       outcome = SSL_get_error(ssl_.get(), result);
-      return size;
+      break;
     }
-    size += static_cast<size_t>(result);
+    const size_t size = static_cast<size_t>(result);
+    if (ABSL_PREDICT_FALSE(early) && SSL_in_init(ssl_.get()) == 0) {
+      rest_.Append(room.first(size));
+      break;
+    }
+    room.remove_prefix(size);
     if (used_up()) {
       outcome = SSL_ERROR_WANT_READ;
-      return size;
+      break;
     }
-  } while (size < space.size());
-  return size;
+  }
+  return space.size() - room.size();
 }
 
 bool SslChannel::Write(Buffer& plain, size_t size) {
@@ -83,7 +98,7 @@ void SslChannel::WriteEnd() {
 
 // Nothing can be read now, neither bytes nor an end: saves asking SSL_read.
 bool SslChannel::used_up() const {
-  return kept_.empty() && lent_.empty() && !input_end_ && SSL_has_pending(ssl_.get()) == 0;
+  return input_size() == 0 && !input_end_ && SSL_has_pending(ssl_.get()) == 0;
 }
 
 const BIO_METHOD* SslChannel::Method() {

@@ -31,7 +31,9 @@ class Channel {
   virtual ~Channel() = default;
 
   // Decrypts one record after the other into `space`, until there are no more or the next one has
-  // no room. Answers how many bytes there are, and why there are no more as SSL_get_error does:
+  // no room. At the end of a handshake that is still going on it stops, so that what came before
+  // and what came after are told apart. Answers how many bytes there are, and why there are no more
+  // as SSL_get_error does:
   //   SSL_ERROR_NONE         there was no room, or it is to be asked again
   //   SSL_ERROR_WANT_READ    more input is needed
   //   SSL_ERROR_ZERO_RETURN  the peer has said that it ends (close_notify)
@@ -70,9 +72,12 @@ class Channel {
   // Goes on where `other` has stopped.
   void TakeBytesOf(Channel& other);
   void Keep();
+  // Moves what is decrypted already to where there is room.
+  void TakeRest(absl::Span<uint8_t>& room);
 
   absl::Span<const uint8_t> lent_;
   Buffer kept_;
+  Buffer rest_;  // of a record, decrypted
   Buffer output_;
   bool input_end_ = false;
 };

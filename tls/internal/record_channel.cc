@@ -46,12 +46,7 @@ size_t RecordChannel::Read(absl::Span<uint8_t> space, int& outcome) {
   ERR_clear_error();
   outcome = SSL_ERROR_NONE;
   absl::Span<uint8_t> room = space;
-  if (ABSL_PREDICT_FALSE(!rest_.empty())) {
-    const size_t size = std::min(rest_.size(), room.size());
-    rest_.CopyTo(room.data(), 0, size);
-    rest_.Drain(size);
-    room.remove_prefix(size);
-  }
+  if (ABSL_PREDICT_FALSE(!rest_.empty())) TakeRest(room);
   while (!room.empty()) {
     if (ABSL_PREDICT_FALSE(reason_ != 0)) {
       PutError(reason_);

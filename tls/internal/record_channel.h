@@ -61,7 +61,6 @@ class RecordChannel final : public Channel {
   const uint64_t rekey_after_;
   RecordKeys read_;
   RecordKeys write_;
-  Buffer rest_;  // of a record that there was no room for
   uint8_t message_[5];
   uint8_t message_size_ = 0;  // of a KeyUpdate that comes in pieces
   uint8_t empty_records_ = 0;
