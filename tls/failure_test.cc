@@ -196,6 +196,11 @@ TEST_F(FailureTest, TheConnectionEndsInTheHandshake) {
   ExpectServer(absl::StatusCode::kUnavailable, "the peer ended the connection");
 }
 
+TEST_F(FailureTest, ThePeerTakesItsLeaveInTheHandshake) {
+  ServerGets(std::string("\x15\x03\x01\0\x02\x01\0", 7));
+  ExpectServer(absl::StatusCode::kUnavailable, "the peer ended the connection");
+}
+
 TEST_F(FailureTest, TheConnectionBreaksInTheHandshake) {
   StartHandshake();
   pair_->Break();

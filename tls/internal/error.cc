@@ -69,6 +69,8 @@ std::string Words(const char* reason) {
 }  // namespace
 
 absl::Status AlertError(absl::string_view what, int alert) {
+  if (alert == SSL_AD_CLOSE_NOTIFY)
+    return absl::UnavailableError(absl::StrCat(what, ": the peer ended the connection"));
   const absl::StatusCode code = IsAboutCertificates(alert) ? absl::StatusCode::kUnauthenticated
                                                            : absl::StatusCode::kFailedPrecondition;
   return absl::Status(code, absl::StrCat(what, ": the peer refused: alert \"",
