@@ -64,6 +64,7 @@ class LayeringTest(unittest.TestCase):
         "//protocols/framing:framing": ["//protocols/codec:codec", "//core:tcp", "//protocols/framing/internal:varint"],
         "//protocols/framing/internal:varint": [],
         "//protocols/websocket:websocket": ["//protocols/codec:codec"],
+        "//protocols/websocket:deflate": ["@zlib//:zlib", "@libdeflate//:libdeflate"],
         "//tools:sluice": ["//tls:tls", "//protocols/websocket:websocket", "@something//:else"],
         "//tests:peer_test": ["//tools:sluice", "//core:tcp"],
     }
@@ -100,6 +101,9 @@ class LayeringTest(unittest.TestCase):
     def test_protocols_never_know_tls(self):
         self.assert_forbidden("//protocols/framing:framing", "//tls:tls", "protocols does not know tls")
         self.assert_forbidden("//protocols/codec:codec", "@boringssl//:ssl", "protocols does not use @boringssl")
+
+    def test_only_who_is_there_for_it_compresses(self):
+        self.assert_forbidden("//protocols/websocket:websocket", "@zlib//:zlib", "protocols does not use @zlib")
 
     def test_protocols_never_know_one_another(self):
         self.assert_forbidden("//protocols/websocket:websocket", "//protocols/framing:framing",

@@ -3,7 +3,8 @@
 
   core      -> Abseil, the kernel
   tls       -> core, BoringSSL
-  protocols -> core; a protocol never another one, only what all share in //protocols/codec; never tls
+  protocols -> core; a protocol never another one, only what all share in //protocols/codec; never tls;
+               a compressor only where COMPRESSORS says so
   tools     -> everything but tests
 Inside core, a target reaches only what stands below it (CORE_REACHES).
 
@@ -26,8 +27,11 @@ LAYERS = {
     "core": ({"core"}, ABSEIL),
     "tls": ({"core", "tls"}, ABSEIL | BORINGSSL),
     "protocols": ({"core", "protocols"}, ABSEIL),
-    "tools": ({"core", "tls", "protocols", "tools"}, None),
+    "tools": ({"core", "tls", "protocols", "tools", "third_party"}, None),
 }
+# The targets whose purpose it is, so that nothing else links one.
+COMPRESSORS = {"libdeflate", "zlib"}
+COMPRESSING = {"//protocols/websocket:deflate"}
 # Packages that tests and benchmarks of every layer may name beside these.
 TEST_PACKAGES = {"tools/build_rules"}
 
@@ -80,6 +84,7 @@ def edge_error(target: Target, to: str) -> str:
     if repository(to):
         allowed = repositories is None or repository(to) in repositories | TOOLCHAIN
         allowed = allowed or (target.testonly and repository(to) in FOR_TESTS)
+        allowed = allowed or (target.label in COMPRESSING and repository(to) in COMPRESSORS)
         return "" if allowed else f"{own} does not use @{repository(to)}"
     if target.testonly and package(to) in TEST_PACKAGES:
         return ""

@@ -10,6 +10,7 @@
 set -eu
 
 here=$(CDPATH='' cd "$(dirname "$0")" && pwd -P)
+builds=$here/../../third_party # BUILD files for repositories that have none
 # Where Debian's files are; another place in the test of this script.
 debian=${SLUICE_DEBIAN_ROOT:-}
 
@@ -24,7 +25,7 @@ die() {
 
 [ -n "${XDG_CACHE_HOME:-${HOME:-}}" ] || die "neither HOME nor XDG_CACHE_HOME is set"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sluice
-key=$(cd "$here" && find packages pins prepare.sh shims -type f | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-16)
+key=$(cd "$here" && find packages pins prepare.sh shims ../../third_party -type f | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-16)
 ready=$cache/debian-$key
 
 # Bazel 4.2.3 forgets nothing that it put into its disk cache; once a week this drops what nobody has read for a month.
@@ -135,6 +136,7 @@ pinned_sources() {
     is_verified "$cache/downloads/$sha256" "$sha256" || download "$package" "$archive" "$sha256"
     mkdir "$new/$repository"
     tar -xf "$cache/downloads/$sha256" -C "$new/$repository" --strip-components=1
+    [ ! -f "$builds/$repository.BUILD" ] || cp "$builds/$repository.BUILD" "$new/$repository/BUILD"
     [ -e "$new/$repository/WORKSPACE" ] || : >"$new/$repository/WORKSPACE" # BoringSSL's has none, and Bazel asks for one
     override "$repository" "$ready/$repository"
   done <"$here/pins"

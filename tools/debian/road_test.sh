@@ -5,6 +5,7 @@
 set -eu
 
 source_tools=$PWD/tools
+source_third_party=$PWD/third_party
 scratch=${TEST_TMPDIR:-$(mktemp -d)}
 failures=0
 
@@ -18,6 +19,7 @@ new_machine() {
   mkdir -p "$bin" "$machine/clone" "$machine/home" "$machine/root/etc/apt/sources.list.d" \
     "$machine/root/usr/share/bazel/platforms/cpu"
   cp -RL "$source_tools" "$machine/clone/tools"
+  cp -RL "$source_third_party" "$machine/clone/third_party"
   echo 'VERSION_CODENAME=bookworm' >"$machine/root/etc/os-release"
   echo 'deb http://archive.invalid/debian bookworm main' >"$machine/root/etc/apt/sources.list"
   : >"$machine/root/usr/share/bazel/platforms/cpu/BUILD"
