@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "sluice/protocols/websocket/extensions.h"
 #include "sluice/protocols/websocket/handshake.h"
 #include "sluice/protocols/websocket/internal/http_status.h"
 #include "sluice/protocols/websocket/internal/random.h"
@@ -74,13 +75,20 @@ ClientHandshake::ClientHandshake(const Options& options, const std::string& key)
       offered_(options.subprotocols),
       max_headers_(options.max_headers),
       expected_accept_(AcceptForKey(key)),
-      reader_(options.max_head_bytes) {
+      reader_(options.max_head_bytes),
+      offered_compression_(options.compression) {
   absl::StrAppend(&request_, "GET ", options.target, " HTTP/1.1\r\nHost: ", options.host,
                   "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ", key,
                   "\r\nSec-WebSocket-Version: 13\r\n");
   if (!options.origin.empty()) absl::StrAppend(&request_, "Origin: ", options.origin, "\r\n");
   if (!offered_.empty()) {
     absl::StrAppend(&request_, "Sec-WebSocket-Protocol: ", absl::StrJoin(offered_, ", "), "\r\n");
+  }
+  if (offered_compression_ != nullptr) {
+    std::vector<std::string> offers;
+    for (const Extension& offer : offered_compression_->Offer())
+      offers.push_back(FormatExtension(offer));
+    absl::StrAppend(&request_, "Sec-WebSocket-Extensions: ", absl::StrJoin(offers, ", "), "\r\n");
   }
   for (const auto& [name, value] : options.headers) {
     absl::StrAppend(&request_, name, ": ", value, "\r\n");
@@ -145,9 +153,7 @@ absl::Status ClientHandshake::Examine(const internal::HttpHead& head) {
       *head.Find("Sec-WebSocket-Accept") != expected_accept_) {
     return BadAnswer("its Sec-WebSocket-Accept does not answer the request's key");
   }
-  if (head.Count("Sec-WebSocket-Extensions") != 0) {
-    return BadAnswer("it has an extension that was not offered");
-  }
+  if (absl::Status status = AgreeOnCompression(head); !status.ok()) return status;
   const size_t protocols = head.Count("Sec-WebSocket-Protocol");
   if (protocols == 0) return absl::OkStatus();
   subprotocol_ = std::string(*head.Find("Sec-WebSocket-Protocol"));
@@ -155,6 +161,20 @@ absl::Status ClientHandshake::Examine(const internal::HttpHead& head) {
       std::find(offered_.begin(), offered_.end(), subprotocol_) == offered_.end()) {
     return BadAnswer("it has a subprotocol that was not offered");
   }
+  return absl::OkStatus();
+}
+
+absl::Status ClientHandshake::AgreeOnCompression(const internal::HttpHead& head) {
+  const size_t answers = head.Count("Sec-WebSocket-Extensions");
+  if (answers == 0) return absl::OkStatus();
+  if (offered_compression_ == nullptr) return BadAnswer("it has an extension that was not offered");
+  const auto extensions = ParseExtensions(*head.Find("Sec-WebSocket-Extensions"));
+  if (!extensions.has_value()) return BadAnswer("an extension is malformed");
+  if (answers > 1 || extensions->size() > 1)
+    return BadAnswer("it has more extensions than were offered");
+  absl::StatusOr<Compression::SessionPtr> agreed = offered_compression_->Agree(extensions->front());
+  if (!agreed.ok()) return BadAnswer(agreed.status().message());
+  compression_ = *std::move(agreed);
   return absl::OkStatus();
 }
 

@@ -28,6 +28,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "sluice/protocols/websocket/compression.h"
 #include "sluice/protocols/websocket/internal/http_head.h"
 
 namespace sluice::websocket {
@@ -48,6 +50,8 @@ class ClientHandshake {
     std::string origin;        // only browsers need one
     std::vector<std::string> subprotocols;                     // in order of preference
     std::vector<std::pair<std::string, std::string>> headers;  // further ones, such as cookies
+    // Whether and how messages are compressed, where the server agrees. Null: not.
+    std::shared_ptr<const Compression> compression;
     // Of the answer.
     size_t max_head_bytes = 8192;
     size_t max_headers = 100;
@@ -65,11 +69,14 @@ class ClientHandshake {
 
   // Once open: the one of the offered subprotocols that the server chose; empty if none.
   const std::string& subprotocol() const { return subprotocol_; }
+  // What was agreed on of compression; null for none.
+  Compression::SessionPtr TakeCompression() { return std::move(compression_); }
 
  private:
   ClientHandshake(const Options& options, const std::string& key);
 
   absl::Status Examine(const internal::HttpHead& head);
+  absl::Status AgreeOnCompression(const internal::HttpHead& head);
   absl::Status Refusal(int status, const internal::HttpHead& head) const;
   absl::Status BadAnswer(absl::string_view why) const;
 
@@ -81,6 +88,8 @@ class ClientHandshake {
   internal::HeadReader reader_;
   int interim_answers_ = 0;
   std::string subprotocol_;
+  std::shared_ptr<const Compression> offered_compression_;
+  Compression::SessionPtr compression_;
 };
 
 }  // namespace sluice::websocket

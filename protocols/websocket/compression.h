@@ -7,6 +7,7 @@
 #ifndef SLUICE_PROTOCOLS_WEBSOCKET_COMPRESSION_H_
 #define SLUICE_PROTOCOLS_WEBSOCKET_COMPRESSION_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -39,6 +40,10 @@ class Compression {
     // changed.
     virtual Message Decompress(absl::Span<const uint8_t> compressed, uint64_t max_bytes) = 0;
 
+    // Whether a message of that size may be sent as CompressAlone made it. What is sent after it
+    // refers to nothing before it.
+    virtual bool MaySendAlone(size_t message_bytes) = 0;
+
     // The connection needs it no more. (Connections without state of their own share one.)
     virtual void Release() = 0;
 
@@ -51,6 +56,10 @@ class Compression {
   using SessionPtr = std::unique_ptr<Session, ReleaseSession>;
 
   virtual ~Compression() = default;
+
+  // A message compressed once, to be sent on many connections; empty where it is to be sent as it
+  // is. Good until the next Compress or CompressAlone on this thread.
+  virtual absl::Span<const uint8_t> CompressAlone(absl::Span<const uint8_t> message) const = 0;
 
   // A server's: the first of the offers that can be accepted, and what is answered. A null session
   // for none.

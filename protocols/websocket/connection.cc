@@ -14,6 +14,7 @@
 #include "sluice/core/timer.h"
 #include "sluice/protocols/websocket/mask.h"
 #include "sluice/protocols/websocket/mask_key.h"
+#include "sluice/protocols/websocket/utf8.h"
 
 namespace sluice::websocket {
 namespace {
@@ -28,6 +29,8 @@ constexpr size_t kLargePayload = 4096;
 constexpr size_t kPongQueueBytes = 4096;
 // How soon to look again whether the peer has read, below the mark at which the stream tells.
 constexpr absl::Duration kPongRetry = absl::Milliseconds(100);
+// RSV1, on the first frame of a message that is compressed (RFC 7692 section 6).
+constexpr uint8_t kCompressed = 4;
 constexpr size_t kMaxCloseReason = kMaxControlPayloadBytes - 2;
 
 absl::Span<const uint8_t> AsBytes(absl::string_view text) {
@@ -43,8 +46,9 @@ absl::string_view CutReason(absl::string_view reason) {
 }
 
 // Writes header and payload to `out`, which has room for both, and returns their size.
-size_t EncodeFrame(Role role, Opcode opcode, absl::Span<const uint8_t> payload, uint8_t* out) {
-  FrameHeader header{.opcode = opcode, .payload_bytes = payload.size()};
+size_t EncodeFrame(Role role, Opcode opcode, uint8_t rsv, absl::Span<const uint8_t> payload,
+                   uint8_t* out) {
+  FrameHeader header{.opcode = opcode, .rsv = rsv, .payload_bytes = payload.size()};
   if (role == Role::kClient) {
     header.masked = true;
     header.mask_key = NextMaskKey();
@@ -58,11 +62,18 @@ size_t EncodeFrame(Role role, Opcode opcode, absl::Span<const uint8_t> payload, 
   return n + payload.size();
 }
 
-Buffer EncodeFrame(Role role, Opcode opcode, absl::Span<const uint8_t> payload) {
+Buffer EncodeFrame(Role role, Opcode opcode, uint8_t rsv, absl::Span<const uint8_t> payload) {
   Buffer frame;
   const size_t room = kMaxFrameHeaderBytes + payload.size();
-  frame.Commit(EncodeFrame(role, opcode, payload, frame.Reserve(room).data()));
+  frame.Commit(EncodeFrame(role, opcode, rsv, payload, frame.Reserve(room).data()));
   return frame;
+}
+
+// A server's.
+Slice EncodeWhole(Opcode opcode, uint8_t rsv, absl::Span<const uint8_t> payload) {
+  std::string frame(FrameHeaderBytes(payload.size()) + payload.size(), '\0');
+  EncodeFrame(Role::kServer, opcode, rsv, payload, reinterpret_cast<uint8_t*>(frame.data()));
+  return Slice::Take(std::move(frame));
 }
 
 }  // namespace
@@ -163,6 +174,7 @@ void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
     };
     std::string answer;
     const ServerHandshake::Result result = server->Read(rest, decide, answer);
+    compression_ = server->TakeCompression();
     if (result == ServerHandshake::kNeedMore) return;
     stream_->Send(answer);
     if (result == ServerHandshake::kRefused) {
@@ -181,6 +193,9 @@ void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
       return EndStream();
     }
   }
+  if (extras_->client_handshake != nullptr)
+    compression_ = extras_->client_handshake->TakeCompression();
+  if (compression_ != nullptr) decoder_.AllowRsv(kCompressed);
   Opened();
   if (state_ != State::kEnded && !rest.empty())
     ReceiveFrames(bytes.last(rest.size()), /*lent=*/true);
@@ -260,11 +275,22 @@ void Connection::DeliverControl(const FrameDecoder::Event& event) {
 
 void Connection::DeliverMessage(const FrameDecoder::Event& event, bool lent) {
   if (state_ != State::kOpen) return;  // after Close nothing is delivered
+  if (ABSL_PREDICT_FALSE(event.rsv != 0)) return DeliverCompressed(event);
   const Delivery current(*this, event, lent);
   const Settings& shared = settings();
   shared.delivery = &current;
   handler_->OnMessage(*this, Message{event.is_text, event.bytes()});
   shared.delivery = nullptr;
+}
+
+// It lies in the compressor's memory, and is sent in place by a copy.
+void Connection::DeliverCompressed(const FrameDecoder::Event& event) {
+  const Compression::Session::Message message =
+      compression_->Decompress(event.bytes(), settings().options.max_message_bytes);
+  if (message.error != nullptr) return Fail(message.code, message.error);
+  if (event.is_text && !IsValidUtf8(message.bytes))
+    return Fail(CloseCode::kInvalidPayload, "a text message is not UTF-8");
+  handler_->OnMessage(*this, Message{event.is_text, message.bytes});
 }
 
 // A peer that pings and does not read gets one pong when it reads again: RFC 6455 section 5.5.3
@@ -354,11 +380,19 @@ SendResult Connection::Note(SendResult result) {
 
 SendResult Connection::SendFrame(Opcode opcode, absl::Span<const uint8_t> payload) {
   if (state_ != State::kOpen) return SendResult::kRefused;
+  uint8_t rsv = 0;
+  if (ABSL_PREDICT_FALSE(compression_ != nullptr)) {
+    const absl::Span<const uint8_t> compressed = compression_->Compress(payload);
+    if (!compressed.empty()) {
+      payload = compressed;
+      rsv = kCompressed;
+    }
+  }
   if (payload.size() > kSmallPayload)
-    return Note(stream_->Send(EncodeFrame(role(), opcode, payload)));
+    return Note(stream_->Send(EncodeFrame(role(), opcode, rsv, payload)));
   uint8_t frame[kMaxFrameHeaderBytes + kSmallPayload];
   return Note(
-      stream_->Send(absl::MakeConstSpan(frame, EncodeFrame(role(), opcode, payload, frame))));
+      stream_->Send(absl::MakeConstSpan(frame, EncodeFrame(role(), opcode, rsv, payload, frame))));
 }
 
 SendResult Connection::SendText(absl::string_view text) {
@@ -372,6 +406,10 @@ SendResult Connection::SendBinary(absl::Span<const uint8_t> bytes) {
 SendResult Connection::Send(const PreparedMessage& message) {
   if (state_ != State::kOpen) return SendResult::kRefused;
   if (role() == Role::kClient) return SendFrame(message.opcode_, message.payload());
+  if (compression_ != nullptr && !message.compressed_.empty() &&
+      compression_->MaySendAlone(message.payload_bytes_)) {
+    return Note(stream_->Send(message.compressed_));
+  }
   return Note(stream_->Send(message.frame_));
 }
 
@@ -382,7 +420,7 @@ SendResult Connection::SendInPlace(const Message& message) {
   const size_t header_bytes = FrameHeaderBytes(payload.size());
   const bool in_place = current != nullptr && !current->used && role() == Role::kServer &&
                         state_ == State::kOpen && payload.data() == current->event.payload &&
-                        payload.size() <= current->event.size &&
+                        payload.size() <= current->event.size && compression_ == nullptr &&
                         header_bytes <= current->event.room;
   if (!in_place) return SendFrame(opcode, payload);
   current->used = true;
@@ -403,7 +441,7 @@ SendResult Connection::SendControlFrame(Opcode opcode, absl::Span<const uint8_t>
   uint8_t frame[kMaxFrameHeaderBytes + kMaxControlPayloadBytes];
   payload = payload.first(std::min(payload.size(), kMaxControlPayloadBytes));
   return Note(stream_->SendControl(
-      absl::MakeConstSpan(frame, EncodeFrame(role(), opcode, payload, frame))));
+      absl::MakeConstSpan(frame, EncodeFrame(role(), opcode, /*rsv=*/0, payload, frame))));
 }
 
 SendResult Connection::SendPing(absl::Span<const uint8_t> payload) {
@@ -566,19 +604,23 @@ void Connection::KeepAlive() {
 
 // Prepared messages.
 
-PreparedMessage::PreparedMessage(Opcode opcode, absl::Span<const uint8_t> payload)
-    : opcode_(opcode), payload_bytes_(payload.size()) {
-  std::string frame(FrameHeaderBytes(payload.size()) + payload.size(), '\0');
-  EncodeFrame(Role::kServer, opcode, payload, reinterpret_cast<uint8_t*>(frame.data()));
-  frame_ = Slice::Take(std::move(frame));
+PreparedMessage::PreparedMessage(Opcode opcode, absl::Span<const uint8_t> payload,
+                                 const Compression* compression)
+    : frame_(EncodeWhole(opcode, /*rsv=*/0, payload)),
+      opcode_(opcode),
+      payload_bytes_(payload.size()) {
+  if (compression == nullptr) return;
+  const absl::Span<const uint8_t> compressed = compression->CompressAlone(payload);
+  if (!compressed.empty()) compressed_ = EncodeWhole(opcode, kCompressed, compressed);
 }
 
-PreparedMessage PreparedMessage::Text(absl::string_view text) {
-  return PreparedMessage(Opcode::kText, AsBytes(text));
+PreparedMessage PreparedMessage::Text(absl::string_view text, const Compression* compression) {
+  return PreparedMessage(Opcode::kText, AsBytes(text), compression);
 }
 
-PreparedMessage PreparedMessage::Binary(absl::Span<const uint8_t> bytes) {
-  return PreparedMessage(Opcode::kBinary, bytes);
+PreparedMessage PreparedMessage::Binary(absl::Span<const uint8_t> bytes,
+                                        const Compression* compression) {
+  return PreparedMessage(Opcode::kBinary, bytes, compression);
 }
 
 absl::Span<const uint8_t> PreparedMessage::payload() const {
@@ -588,7 +630,9 @@ absl::Span<const uint8_t> PreparedMessage::payload() const {
 // Makers.
 
 Server::Server(Options options)
-    : settings_(Role::kServer, options.connection), handshake_(std::move(options.handshake)) {}
+    : settings_(Role::kServer, options.connection), handshake_(std::move(options.handshake)) {
+  handshake_.compression = settings_.options.compression;
+}
 
 Connection& Server::Start(std::unique_ptr<Stream> stream, Handler& handler,
                           bool owns_handler) const {
@@ -608,7 +652,9 @@ Connection& Server::Serve(std::unique_ptr<Stream> stream, std::unique_ptr<Handle
 }
 
 Client::Client(Options options)
-    : settings_(Role::kClient, options.connection), handshake_(std::move(options.handshake)) {}
+    : settings_(Role::kClient, options.connection), handshake_(std::move(options.handshake)) {
+  handshake_.compression = settings_.options.compression;
+}
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(Options options) {
   const absl::StatusOr<ClientHandshake> trial = ClientHandshake::Create(options.handshake);

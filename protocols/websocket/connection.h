@@ -28,7 +28,7 @@
 // Rules that a peer breaks, and limits that it passes, close the connection with the code that RFC
 // 6455 section 7.4.1 has for them; the message of CloseInfo::status says which it was.
 //
-// Memory: 72 bytes beside the Stream's, while nothing is incomplete and no keep-alive is on (with
+// Memory: 80 bytes beside the Stream's, while nothing is incomplete and no keep-alive is on (with
 // it about 260 more).
 //
 // Loop-bound.
@@ -49,6 +49,7 @@
 #include "sluice/core/stream.h"
 #include "sluice/protocols/websocket/client_handshake.h"
 #include "sluice/protocols/websocket/close_code.h"
+#include "sluice/protocols/websocket/compression.h"
 #include "sluice/protocols/websocket/decoder.h"
 #include "sluice/protocols/websocket/frame.h"
 #include "sluice/protocols/websocket/handshake.h"
@@ -110,16 +111,20 @@ class Handler {
 // A message encoded once, to be sent on many connections without copying it.
 class PreparedMessage {
  public:
-  static PreparedMessage Text(absl::string_view text);
-  static PreparedMessage Binary(absl::Span<const uint8_t> bytes);
+  // With a compression the message is also compressed once, for all connections that have agreed on
+  // that; the others get it as it is.
+  static PreparedMessage Text(absl::string_view text, const Compression* compression = nullptr);
+  static PreparedMessage Binary(absl::Span<const uint8_t> bytes,
+                                const Compression* compression = nullptr);
 
   absl::Span<const uint8_t> payload() const;
 
  private:
   friend class Connection;
-  PreparedMessage(Opcode opcode, absl::Span<const uint8_t> payload);
+  PreparedMessage(Opcode opcode, absl::Span<const uint8_t> payload, const Compression* compression);
 
-  Slice frame_;  // a server's
+  Slice frame_;       // a server's
+  Slice compressed_;  // the same, compressed; empty for none
   Opcode opcode_;
   size_t payload_bytes_;
 };
@@ -137,6 +142,8 @@ struct ConnectionOptions {
   // pings.
   absl::Duration ping_interval = absl::InfiniteDuration();
   absl::Duration pong_timeout = absl::Seconds(10);
+  // Whether and how messages are compressed, where the peer agrees: deflate.h. Null: not.
+  std::shared_ptr<const Compression> compression = nullptr;
 };
 
 class Connection final : private StreamHandler {
@@ -177,6 +184,8 @@ class Connection final : private StreamHandler {
 
   // The subprotocol that was agreed on, or "". In OnOpen.
   absl::string_view subprotocol() const;
+  // Whether compression was agreed on.
+  bool compresses() const { return compression_ != nullptr; }
 
  private:
   friend class Server;
@@ -222,6 +231,7 @@ class Connection final : private StreamHandler {
   // `lent`: the bytes are what the Stream lends just now, and not what was held back.
   void ReceiveFrames(absl::Span<uint8_t> bytes, bool lent);
   void DeliverMessage(const FrameDecoder::Event& event, bool lent);
+  void DeliverCompressed(const FrameDecoder::Event& event);
   void DeliverControl(const FrameDecoder::Event& event);
   void DeliverPing(absl::Span<const uint8_t> payload);
   void ArmPong(absl::Duration after);
@@ -249,6 +259,7 @@ class Connection final : private StreamHandler {
   std::unique_ptr<Stream> stream_;
   Handler* const handler_;
   std::unique_ptr<Extras> extras_;  // needed during handshakes, for keep-alive, and in trouble
+  Compression::SessionPtr compression_;
   FrameDecoder decoder_;
   State state_ = State::kHandshake;
   bool owns_handler_ : 1;

@@ -103,6 +103,9 @@ class FrameDecoder {
   FrameDecoder(const FrameDecoder&) = delete;
   FrameDecoder& operator=(const FrameDecoder&) = delete;
 
+  // As the constructor's; before the first frame.
+  void AllowRsv(uint8_t bits) { allowed_rsv_ = bits & 7; }
+
   Event Next(Input& input);
 
   const Options& options() const { return *options_; }

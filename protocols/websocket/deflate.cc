@@ -115,6 +115,12 @@ class Deflate::OwnSession final : public Compression::Session {
     return engine.Decompress(compressed, max_bytes);
   }
 
+  bool MaySendAlone(size_t message_bytes) override {
+    if (message_bytes > size_t{1} << send_window_) return false;
+    if (send_ != nullptr) send_->Forget();
+    return true;
+  }
+
   void Release() override {
     if (taken_ != 0) deflate_.options_.budget->Give(taken_);
     delete this;
@@ -141,6 +147,8 @@ class Deflate::SharedSession final : public Compression::Session {
   Message Decompress(absl::Span<const uint8_t> compressed, uint64_t max_bytes) override {
     return DeflateEngine::OfThread().Decompress(compressed, max_bytes);
   }
+
+  bool MaySendAlone(size_t) override { return true; }
 
   void Release() override {}
 
@@ -172,6 +180,10 @@ Deflate::Deflate(const DeflateOptions& options)
     : options_(options), shared_(std::make_unique<SharedSession>(options_)) {}
 
 Deflate::~Deflate() = default;
+
+absl::Span<const uint8_t> Deflate::CompressAlone(absl::Span<const uint8_t> message) const {
+  return shared_->Compress(message);
+}
 
 // What the contexts of these terms cost. Where that is not to be had, there are none.
 size_t Deflate::TakeBudget(Terms& terms) const {

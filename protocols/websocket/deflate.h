@@ -88,6 +88,7 @@ class Deflate final : public Compression {
   const DeflateOptions& options() const { return options_; }
 
   // Compression:
+  absl::Span<const uint8_t> CompressAlone(absl::Span<const uint8_t> message) const override;
   Accepted Accept(absl::Span<const Extension> offers) const override;
   std::vector<Extension> Offer() const override;
   absl::StatusOr<SessionPtr> Agree(const Extension& answer) const override;

@@ -1,6 +1,7 @@
 #include "sluice/protocols/websocket/handshake.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -138,6 +139,14 @@ ServerHandshake::Result ServerHandshake::Read(absl::Span<const uint8_t>& bytes, 
   if (!subprotocol_.empty()) {
     absl::StrAppend(&answer, "Sec-WebSocket-Protocol: ", subprotocol_, "\r\n");
   }
+  if (options_.compression != nullptr) {
+    Compression::Accepted accepted = options_.compression->Accept(request.extensions_);
+    compression_ = std::move(accepted.session);
+    if (compression_ != nullptr) {
+      absl::StrAppend(&answer, "Sec-WebSocket-Extensions: ", FormatExtension(accepted.answer),
+                      "\r\n");
+    }
+  }
   absl::StrAppend(&answer, reply.headers_, "\r\n");
   return kAccepted;
 }
@@ -190,6 +199,13 @@ int ServerHandshake::Examine(HandshakeRequest& request, HandshakeReply& reply) {
   }
   key_ = std::string(*head.Find("Sec-WebSocket-Key"));
   for (const HandshakeRequest::Header& header : head.fields()) {
+    if (absl::EqualsIgnoreCase(header.name, "Sec-WebSocket-Extensions")) {
+      auto extensions = ParseExtensions(header.value);
+      if (!extensions.has_value()) return refuse(400, "an extension is malformed");
+      request.extensions_.insert(request.extensions_.end(),
+                                 std::make_move_iterator(extensions->begin()),
+                                 std::make_move_iterator(extensions->end()));
+    }
     if (!absl::EqualsIgnoreCase(header.name, "Sec-WebSocket-Protocol")) continue;
     for (absl::string_view name : internal::ListElements(header.value)) {
       if (!internal::IsToken(name)) return refuse(400, "a subprotocol's name is malformed");

@@ -24,7 +24,7 @@
 //   a request line or head over Options::max_head_bytes; over max_headers         414; 431
 //   no WebSocket wanted, or a version other than 13                                    426
 //   HTTP/1.0, or a major version other than 1                                          505
-// Extensions are ignored, which negotiates them away.
+// Extensions are ignored, which negotiates them away, but for that of Options::compression.
 //
 // Thread-compatible. A request's views are good only within the call that shows it.
 
@@ -33,13 +33,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
+#include "sluice/protocols/websocket/compression.h"
+#include "sluice/protocols/websocket/extensions.h"
 #include "sluice/protocols/websocket/internal/http_head.h"
 
 namespace sluice::websocket {
@@ -63,6 +67,7 @@ class HandshakeRequest {
   bool wants_websocket() const { return wants_websocket_; }
   // What the client offers, in its order of preference.
   absl::Span<const absl::string_view> subprotocols() const { return subprotocols_; }
+  absl::Span<const Extension> extensions() const { return extensions_; }
 
  private:
   friend class ServerHandshake;
@@ -70,6 +75,7 @@ class HandshakeRequest {
   internal::HttpHead head_;
   absl::string_view target_, host_, origin_;
   std::vector<absl::string_view> subprotocols_;
+  std::vector<Extension> extensions_;
   bool wants_websocket_ = false;
 };
 
@@ -113,6 +119,8 @@ class ServerHandshake {
     // Whole origins ("https://example.com", "null"), compared in any case; others get 403. Empty:
     // any. Requests without an Origin, which browsers always send, are not concerned.
     std::vector<std::string> allowed_origins;
+    // Whether and how messages are compressed. Null: not.
+    std::shared_ptr<const Compression> compression;
   };
 
   enum Result : uint8_t { kNeedMore, kAccepted, kRefused };
@@ -130,6 +138,8 @@ class ServerHandshake {
   // What was decided: the status of the answer (101: accepted) and the subprotocol, if any.
   int status() const { return status_; }
   const std::string& subprotocol() const { return subprotocol_; }
+  // What was agreed on of compression; null for none.
+  Compression::SessionPtr TakeCompression() { return std::move(compression_); }
 
  private:
   int Examine(HandshakeRequest& request, HandshakeReply& reply);
@@ -142,6 +152,7 @@ class ServerHandshake {
   std::string key_;
   int status_ = 0;
   std::string subprotocol_;
+  Compression::SessionPtr compression_;
 };
 
 // What Sec-WebSocket-Accept must be for this Sec-WebSocket-Key (RFC 6455 section 4.2.2).

@@ -100,6 +100,8 @@ DeflateStream::DeflateStream(int level, int window_bits) : state_(std::make_uniq
 
 DeflateStream::~DeflateStream() { deflateEnd(&state_->z); }
 
+void DeflateStream::Forget() { deflateReset(&state_->z); }
+
 // As zconf.h says.
 size_t DeflateStream::MemoryBytes(int window_bits) {
   constexpr size_t kState = 8 * 1024;
@@ -194,7 +196,7 @@ size_t DeflateEngine::CompressByZlib(int level, int window_bits,
     stream = std::make_unique<DeflateStream>(level, window_bits);
   }
   z_stream& z = stream->state_->z;
-  deflateReset(&z);
+  stream->Forget();
   z.next_in = In(message);
   z.avail_in = static_cast<uInt>(message.size());
   z.next_out = state_->compressed.data();

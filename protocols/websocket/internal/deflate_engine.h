@@ -29,6 +29,9 @@ class DeflateStream {
 
   static size_t MemoryBytes(int window_bits);
 
+  // What comes next refers to nothing before it.
+  void Forget();
+
  private:
   friend class DeflateEngine;
   struct State;
