@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -409,23 +410,74 @@ absl::Status AnnounceRoots(ContextBase& context) {
   return absl::OkStatus();
 }
 
-// A session goes on only where the same certificates would be trusted.
-std::string SessionContext(const ContextBase& context, const ServerOptions& options) {
-  SHA256_CTX hash;
-  SHA256_Init(&hash);
-  SHA256_Update(&hash, &options.client_certificates, sizeof(options.client_certificates));
+// Hashes values one after another, each behind its length: no two sequences look alike.
+class SequenceHash {
+ public:
+  SequenceHash() { SHA256_Init(&hash_); }
+
+  void Add(uint64_t number) {
+    uint8_t bytes[sizeof(number)];
+    for (uint8_t& byte : bytes) {
+      byte = static_cast<uint8_t>(number);
+      number >>= 8;
+    }
+    SHA256_Update(&hash_, bytes, sizeof(bytes));
+  }
+  void Add(absl::Span<const uint8_t> bytes) {
+    Add(bytes.size());
+    SHA256_Update(&hash_, bytes.data(), bytes.size());
+  }
+  void Add(const std::set<std::string>& texts) {
+    Add(texts.size());
+    for (const std::string& text : texts)
+      Add(absl::Span<const uint8_t>(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+  }
+
+  std::string Finish() {
+    std::string digest(SHA256_DIGEST_LENGTH, 0);
+    SHA256_Final(reinterpret_cast<uint8_t*>(&digest[0]), &hash_);
+    return digest;
+  }
+
+ private:
+  SHA256_CTX hash_;
+};
+
+// Whom a context's certificates are for. Not the certificates: renewed ones are for the same.
+void AddNames(const ServerData& context, SequenceHash& hash) {
+  std::set<std::string> names, addresses;
+  for (const LoadedIdentity& identity : context.identities) {
+    names.insert(identity.names.begin(), identity.names.end());
+    addresses.insert(identity.addresses.begin(), identity.addresses.end());
+  }
+  hash.Add(names);
+  hash.Add(addresses);
+}
+
+absl::Status AddRoots(const ContextBase& context, SequenceHash& hash) {
   const auto roots =
       context.roots == nullptr ? std::vector<X509*>() : CertificatesIn(*context.roots);
+  hash.Add(roots.size());
   for (X509* const root : roots) {
     uint8_t* der = nullptr;
     const int size = i2d_X509(root, &der);
-    if (size < 0) continue;
+    if (size < 0) return TakeError("client_roots");
     const bssl::UniquePtr<uint8_t> owned(der);
-    SHA256_Update(&hash, der, static_cast<size_t>(size));
+    hash.Add(absl::Span<const uint8_t>(der, static_cast<size_t>(size)));
   }
-  std::string digest(SHA256_DIGEST_LENGTH, 0);
-  SHA256_Final(reinterpret_cast<uint8_t*>(&digest[0]), &hash);
-  return digest;
+  return absl::OkStatus();
+}
+
+// A session goes on only where the same certificates would be trusted, and where the server could
+// have shown one for the same names: a client that somebody has led to another server, which has
+// the same ticket keys, must not take that one for the one that it wants.
+absl::StatusOr<std::string> SessionContext(const ServerData& context,
+                                           const ServerOptions& options) {
+  SequenceHash hash;
+  hash.Add(static_cast<uint64_t>(options.client_certificates));
+  AddNames(context, hash);
+  if (absl::Status status = AddRoots(context, hash); !status.ok()) return status;
+  return hash.Finish();
 }
 
 // The clients keep the sessions, in tickets: nothing here grows with their number.
@@ -447,9 +499,10 @@ absl::Status SetUpSessions(ServerData& context, const ServerOptions& options) {
   if (context.ticket_keys == nullptr) context.ticket_keys = std::make_shared<TicketKeys>();
   SSL_CTX_set_ticket_aead_method(ctx, &kTickets);
   SSL_CTX_set_early_data_enabled(ctx, options.accept_replayable_early_data ? 1 : 0);
-  const std::string id = SessionContext(context, options);
-  if (SSL_CTX_set_session_id_context(ctx, reinterpret_cast<const uint8_t*>(id.data()), id.size()) ==
-      1) {
+  const absl::StatusOr<std::string> id = SessionContext(context, options);
+  if (!id.ok()) return id.status();
+  if (SSL_CTX_set_session_id_context(ctx, reinterpret_cast<const uint8_t*>(id->data()),
+                                     id->size()) == 1) {
     return absl::OkStatus();
   }
   return TakeError("session tickets");

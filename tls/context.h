@@ -136,7 +136,11 @@ struct ServerOptions {
   TrustRoots client_roots = {};  // not empty unless kNone
   VerifyFunction verify = {};    // none where kNone
 
-  // Clients may resume sessions, by tickets. The keys are of this context alone unless given.
+  // Clients may resume sessions, by tickets. The keys are of this context alone unless given. A
+  // session that began with another context is resumed only where the identities of both are for
+  // the same names and addresses, all in all, and client_certificates and client_roots are the
+  // same: after certificates were renewed, but not by a server for other names that shares the
+  // keys.
   bool session_tickets = true;
   std::shared_ptr<TicketKeys> ticket_keys = {};
 

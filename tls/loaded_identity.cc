@@ -99,10 +99,11 @@ absl::StatusOr<LoadedIdentity> LoadedIdentity::Load(const Identity& identity, si
     return absl::InvalidArgumentError(
         absl::StrCat(what, ": the private key does not belong to the chain's first certificate"));
   }
-  const absl::StatusOr<Certificate> facts = FactsOf(*leaf);
+  absl::StatusOr<Certificate> facts = FactsOf(*leaf);
   if (!facts.ok()) return facts.status();
   for (const std::string& name : facts->dns_names)
     loaded.names.push_back(absl::AsciiStrToLower(name));
+  loaded.addresses = std::move(facts->ip_addresses);
   return loaded;
 }
 

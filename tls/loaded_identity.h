@@ -32,6 +32,7 @@ struct LoadedIdentity {
   std::vector<uint16_t> signature_algorithms;  // of which a client must know one
   uint32_t authentication;                     // SSL_CIPHER_get_auth_nid's, for TLS 1.2
   std::vector<std::string> names;              // in lower case, "*.example.org" among them
+  std::vector<std::string> addresses;          // of the certificate, as its names
 };
 
 }  // namespace sluice::tls::internal

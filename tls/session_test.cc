@@ -166,6 +166,39 @@ TEST_F(SessionTest, ASessionIsNotResumedWhereOtherClientsAreTrusted) {
   EXPECT_FALSE(Resumes());
 }
 
+// What a server of these names makes of sessions that began with one for localhost and 127.0.0.1.
+class SharedKeysTest : public SessionTest {
+ protected:
+  SharedKeysTest() {
+    server_options_.ticket_keys = std::make_shared<TicketKeys>();
+    client_options_.insecure_accept_any_certificate = true;
+    EXPECT_FALSE(Resumes());
+  }
+
+  bool ResumesWith(const std::vector<Identity>& identities) {
+    server_options_.identities = identities;
+    NewServerContext();
+    return Resumes();
+  }
+  static Identity For(const std::vector<std::string>& names) {
+    return Authority().Issue({.names = names});
+  }
+};
+
+TEST_F(SharedKeysTest, ARenewedCertificateForTheSameNamesResumes) {
+  EXPECT_TRUE(ResumesWith({For({"localhost", "127.0.0.1"})}));
+  EXPECT_TRUE(ResumesWith({For({"127.0.0.1", "LocalHost"})})) << "in another order and case";
+  EXPECT_TRUE(ResumesWith({For({"127.0.0.1"}), For({"localhost"})})) << "on two certificates";
+}
+
+TEST_F(SharedKeysTest, ACertificateForOtherNamesDoesNotResume) {
+  EXPECT_FALSE(ResumesWith({For({"example.org", "127.0.0.1"})})) << "another name";
+  EXPECT_FALSE(ResumesWith({For({"localhost", "127.0.0.2"})})) << "another address";
+  EXPECT_FALSE(ResumesWith({For({"localhost", "127.0.0.1"}), For({"example.org"})})) << "one more";
+  EXPECT_FALSE(ResumesWith({For({"localhost"})})) << "one less";
+  EXPECT_FALSE(ResumesWith({For({"localh", "ost"})})) << "the same letters";
+}
+
 // Of the server, where it looks at the time.
 int64_t seconds_passed = 0;
 void TellTime(const SSL*, timeval* now) { *now = {1800000000 + seconds_passed, 0}; }

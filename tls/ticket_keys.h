@@ -1,6 +1,7 @@
 // TicketKeys encrypt the session tickets that a server gives to its clients, by which they resume
 // without a full handshake. Contexts that share a TicketKeys, one after another (a reload) or on
-// many threads, resume each other's sessions.
+// many threads, resume each other's sessions, if their certificates are for the same names and they
+// trust the same clients (ServerOptions::ticket_keys).
 //
 // Example:
 //   auto keys = std::make_shared<tls::TicketKeys>();
