@@ -48,12 +48,12 @@ void Admission::BeginTurn() {
   const uint64_t turn = loop_.counters().turns;
   if (turn == turn_) return;
   turn_ = turn;
-  steps_ = 0;
+  spent_ = 0;
 }
 
 bool Admission::MayStep() {
   BeginTurn();
-  return steps_ < kStepsPerTurn && line_empty();
+  return spent_ < kUnitsPerTurn && line_empty();
 }
 
 void Admission::Wait(Waiter& waiter) {
@@ -67,7 +67,7 @@ void Admission::Wait(Waiter& waiter) {
 void Admission::AdmitWaiters() {
   const std::shared_ptr<Admission> alive = shared_from_this();
   BeginTurn();
-  while (!line_empty() && steps_ < kStepsPerTurn) {
+  while (!line_empty() && spent_ < kUnitsPerTurn) {
     Waiter& first = *line_.next_;
     first.LeaveLine();
     first.OnAdmitted();

@@ -1,6 +1,7 @@
 // Admission bounds what handshakes may compute in one turn of a loop, so that a storm of them does
 // not hold up the streams that are established: those past the budget wait in line for the next
-// turns.
+// turns. What a step will cost is not known before it is done, so the last of a turn may exceed the
+// budget.
 //
 // Loop-bound.
 #ifndef SLUICE_TLS_ADMISSION_H_
@@ -36,8 +37,8 @@ class Admission : public std::enable_shared_from_this<Admission> {
     Waiter* previous_ = nullptr;
   };
 
-  // A private key's use takes 20 to 700 microseconds, by its type.
-  static constexpr int kStepsPerTurn = 8;
+  // Units of some 0.1 to 0.2 ms; LoadedIdentity knows what a signature costs in them.
+  static constexpr int kUnitsPerTurn = 8;
 
   // The one of a loop, shared by its handshakes.
   static std::shared_ptr<Admission> Of(EventLoop& loop);
@@ -47,8 +48,8 @@ class Admission : public std::enable_shared_from_this<Admission> {
 
   // Whether a step may be done now. If not, Wait.
   bool MayStep();
-  // A step was done that did cost something.
-  void Charge() { ++steps_; }
+  // A step was done that did cost something: so many units.
+  void Charge(int units) { spent_ += units; }
   void Wait(Waiter& waiter);
 
  private:
@@ -62,7 +63,7 @@ class Admission : public std::enable_shared_from_this<Admission> {
 
   EventLoop& loop_;
   uint64_t turn_ = 0;
-  int steps_ = 0;
+  int spent_ = 0;
   Line line_;  // its head
   Timer next_turn_;
 };

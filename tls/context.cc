@@ -104,6 +104,7 @@ ssl_verify_result_t Verify(SSL* ssl, uint8_t* alert) {
     state->verdict = absl::InternalError("there is no name that the certificate must be for");
     return ssl_verify_invalid;
   }
+  state->has_verified = true;
   const auto path = context.roots == nullptr
                         ? OnlyLeaf(*chain)
                         : VerifyChain(*context.roots, *chain, /*server=*/!context.is_server,
@@ -286,6 +287,7 @@ absl::Status UseInContext(ContextBase& context, const LoadedIdentity& identity, 
   SSL_CTX* const ctx = context.ctx.get();
   const std::vector<CRYPTO_BUFFER*> chain = Pointers(identity);
   context.private_key = identity.private_key;
+  context.signing_units = identity.signing_units;
   const size_t ocsp_size = identity.ocsp_response.size();
   if (SSL_CTX_set_chain_and_key(ctx, chain.data(), chain.size(), identity.key.get(),
                                 MethodOf(identity)) != 1 ||
@@ -298,7 +300,10 @@ absl::Status UseInContext(ContextBase& context, const LoadedIdentity& identity, 
 
 bool UseInConnection(SSL& ssl, const LoadedIdentity& identity) {
   const std::vector<CRYPTO_BUFFER*> chain = Pointers(identity);
-  if (HandshakeState* const state = StateOf(&ssl)) state->private_key = identity.private_key.get();
+  if (HandshakeState* const state = StateOf(&ssl)) {
+    state->private_key = identity.private_key.get();
+    state->signing_units = identity.signing_units;
+  }
   const size_t ocsp_size = identity.ocsp_response.size();
   return SSL_set_chain_and_key(&ssl, chain.data(), chain.size(), identity.key.get(),
                                MethodOf(identity)) == 1 &&

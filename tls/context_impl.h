@@ -34,6 +34,8 @@ struct HandshakeState {
   absl::Status verdict;                 // what is wrong, where BoringSSL does not know it
   const PrivateKey* private_key = nullptr;
   std::optional<absl::StatusOr<std::string>> signature;
+  int signing_units = 1;      // of the identity that is shown
+  bool has_verified = false;  // a chain, in this step
 
  protected:
   ~HandshakeState() = default;
@@ -51,7 +53,9 @@ struct ContextBase {
   KeyLogFunction key_log;
   std::string alpn;  // as it goes over the wire
   bool is_server = false;
-  std::shared_ptr<const PrivateKey> private_key;  // of the only identity
+  // Of the only identity:
+  std::shared_ptr<const PrivateKey> private_key;
+  int signing_units = 1;
 };
 
 struct ServerData : ContextBase {

@@ -44,6 +44,7 @@ Handshake::Handshake(std::unique_ptr<Stream> lower, const internal::ContextBase&
       }),
       admission_(Admission::Of(lower_->loop())) {
   private_key = base.private_key.get();
+  signing_units = base.signing_units;
   SSL* const ssl = channel_->ssl();
   internal::SetHandshakeState(*ssl, this);
   // Half of the memory of an SSL is of use during the handshake only.
@@ -122,11 +123,11 @@ void Handshake::StepWhenAdmitted() {
 void Handshake::OnAdmitted() { Step(); }
 
 void Handshake::Step() {
+  has_verified = false;
   const int result = Shake();
-  // A step that has something to say has made keys or signatures, or verified some.
-  if (channel_->has_output() || result == 1) admission_->Charge();
-  if (result == 1) return Finish();
   const int outcome = SSL_get_error(channel_->ssl(), result);
+  if (const int units = UnitsOf(outcome); units != 0) admission_->Charge(units);
+  if (result == 1) return Finish();
   if (outcome != SSL_ERROR_WANT_READ && outcome != SSL_ERROR_WANT_PRIVATE_KEY_OPERATION)
     return Fail(Error(result));
   if (channel_->has_output()) lower_->Send(channel_->TakeOutput());
@@ -164,9 +165,22 @@ void Handshake::SendEarly() {
   ERR_clear_error();
 }
 
+// A step that has something to say has made keys or signatures, or verified some. A server has
+// signed where it then waits for its client's answer, unless a session goes on. (Or it has asked
+// for another group's key, which is rare.)
+int Handshake::UnitsOf(int outcome) const {
+  const SSL* const ssl = channel_->ssl();
+  const bool answered = channel_->has_output();
+  const bool has_signed = answered && outcome == SSL_ERROR_WANT_READ && SSL_is_server(ssl) == 1 &&
+                          SSL_session_reused(ssl) == 0;
+  if (has_signed) return signing_units;
+  const bool has_computed = answered || has_verified || outcome == SSL_ERROR_NONE ||
+                            outcome == SSL_ERROR_WANT_PRIVATE_KEY_OPERATION;
+  return has_computed ? 1 : 0;
+}
+
 // The answer takes its way through the loop, on whatever thread it comes.
 void Handshake::StartSigning(SignatureAlgorithm algorithm, absl::Span<const uint8_t> message) {
-  admission_->Charge();
   if (self_ == nullptr) self_ = std::make_shared<Handshake*>(this);
   private_key->Sign(algorithm, message,
                     [self = self_, &loop = lower_->loop()](absl::StatusOr<std::string> result) {

@@ -62,6 +62,7 @@ class Handshake final : private StreamHandler,
   void Finish();
   void Fail(absl::Status status);
 
+  int UnitsOf(int outcome) const;  // of the step that has ended so
   absl::Status Error(int result);
   std::string What() const;
   void Hold();

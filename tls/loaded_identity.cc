@@ -53,6 +53,17 @@ void SetSignatures(EVP_PKEY& key, LoadedIdentity& identity) {
   }
 }
 
+// Measured, in microseconds: Ed25519 19, ECDSA P-256 26, P-384 455, P-521 1,220; RSA 1024 99, 2048
+// 632, 3072 1,990, 4096 4,740. To the first two, the key agreement adds as much again or more.
+int SigningUnits(const EVP_PKEY& key) {
+  constexpr int kCheap = 1, kDear = 4, kVeryDear = 8;
+  if (EVP_PKEY_id(&key) == EVP_PKEY_ED25519) return kCheap;
+  const int bits = EVP_PKEY_bits(&key);
+  if (EVP_PKEY_id(&key) == EVP_PKEY_RSA) return bits <= 2048 ? kDear : kVeryDear;
+  if (bits <= 256) return kCheap;
+  return bits <= 384 ? kDear : kVeryDear;
+}
+
 bool Contains(CBS list, uint16_t wanted) {
   uint16_t value;
   while (CBS_get_u16(&list, &value) == 1) {
@@ -94,6 +105,8 @@ absl::StatusOr<LoadedIdentity> LoadedIdentity::Load(const Identity& identity, si
     return absl::InvalidArgumentError(absl::StrCat(
         what, ": its key is of another type than ECDSA (P-256, P-384, P-521), RSA and Ed25519"));
   }
+  // What a user's key does is not done on the loop.
+  loaded.signing_units = loaded.private_key == nullptr ? SigningUnits(*public_key) : 1;
   if (loaded.key != nullptr && EVP_PKEY_cmp(public_key.get(), loaded.key.get()) != 1) {
     ERR_clear_error();
     return absl::InvalidArgumentError(

@@ -28,6 +28,7 @@ struct LoadedIdentity {
   std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> chain;
   bssl::UniquePtr<EVP_PKEY> key;  // or:
   std::shared_ptr<const PrivateKey> private_key;
+  int signing_units;  // what a signature costs (admission.h)
   std::string ocsp_response;
   std::vector<uint16_t> signature_algorithms;  // of which a client must know one
   uint32_t authentication;                     // SSL_CIPHER_get_auth_nid's, for TLS 1.2

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -534,6 +535,117 @@ TEST_F(SessionTest, AStormOfHandshakesLeavesRoomInEachTurn) {
     most = std::max(most, same);
   }
   EXPECT_LE(most, 8);
+}
+
+class AdmissionTest : public SessionTest {
+ protected:
+  AdmissionTest() {
+    client_options_.alpn = {"h2"};
+    server_options_.choose_alpn = [this](absl::Span<const absl::string_view>, absl::string_view) {
+      CountTurn();
+      return absl::StatusOr<std::string>("h2");
+    };
+  }
+
+  void CountTurn() { ++by_turn_[loop_.loop().counters().turns]; }
+  int MostInATurn() const {
+    int most = 0;
+    for (const auto& [turn, count] : by_turn_) most = std::max(most, count);
+    return most;
+  }
+
+  // A connection to each of the hosts. What all clients say arrives at the same time, and what all
+  // servers answer. Answers how many ends finish their handshakes.
+  size_t Storm(const std::vector<std::string>& hosts) {
+    by_turn_.clear();
+    std::deque<StreamPair> pairs;
+    std::deque<StreamRecorder> finished;
+    const auto keep = [&](StreamOr stream) {
+      if (stream.ok()) finished.emplace_back(*std::move(stream));
+    };
+    for (const std::string& host : hosts) {
+      StreamPair& pair = pairs.emplace_back(loop_.loop());
+      pair.to_client().set_max_chunk(chunk_);
+      pair.to_server().Hold();
+      pair.to_client().Hold();
+      Accept(pair.TakeServer(), server_context_, {}, keep);
+      Connect(pair.TakeClient(), client_context_, host, {}, keep);
+    }
+    loop_.RunUntilIdle();
+    for (StreamPair& pair : pairs) pair.to_server().Release();
+    loop_.RunUntilIdle();
+    for (StreamPair& pair : pairs) pair.to_client().Release();
+    loop_.RunUntilIdle();
+    return finished.size();
+  }
+
+  // How many servers answer in one turn that have these identities, of 20.
+  int MostAnswersInATurn(const std::vector<Identity>& identities) {
+    server_options_.identities = identities;
+    MakeContexts();
+    EXPECT_EQ(Storm(std::vector<std::string>(20, "localhost")), 40);
+    return MostInATurn();
+  }
+
+  size_t chunk_ = 64 * 1024;
+  std::map<uint64_t, int> by_turn_;
+};
+
+TEST_F(AdmissionTest, HowManySignInATurnDependsOnTheKey) {
+  using KeyType = TestAuthority::KeyType;
+  const auto issue = [](KeyType key) { return Authority().Issue({.key = key}); };
+  EXPECT_EQ(MostAnswersInATurn({issue(KeyType::kP256)}), 8);
+  EXPECT_EQ(MostAnswersInATurn({issue(KeyType::kEd25519)}), 8);
+  EXPECT_EQ(MostAnswersInATurn({issue(KeyType::kP384)}), 2);
+  EXPECT_EQ(MostAnswersInATurn({issue(KeyType::kRsa2048)}), 2);
+}
+
+TEST_F(AdmissionTest, OfSeveralIdentitiesTheChosenOneCounts) {
+  using KeyType = TestAuthority::KeyType;
+  const Identity other = Authority().Issue({.names = {"example.org"}});
+  const Identity other_rsa =
+      Authority().Issue({.names = {"example.org"}, .key = KeyType::kRsa2048});
+  const Identity rsa = Authority().Issue({.key = KeyType::kRsa2048});
+  EXPECT_EQ(MostAnswersInATurn({other, rsa}), 2);
+  EXPECT_EQ(MostAnswersInATurn({other_rsa, Localhost()}), 8);
+}
+
+TEST_F(AdmissionTest, AServerThatResumesDoesNotSign) {
+  std::vector<std::string> hosts;
+  for (char c = 'a'; c <= 't'; ++c) hosts.push_back(std::string(1, c) + ".example.org");
+  server_options_.identities = {
+      Authority().Issue({.names = hosts, .key = TestAuthority::KeyType::kRsa2048})};
+  MakeContexts();
+  EXPECT_EQ(Storm(hosts), 40);
+  EXPECT_EQ(MostInATurn(), 2);
+  EXPECT_EQ(Storm(hosts), 40);
+  EXPECT_EQ(MostInATurn(), 8);
+}
+
+TEST_F(AdmissionTest, AKeyElsewhereCostsTheLoopLittle) {
+  const auto key = std::make_shared<SlowKey>();
+  key->at_once = true;  // and fails
+  Identity rsa = Authority().Issue({.key = TestAuthority::KeyType::kRsa2048});
+  rsa.key.clear();
+  rsa.private_key = key;
+  server_options_.identities = {rsa};
+  MakeContexts();
+  EXPECT_EQ(Storm(std::vector<std::string>(20, "localhost")), 0);
+  EXPECT_EQ(MostInATurn(), 8);
+}
+
+// In TLS 1.2 a certificate can be read before there is anything to be said.
+TEST_F(AdmissionTest, AStepThatVerifiesCountsThoughItSaysNothing) {
+  client_options_.max_version = Version::kTls12;
+  chunk_ = 100;
+  client_options_.verify = [this](absl::Span<const Certificate>) {
+    CountTurn();
+    return absl::OkStatus();
+  };
+  server_options_.choose_alpn = {};
+  MakeContexts();
+  EXPECT_EQ(Storm(std::vector<std::string>(20, "localhost")), 40);
+  EXPECT_EQ(MostInATurn(), 8);
 }
 
 }  // namespace
