@@ -1,6 +1,7 @@
 #include "sluice/tls/loaded_identity.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -24,29 +25,36 @@ namespace {
 void SetSignatures(EVP_PKEY& key, LoadedIdentity& identity) {
   switch (EVP_PKEY_id(&key)) {
     case EVP_PKEY_ED25519:
-      identity.signature_algorithms = {SSL_SIGN_ED25519};
       identity.authentication = NID_auth_ecdsa;
+      identity.tls12_signatures = identity.tls13_signatures = {SSL_SIGN_ED25519};
       return;
     case EVP_PKEY_RSA:
-      identity.signature_algorithms = {SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA384,
-                                       SSL_SIGN_RSA_PSS_RSAE_SHA512, SSL_SIGN_RSA_PKCS1_SHA256,
-                                       SSL_SIGN_RSA_PKCS1_SHA384,    SSL_SIGN_RSA_PKCS1_SHA512};
       identity.authentication = NID_auth_rsa;
+      identity.tls13_signatures = {SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA384,
+                                   SSL_SIGN_RSA_PSS_RSAE_SHA512};
+      identity.tls12_signatures = {SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA384,
+                                   SSL_SIGN_RSA_PSS_RSAE_SHA512, SSL_SIGN_RSA_PKCS1_SHA256,
+                                   SSL_SIGN_RSA_PKCS1_SHA384,    SSL_SIGN_RSA_PKCS1_SHA512};
       return;
     default:
       break;
   }
   identity.authentication = NID_auth_ecdsa;
+  identity.tls12_signatures = {SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_ECDSA_SECP384R1_SHA384,
+                               SSL_SIGN_ECDSA_SECP521R1_SHA512};
   const EC_KEY* const ec = EVP_PKEY_get0_EC_KEY(&key);
   switch (ec == nullptr ? NID_undef : EC_GROUP_get_curve_name(EC_KEY_get0_group(ec))) {
     case NID_X9_62_prime256v1:
-      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP256R1_SHA256};
+      identity.tls12_group = SSL_CURVE_SECP256R1;
+      identity.tls13_signatures = {SSL_SIGN_ECDSA_SECP256R1_SHA256};
       break;
     case NID_secp384r1:
-      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP384R1_SHA384};
+      identity.tls12_group = SSL_CURVE_SECP384R1;
+      identity.tls13_signatures = {SSL_SIGN_ECDSA_SECP384R1_SHA384};
       break;
     case NID_secp521r1:
-      identity.signature_algorithms = {SSL_SIGN_ECDSA_SECP521R1_SHA512};
+      identity.tls12_group = SSL_CURVE_SECP521R1;
+      identity.tls13_signatures = {SSL_SIGN_ECDSA_SECP521R1_SHA512};
       break;
     default:
       break;
@@ -64,6 +72,8 @@ int SigningUnits(const EVP_PKEY& key) {
   return bits <= 384 ? kDear : kVeryDear;
 }
 
+// What a client says.
+
 bool Contains(CBS list, uint16_t wanted) {
   uint16_t value;
   while (CBS_get_u16(&list, &value) == 1) {
@@ -72,10 +82,55 @@ bool Contains(CBS list, uint16_t wanted) {
   return false;
 }
 
-// Whether contexts offer it: BoringSSL knows many more.
-bool IsOurs(const SSL_CIPHER& cipher) {
-  const int exchange = SSL_CIPHER_get_kx_nid(&cipher);
-  return SSL_CIPHER_is_aead(&cipher) == 1 && (exchange == NID_kx_ecdhe || exchange == NID_kx_any);
+// The list in an extension, if there is one. A broken one is as good as empty: that it is broken,
+// BoringSSL will say.
+std::optional<CBS> ListIn(const SSL_CLIENT_HELLO& hello, uint16_t type) {
+  const uint8_t* data;
+  size_t size;
+  if (SSL_early_callback_ctx_extension_get(&hello, type, &data, &size) != 1) return std::nullopt;
+  CBS extension, list;
+  CBS_init(&extension, data, size);
+  const int read = type == TLSEXT_TYPE_supported_versions
+                       ? CBS_get_u8_length_prefixed(&extension, &list)
+                       : CBS_get_u16_length_prefixed(&extension, &list);
+  if (read != 1) CBS_init(&list, nullptr, 0);
+  return list;
+}
+
+bool WillBeTls13(const SSL_CLIENT_HELLO& hello) {
+  const std::optional<CBS> versions = ListIn(hello, TLSEXT_TYPE_supported_versions);
+  return versions.has_value() && Contains(*versions, TLS1_3_VERSION) &&
+         SSL_get_max_proto_version(hello.ssl) >= TLS1_3_VERSION;
+}
+
+// One that contexts offer, too: BoringSSL knows many more.
+bool OffersSuite(const SSL_CLIENT_HELLO& hello, int key_exchange, uint32_t authentication) {
+  CBS suites;
+  CBS_init(&suites, hello.cipher_suites, hello.cipher_suites_len);
+  uint16_t suite;
+  while (CBS_get_u16(&suites, &suite) == 1) {
+    const SSL_CIPHER* const cipher = SSL_get_cipher_by_value(suite);
+    if (cipher != nullptr && SSL_CIPHER_is_aead(cipher) == 1 &&
+        SSL_CIPHER_get_kx_nid(cipher) == key_exchange &&
+        static_cast<uint32_t>(SSL_CIPHER_get_auth_nid(cipher)) == authentication) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// One that does not say which signatures it knows is one of TLS 1.2 that goes by its cipher suites.
+bool KnowsOneOf(const SSL_CLIENT_HELLO& hello, const std::vector<uint16_t>& signatures) {
+  const std::optional<CBS> known = ListIn(hello, TLSEXT_TYPE_signature_algorithms);
+  return !known.has_value() ||
+         std::any_of(signatures.begin(), signatures.end(),
+                     [&](uint16_t signature) { return Contains(*known, signature); });
+}
+
+// One that does not say which groups it knows takes any.
+bool KnowsGroup(const SSL_CLIENT_HELLO& hello, uint16_t group) {
+  const std::optional<CBS> known = ListIn(hello, TLSEXT_TYPE_supported_groups);
+  return !known.has_value() || Contains(*known, group);
 }
 
 }  // namespace
@@ -101,7 +156,7 @@ absl::StatusOr<LoadedIdentity> LoadedIdentity::Load(const Identity& identity, si
   const bssl::UniquePtr<EVP_PKEY> public_key(X509_get_pubkey(leaf.get()));
   if (public_key == nullptr) return TakeError(absl::StrCat(what, ": chain: public key"));
   SetSignatures(*public_key, loaded);
-  if (loaded.signature_algorithms.empty()) {
+  if (loaded.tls13_signatures.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         what, ": its key is of another type than ECDSA (P-256, P-384, P-521), RSA and Ed25519"));
   }
@@ -121,28 +176,10 @@ absl::StatusOr<LoadedIdentity> LoadedIdentity::Load(const Identity& identity, si
 }
 
 bool LoadedIdentity::FitsClient(const SSL_CLIENT_HELLO& hello) const {
-  CBS suites;
-  CBS_init(&suites, hello.cipher_suites, hello.cipher_suites_len);
-  bool suite_fits = false;
-  uint16_t suite;
-  while (!suite_fits && CBS_get_u16(&suites, &suite) == 1) {
-    const SSL_CIPHER* const cipher = SSL_get_cipher_by_value(suite);
-    if (cipher == nullptr || !IsOurs(*cipher)) continue;
-    const auto of_suite = static_cast<uint32_t>(SSL_CIPHER_get_auth_nid(cipher));
-    suite_fits = of_suite == NID_auth_any || of_suite == authentication;
-  }
-  const uint8_t* data;
-  size_t size;
-  if (SSL_early_callback_ctx_extension_get(&hello, TLSEXT_TYPE_signature_algorithms, &data,
-                                           &size) != 1) {
-    return suite_fits;
-  }
-  CBS extension, algorithms;
-  CBS_init(&extension, data, size);
-  if (CBS_get_u16_length_prefixed(&extension, &algorithms) != 1) return false;
-  return suite_fits &&
-         std::any_of(signature_algorithms.begin(), signature_algorithms.end(),
-                     [&](uint16_t algorithm) { return Contains(algorithms, algorithm); });
+  if (WillBeTls13(hello))
+    return OffersSuite(hello, NID_kx_any, NID_auth_any) && KnowsOneOf(hello, tls13_signatures);
+  return OffersSuite(hello, NID_kx_ecdhe, authentication) && KnowsOneOf(hello, tls12_signatures) &&
+         (tls12_group == 0 || KnowsGroup(hello, tls12_group));
 }
 
 }  // namespace sluice::tls::internal

@@ -21,8 +21,7 @@ struct LoadedIdentity {
   // Errors (kInvalidArgument) name the identity by its place, `index` + 1.
   static absl::StatusOr<LoadedIdentity> Load(const Identity& identity, size_t index);
 
-  // Whether the client can do something with the key. One that does not say which signatures it
-  // knows is one of TLS 1.2 that goes by its cipher suites.
+  // Whether the client can do something with the key, in the version that the two will speak.
   bool FitsClient(const SSL_CLIENT_HELLO& hello) const;
 
   std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> chain;
@@ -30,10 +29,15 @@ struct LoadedIdentity {
   std::shared_ptr<const PrivateKey> private_key;
   int signing_units;  // what a signature costs (admission.h)
   std::string ocsp_response;
-  std::vector<uint16_t> signature_algorithms;  // of which a client must know one
-  uint32_t authentication;                     // SSL_CIPHER_get_auth_nid's, for TLS 1.2
-  std::vector<std::string> names;              // in lower case, "*.example.org" among them
-  std::vector<std::string> addresses;          // of the certificate, as its names
+  // What a client must know: one of these signatures; in TLS 1.2 suites of this authentication
+  // (SSL_CIPHER_get_auth_nid's), too, and the group that is an ECDSA key's curve (0 for none). In
+  // TLS 1.3 the curve is a part of the signature's name.
+  std::vector<uint16_t> tls13_signatures;
+  std::vector<uint16_t> tls12_signatures;
+  uint32_t authentication;
+  uint16_t tls12_group = 0;
+  std::vector<std::string> names;      // in lower case, "*.example.org" among them
+  std::vector<std::string> addresses;  // of the certificate, as its names
 };
 
 }  // namespace sluice::tls::internal

@@ -1,4 +1,5 @@
 // Who is trusted, by which names, and who shows which certificate to whom.
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
@@ -13,8 +14,10 @@
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "openssl/ssl.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/tls/context.h"
+#include "sluice/tls/context_impl.h"
 #include "sluice/tls/handshake_pair.h"
 #include "sluice/tls/testing.h"
 #include "sluice/tls/tls_stream.h"
@@ -256,6 +259,80 @@ TEST_F(VerificationTest, OfSeveralKeysForANameTheFirstThatTheClientCanUse) {
   server_options_.identities = {Authority().Issue({.subject = "ed25519", .key = KeyType::kEd25519}),
                                 Authority().Issue({.subject = "rsa", .key = KeyType::kRsa2048})};
   EXPECT_EQ(SubjectShownTo("localhost"), "CN=ed25519");
+}
+
+// A client that is limited in what it knows, and two certificates for its name.
+class LimitedClientTest : public VerificationTest {
+ protected:
+  void Make(Version version, KeyType first, KeyType second) {
+    server_options_.identities = {Authority().Issue({.subject = "first", .key = first}),
+                                  Authority().Issue({.subject = "second", .key = second})};
+    client_options_.max_version = version;
+    MakeContexts();
+  }
+  SSL_CTX* ctx() { return internal::ContextAccess::Of(*client_context_).ctx.get(); }
+
+  void KnowSignatures(const std::vector<uint16_t>& signatures) {
+    ASSERT_EQ(SSL_CTX_set_verify_algorithm_prefs(ctx(), signatures.data(), signatures.size()), 1);
+  }
+  void KnowGroups(const char* names) { ASSERT_EQ(SSL_CTX_set1_curves_list(ctx(), names), 1); }
+  void KnowTls12Suites(const char* names) {
+    ASSERT_EQ(SSL_CTX_set_strict_cipher_list(ctx(), names), 1);
+  }
+  std::string Shown() { return SubjectShownTo("localhost"); }
+};
+
+TEST_F(LimitedClientTest, InTls12TheSuiteMustBeForTheKey) {
+  Make(Version::kTls12, KeyType::kP256, KeyType::kRsa2048);
+  KnowTls12Suites("ECDHE-RSA-AES128-GCM-SHA256");
+  EXPECT_EQ(Shown(), "CN=second");
+}
+
+TEST_F(LimitedClientTest, SuitesOfTls13DoNotCountWhereTheServerSpeaksTls12) {
+  server_options_.max_version = Version::kTls12;
+  Make(Version::kTls13, KeyType::kP256, KeyType::kRsa2048);
+  KnowTls12Suites("ECDHE-RSA-AES128-GCM-SHA256");
+  EXPECT_EQ(Shown(), "CN=second");
+}
+
+TEST_F(LimitedClientTest, SuitesOfTls12DoNotCountInTls13) {
+  Make(Version::kTls13, KeyType::kP256, KeyType::kRsa2048);
+  KnowTls12Suites("ECDHE-RSA-AES128-GCM-SHA256");
+  EXPECT_EQ(Shown(), "CN=first");
+}
+
+TEST_F(LimitedClientTest, InTls12TheCurveOfTheKeyMustBeAmongTheGroups) {
+  Make(Version::kTls12, KeyType::kP256, KeyType::kRsa2048);
+  EXPECT_EQ(Shown(), "CN=first");
+  KnowGroups("X25519:P-384");
+  EXPECT_EQ(Shown(), "CN=second");
+}
+
+TEST_F(LimitedClientTest, InTls13TheGroupsAreForTheKeyAgreementOnly) {
+  Make(Version::kTls13, KeyType::kP256, KeyType::kRsa2048);
+  KnowGroups("X25519");
+  EXPECT_EQ(Shown(), "CN=first");
+}
+
+TEST_F(LimitedClientTest, InTls12AnyHashGoesWithAnyCurve) {
+  Make(Version::kTls12, KeyType::kP384, KeyType::kRsa2048);
+  KnowSignatures({SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA256});
+  EXPECT_EQ(Shown(), "CN=first");
+}
+
+TEST_F(LimitedClientTest, InTls13EachCurveHasItsHash) {
+  Make(Version::kTls13, KeyType::kP384, KeyType::kRsa2048);
+  KnowSignatures({SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA256});
+  EXPECT_EQ(Shown(), "CN=second");
+}
+
+TEST_F(LimitedClientTest, InTls13RsaKeysSignByPssOnly) {
+  Make(Version::kTls13, KeyType::kRsa2048, KeyType::kP256);
+  KnowSignatures({SSL_SIGN_RSA_PKCS1_SHA256, SSL_SIGN_ECDSA_SECP256R1_SHA256});
+  EXPECT_EQ(Shown(), "CN=second");
+  Make(Version::kTls12, KeyType::kRsa2048, KeyType::kP256);
+  KnowSignatures({SSL_SIGN_RSA_PKCS1_SHA256, SSL_SIGN_ECDSA_SECP256R1_SHA256});
+  EXPECT_EQ(Shown(), "CN=first");
 }
 
 // Certificates of clients.
