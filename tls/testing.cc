@@ -152,11 +152,20 @@ bssl::UniquePtr<X509> Draft(EVP_PKEY& key, const std::string& subject, Validity 
   return certificate;
 }
 
-void SignCertificate(X509& certificate, X509_NAME& issuer, EVP_PKEY& key, bool sha1 = false) {
-  const EVP_MD* const hash = sha1 ? EVP_sha1() : EVP_sha256();
+void SignCertificate(X509& certificate, X509_NAME& issuer, EVP_PKEY& key,
+                     const TestAuthority::Request& request = {}) {
+  const EVP_MD* const hash = request.sha1 ? EVP_sha1() : EVP_sha256();
   const EVP_MD* const digest = EVP_PKEY_id(&key) == EVP_PKEY_ED25519 ? nullptr : hash;
+  bssl::ScopedEVP_MD_CTX context;
+  EVP_PKEY_CTX* options = nullptr;
   SLUICE_CHECK(X509_set_issuer_name(&certificate, &issuer) == 1 &&
-               X509_sign(&certificate, &key, digest) > 0);
+               EVP_DigestSignInit(context.get(), &options, digest, nullptr, &key) == 1);
+  if (request.pss) {
+    constexpr int kSaltAsLongAsDigest = -1;
+    SLUICE_CHECK(EVP_PKEY_CTX_set_rsa_padding(options, RSA_PKCS1_PSS_PADDING) == 1 &&
+                 EVP_PKEY_CTX_set_rsa_pss_saltlen(options, kSaltAsLongAsDigest) == 1);
+  }
+  SLUICE_CHECK(X509_sign_ctx(&certificate, context.get()) > 0);
 }
 
 bssl::UniquePtr<X509> DraftLeaf(EVP_PKEY& key, const TestAuthority::Request& request) {
@@ -178,7 +187,7 @@ Identity MakeIdentity(X509& certificate, const std::string& chain, EVP_PKEY& key
 }  // namespace
 
 struct TestAuthority::Impl {
-  explicit Impl(absl::string_view name) : key(NewKey(KeyType::kP256)) {
+  Impl(absl::string_view name, KeyType type) : key(NewKey(type)) {
     certificate = Draft(*key, std::string(name), Validity::kNow);
     AddExtension(*certificate, NID_basic_constraints, "critical,CA:TRUE");
     AddExtension(*certificate, NID_key_usage, "critical,keyCertSign,cRLSign");
@@ -188,7 +197,8 @@ struct TestAuthority::Impl {
   bssl::UniquePtr<X509> certificate;
 };
 
-TestAuthority::TestAuthority(absl::string_view name) : impl_(std::make_unique<Impl>(name)) {
+TestAuthority::TestAuthority(absl::string_view name, KeyType key)
+    : impl_(std::make_unique<Impl>(name, key)) {
   SignCertificate(*impl_->certificate, *X509_get_subject_name(impl_->certificate.get()),
                   *impl_->key);
   pem_ = Pem(*impl_->certificate);
@@ -208,15 +218,14 @@ TrustRoots TestAuthority::roots() const {
 Identity TestAuthority::Issue(const Request& request) const {
   const bssl::UniquePtr<EVP_PKEY> key = NewKey(request.key);
   const bssl::UniquePtr<X509> leaf = DraftLeaf(*key, request);
-  SignCertificate(*leaf, *X509_get_subject_name(impl_->certificate.get()), *impl_->key,
-                  request.sha1);
+  SignCertificate(*leaf, *X509_get_subject_name(impl_->certificate.get()), *impl_->key, request);
   return MakeIdentity(*leaf, chain_, *key);
 }
 
 Identity TestAuthority::SelfSigned(const Request& request) {
   const bssl::UniquePtr<EVP_PKEY> key = NewKey(request.key);
   const bssl::UniquePtr<X509> leaf = DraftLeaf(*key, request);
-  SignCertificate(*leaf, *X509_get_subject_name(leaf.get()), *key, request.sha1);
+  SignCertificate(*leaf, *X509_get_subject_name(leaf.get()), *key, request);
   return MakeIdentity(*leaf, "", *key);
 }
 
@@ -237,7 +246,7 @@ absl::StatusOr<std::string> TestAuthority::SignMessage(absl::string_view key,
 }
 
 std::unique_ptr<TestAuthority> TestAuthority::Intermediate(absl::string_view name) const {
-  auto impl = std::make_unique<Impl>(name);
+  auto impl = std::make_unique<Impl>(name, KeyType::kP256);
   SignCertificate(*impl->certificate, *X509_get_subject_name(impl_->certificate.get()),
                   *impl_->key);
   std::string chain = Pem(*impl->certificate) + chain_;

@@ -38,9 +38,10 @@ class TestAuthority {
     Purpose purpose = Purpose::kBoth;
     Validity validity = Validity::kNow;
     bool sha1 = false;  // signed with SHA-1
+    bool pss = false;   // signed by RSASSA-PSS: by an RSA key
   };
 
-  explicit TestAuthority(absl::string_view name = "test root");
+  explicit TestAuthority(absl::string_view name = "test root", KeyType key = KeyType::kP256);
   ~TestAuthority();
   TestAuthority(const TestAuthority&) = delete;
   TestAuthority& operator=(const TestAuthority&) = delete;

@@ -179,6 +179,20 @@ TEST_F(VerificationTest, ASignatureWithSha1IsRefused) {
   EXPECT_THAT(Message(server_.status()), HasSubstr("bad certificate"));
 }
 
+TEST_F(VerificationTest, ASignatureByPssIsAcceptedUnlessItIsWithSha1) {
+  const TestAuthority rsa("rsa root", KeyType::kRsa2048);
+  client_options_.roots = rsa.roots();
+  server_options_.identities = {rsa.Issue({.pss = true})};
+  Handshake();
+  EXPECT_TRUE(client_.ok()) << client_.status();
+  server_options_.identities = {rsa.Issue({.sha1 = true, .pss = true})};
+  MakeContexts();
+  HandshakeAgain();
+  EXPECT_EQ(client_.status().code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_THAT(Message(client_.status()), HasSubstr("it is signed with rsassaPss and sha1"));
+  EXPECT_THAT(Message(server_.status()), HasSubstr("bad certificate"));
+}
+
 TEST_F(VerificationTest, HowATrustedCertificateIsSignedMakesNoDifference) {
   const Identity own = TestAuthority::SelfSigned({.sha1 = true});
   server_options_.identities = {own};

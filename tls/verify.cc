@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -17,6 +19,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "openssl/asn1.h"
+#include "openssl/bytestring.h"
+#include "openssl/digest.h"
 #include "openssl/err.h"
 #include "openssl/evp.h"
 #include "openssl/nid.h"
@@ -169,11 +174,51 @@ bool IsFor(const X509& leaf, const PeerName& name) {
                          X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, nullptr) == 1;
 }
 
-// Whether it is signed by way of a hash for which others with the same signature can be made.
-bool IsWeaklySigned(const X509& certificate) {
+// The digest that RSASSA-PSS names in its parameters (RFC 4055, 3.1), where it has them and they
+// can be read; SHA-1, where they name none.
+int PssDigest(const X509_ALGOR& algorithm) {
+  int type = V_ASN1_UNDEF;
+  const void* value = nullptr;
+  X509_ALGOR_get0(nullptr, &type, &value, &algorithm);
+  if (type != V_ASN1_SEQUENCE) return NID_undef;
+  const auto* const encoded = static_cast<const ASN1_STRING*>(value);
+  CBS all, parameters, digest;
+  CBS_init(&all, ASN1_STRING_get0_data(encoded), static_cast<size_t>(ASN1_STRING_length(encoded)));
+  int present = 0;
+  constexpr unsigned kDigestTag = CBS_ASN1_CONTEXT_SPECIFIC | CBS_ASN1_CONSTRUCTED | 0;
+  if (CBS_get_asn1(&all, &parameters, CBS_ASN1_SEQUENCE) != 1 || CBS_len(&all) != 0 ||
+      CBS_get_optional_asn1(&parameters, &digest, &present, kDigestTag) != 1) {
+    return NID_undef;
+  }
+  if (present == 0) return NID_sha1;
+  const EVP_MD* const known = EVP_parse_digest_algorithm(&digest);
+  ERR_clear_error();
+  return known == nullptr || CBS_len(&digest) != 0 ? NID_undef : EVP_MD_type(known);
+}
+
+// The digest that the certificate's signature is of; NID_undef for one that is not known, and for a
+// signature that is of the whole, such as Ed25519's.
+int SignedDigest(const X509& certificate, int signature) {
   int digest = NID_undef;
-  OBJ_find_sigid_algs(X509_get_signature_nid(&certificate), &digest, nullptr);
-  return digest == NID_md4 || digest == NID_md5 || digest == NID_md5_sha1 || digest == NID_sha1;
+  OBJ_find_sigid_algs(signature, &digest, nullptr);
+  if (signature != NID_rsassaPss) return digest;
+  const X509_ALGOR* algorithm = nullptr;
+  X509_get0_signature(nullptr, &algorithm, &certificate);
+  return PssDigest(*algorithm);
+}
+
+// How it is signed, if by way of a digest for which others with the same signature can be made.
+std::optional<std::string> WeakSignature(const X509& certificate) {
+  const int signature = X509_get_signature_nid(&certificate);
+  const int digest = SignedDigest(certificate, signature);
+  const bool pss = signature == NID_rsassaPss;
+  const bool weak = digest == NID_md4 || digest == NID_md5 || digest == NID_md5_sha1 ||
+                    digest == NID_sha1 || (pss && digest == NID_undef);
+  if (!weak) return std::nullopt;
+  const std::string name = OBJ_nid2ln(signature);
+  if (!pss) return name;
+  return absl::StrCat(name, digest == NID_undef ? " and an unknown digest"
+                                                : absl::StrCat(" and ", OBJ_nid2ln(digest)));
 }
 
 constexpr int kMinRsaBits = 2048;
@@ -189,10 +234,10 @@ absl::Status CheckStrength(const STACK_OF(X509) & path) {
                                                      EVP_PKEY_bits(key.get()), " bits; at least ",
                                                      kMinRsaBits, " are accepted"));
     }
-    if (i + 1 < sk_X509_num(&path) && IsWeaklySigned(*certificate)) {
-      return absl::UnauthenticatedError(absl::StrCat(
-          Describe(certificate), ": it is signed with ",
-          OBJ_nid2ln(X509_get_signature_nid(certificate)), "; MD5 and SHA-1 are not accepted"));
+    if (i + 1 == sk_X509_num(&path)) break;
+    if (const std::optional<std::string> weak = WeakSignature(*certificate)) {
+      return absl::UnauthenticatedError(absl::StrCat(Describe(certificate), ": it is signed with ",
+                                                     *weak, "; MD5 and SHA-1 are not accepted"));
     }
   }
   return absl::OkStatus();
