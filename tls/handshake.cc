@@ -10,6 +10,7 @@
 #include "openssl/err.h"
 #include "openssl/ssl.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/internal/check.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/tls/agreement.h"
 #include "sluice/tls/discard.h"
@@ -53,6 +54,7 @@ Handshake::Handshake(std::unique_ptr<Stream> lower, const internal::ContextBase&
 }
 
 Handshake::~Handshake() {
+  SLUICE_CHECK(!computing_ && "a HandshakeGroup is destroyed by a function of its handshake");
   LeaveLine();
   LeaveGroup();
   if (self_ != nullptr) *self_ = nullptr;
@@ -124,7 +126,9 @@ void Handshake::OnAdmitted() { Step(); }
 
 void Handshake::Step() {
   has_verified = false;
+  computing_ = true;
   const int result = Shake();
+  computing_ = false;
   const int outcome = SSL_get_error(channel_->ssl(), result);
   if (const int units = UnitsOf(outcome); units != 0) admission_->Charge(units);
   if (result == 1) return Finish();

@@ -83,6 +83,7 @@ class Handshake final : private StreamHandler,
   int plain_alert_ = -1;       // that ended what was received last
   size_t early_sent_ = 0;      // of options_.replayable_early_data
   bool held_ = false;          // nothing is received: it waits, for its turn or a signature
+  bool computing_ = false;     // in BoringSSL, which calls the user's functions
   Handshake* next_ = nullptr;  // in the group
   Handshake* previous_ = nullptr;
 };

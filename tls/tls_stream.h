@@ -129,6 +129,10 @@ void Connect(std::unique_ptr<Stream> stream, std::shared_ptr<const ClientContext
 //     tls::HandshakeGroup handshakes_;   // {.group = &handshakes_}
 //   };
 //
+// It must not go inside of the functions that one of its handshakes calls while it computes: a
+// VerifyFunction, an AlpnFunction, a KeyLogFunction or a PrivateKey's Sign. That ends the process.
+// (In a HandshakeFunction, it may.)
+//
 // Loop-bound, as the streams in it.
 class HandshakeGroup {
  public:

@@ -486,6 +486,40 @@ TEST_F(TlsStreamTest, AGroupThatGoesInAStormTakesThoseWithItThatWaitInLine) {
   }
 }
 
+TEST_F(TlsStreamTest, AGroupMayGoInTheFunctionOfOneOfItsHandshakes) {
+  MakeContexts();
+  auto group = std::make_unique<HandshakeGroup>();
+  handshake_options_.group = group.get();
+  StartServer();
+  Connect(pair_->TakeClient(), client_context_, "localhost", handshake_options_,
+          [&](StreamOr stream) {
+            client_ = std::move(stream);
+            group.reset();
+          });
+  loop_.RunUntilIdle();
+  EXPECT_TRUE(client_.ok()) << client_.status();
+  EXPECT_EQ(server_.status().code(), absl::StatusCode::kUnknown) << "it was not called";
+}
+
+#if GTEST_HAS_DEATH_TEST
+TEST_F(TlsStreamTest, AGroupThatGoesWhileOneOfItsHandshakesComputesIsABug) {
+  auto group = std::make_unique<HandshakeGroup>();
+  handshake_options_.group = group.get();
+  client_options_.verify = [&](absl::Span<const Certificate>) {
+    group.reset();
+    return absl::OkStatus();
+  };
+  EXPECT_DEATH(Handshake(), "a HandshakeGroup is destroyed by a function of its handshake");
+  client_options_.verify = {};
+  server_options_.choose_alpn = [&](absl::Span<const absl::string_view>, absl::string_view) {
+    group.reset();
+    return absl::StatusOr<std::string>("");
+  };
+  client_options_.alpn = {"h2"};
+  EXPECT_DEATH(Handshake(), "a HandshakeGroup is destroyed by a function of its handshake");
+}
+#endif
+
 TEST_F(TlsStreamTest, AFinishedHandshakeHasLeftItsGroup) {
   HandshakeGroup group;
   handshake_options_.group = &group;
