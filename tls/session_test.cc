@@ -22,6 +22,7 @@
 #include "openssl/err.h"
 #include "openssl/ssl.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/monotonic_time.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/tls/context.h"
@@ -156,6 +157,60 @@ TEST_F(SessionTest, KeysThatMachinesShare) {
   EXPECT_TRUE(Resumes());
   const absl::Status error = server_options_.ticket_keys->Use({std::string("short")});
   EXPECT_THAT(Message(error), HasSubstr("it has 5 bytes; it must have 48"));
+}
+
+// A ticket of one machine's.
+std::string Ticket(const TicketKeys& keys) {
+  const std::string session = "a session";
+  std::string sealed(session.size() + TicketKeys::kOverhead, 0);
+  const size_t size = keys.Seal({reinterpret_cast<const uint8_t*>(session.data()), session.size()},
+                                {reinterpret_cast<uint8_t*>(&sealed[0]), sealed.size()});
+  EXPECT_EQ(size, sealed.size());
+  return sealed;
+}
+
+bool Opens(const TicketKeys& keys, const std::string& ticket) {
+  uint8_t session[64];
+  size_t size = 0;
+  return keys.Open({reinterpret_cast<const uint8_t*>(ticket.data()), ticket.size()},
+                   absl::MakeSpan(session), size);
+}
+
+TEST(TicketKeysTest, KeysThatAreSharedDoNotRotateByTheClock) {
+  const std::vector<std::string> secrets = {std::string(TicketKeys::kSecretBytes, 'a')};
+  const std::vector<std::string> next = {std::string(TicketKeys::kSecretBytes, 'b'), secrets[0]};
+  TicketKeys one, other;
+  const MonotonicTime start = MonotonicTime() + absl::Hours(1);
+  one.RotateWhenDue(start);  // it was in use before
+  for (TicketKeys* keys : {&one, &other}) ASSERT_TRUE(keys->Use(secrets).ok());
+  for (int day = 0; day < 10; ++day) {
+    one.RotateWhenDue(start + day * absl::Hours(24));
+    other.RotateWhenDue(start + day * absl::Hours(24));
+    EXPECT_TRUE(Opens(other, Ticket(one))) << day;
+    EXPECT_TRUE(Opens(one, Ticket(other))) << day;
+  }
+  ASSERT_TRUE(one.Use(next).ok());
+  EXPECT_FALSE(Opens(other, Ticket(one)));
+  EXPECT_TRUE(Opens(one, Ticket(other)));
+}
+
+TEST(TicketKeysTest, RotateTakesSharedKeysBackToTheirOwnClock) {
+  TicketKeys::Options options;
+  options.keep = 1;
+  options.rotate_after = absl::Hours(12);
+  TicketKeys keys(options);
+  const MonotonicTime start = MonotonicTime() + absl::Hours(1);
+  ASSERT_TRUE(keys.Use({std::string(TicketKeys::kSecretBytes, 'a')}).ok());
+  const std::string shared = Ticket(keys);
+  keys.Rotate();
+  const std::string own = Ticket(keys);
+  EXPECT_TRUE(Opens(keys, shared)) << "as the earlier key";
+  keys.RotateWhenDue(start);
+  keys.RotateWhenDue(start + absl::Hours(11));
+  EXPECT_TRUE(Opens(keys, shared)) << "not due yet";
+  keys.RotateWhenDue(start + absl::Hours(12));
+  EXPECT_FALSE(Opens(keys, shared));
+  EXPECT_TRUE(Opens(keys, own));
 }
 
 TEST_F(SessionTest, ASessionIsNotResumedWhereOtherClientsAreTrusted) {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "openssl/aead.h"
 #include "openssl/err.h"
+#include "openssl/mem.h"
 #include "openssl/rand.h"
 #include "sluice/core/internal/check.h"
 
@@ -31,14 +32,20 @@ class TicketKeys::Key {
     SLUICE_CHECK(EVP_AEAD_CTX_init(&aead_, EVP_aead_aes_256_gcm_siv(), key,
                                    kSecretBytes - kNameBytes, kTagBytes, nullptr) == 1);
   }
-  ~Key() { EVP_AEAD_CTX_cleanup(&aead_); }
+  ~Key() {
+    EVP_AEAD_CTX_cleanup(&aead_);
+    OPENSSL_cleanse(&aead_, sizeof(aead_));
+  }
   Key(const Key&) = delete;
   Key& operator=(const Key&) = delete;
 
   static std::shared_ptr<const Key> Random() {
     char secret[kSecretBytes];
+    // BoringSSL's always succeeds, or ends the process.
     RAND_bytes(reinterpret_cast<uint8_t*>(secret), sizeof(secret));
-    return std::make_shared<const Key>(absl::string_view(secret, sizeof(secret)));
+    auto key = std::make_shared<const Key>(absl::string_view(secret, sizeof(secret)));
+    OPENSSL_cleanse(secret, sizeof(secret));
+    return key;
   }
 
   size_t Seal(absl::Span<const uint8_t> ticket, absl::Span<uint8_t> out) const {
@@ -76,7 +83,7 @@ class TicketKeys::Key {
 
 TicketKeys::TicketKeys() : TicketKeys(Options()) {}
 
-TicketKeys::TicketKeys(const Options& options) : options_(options), due_(0) {
+TicketKeys::TicketKeys(const Options& options) : options_(options), due_(kNotUsedYet) {
   keys_ = std::make_shared<const Keys>(Keys{Key::Random()});
 }
 
@@ -90,7 +97,12 @@ std::shared_ptr<const TicketKeys::Keys> TicketKeys::Snapshot() const {
 void TicketKeys::Rotate() {
   std::shared_ptr<const Key> fresh = Key::Random();
   const std::lock_guard<std::mutex> lock(mutex_);
-  Keys keys = {std::move(fresh)};
+  PutInFront(std::move(fresh));
+  if (due_.load(std::memory_order_relaxed) == kNever) due_ = kNotUsedYet;
+}
+
+void TicketKeys::PutInFront(std::shared_ptr<const Key> key) {
+  Keys keys = {std::move(key)};
   const size_t kept = std::min(options_.keep, keys_->size());
   keys.insert(keys.end(), keys_->begin(), keys_->begin() + static_cast<ptrdiff_t>(kept));
   keys_ = std::make_shared<const Keys>(std::move(keys));
@@ -109,16 +121,22 @@ absl::Status TicketKeys::Use(absl::Span<const std::string> secrets) {
   }
   const std::lock_guard<std::mutex> lock(mutex_);
   keys_ = std::make_shared<const Keys>(std::move(keys));
+  due_ = kNever;
   return absl::OkStatus();
 }
 
 // The first to see that it is due does it.
 void TicketKeys::RotateWhenDue(MonotonicTime now) {
   if (options_.rotate_after == absl::InfiniteDuration()) return;
-  int64_t due = due_.load(std::memory_order_relaxed);
-  if (due != 0 && now.nanoseconds() < due) return;
-  if (!due_.compare_exchange_strong(due, NextDue(now, options_.rotate_after))) return;
-  if (due != 0) Rotate();
+  const auto is_later = [&] {
+    const int64_t due = due_.load(std::memory_order_relaxed);
+    return due != kNotUsedYet && now.nanoseconds() < due;
+  };
+  if (is_later()) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (is_later()) return;  // another one did it meanwhile, or Use did away with it
+  if (due_ != kNotUsedYet) PutInFront(Key::Random());
+  due_ = NextDue(now, options_.rotate_after);
 }
 
 size_t TicketKeys::Seal(absl::Span<const uint8_t> ticket, absl::Span<uint8_t> out) const {

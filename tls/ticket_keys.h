@@ -11,6 +11,8 @@
 // key agreement, so keys do not live long: a new one takes over after Options::rotate_after, on the
 // clock of the loops that use it, and earlier ones, which still open tickets, are dropped when
 // Options::keep newer ones have come. A ticket that no key opens costs its client a full handshake.
+// Who hands out the keys of several machines (Use) also decides when they change: each machine's
+// own next one would be none that the others know.
 //
 // Thread-safe.
 #ifndef SLUICE_TLS_TICKET_KEYS_H_
@@ -19,6 +21,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -44,11 +47,13 @@ class TicketKeys {
   TicketKeys(const TicketKeys&) = delete;
   TicketKeys& operator=(const TicketKeys&) = delete;
 
-  // A new random key takes over now.
+  // A new random key takes over now. After Use, rotation by the clock begins anew.
   void Rotate();
 
   // Replaces all keys, for servers on several machines that share theirs: the first of `secrets`
-  // seals, all open. Each is kSecretBytes of randomness; kInvalidArgument otherwise.
+  // seals, all open. Each is kSecretBytes of randomness; kInvalidArgument otherwise. From then on
+  // nothing rotates by the clock, until Rotate is called: Use them again, with a new one in front,
+  // within the time that a key is to live.
   absl::Status Use(absl::Span<const std::string> secrets);
   static constexpr size_t kSecretBytes = 48;
 
@@ -66,9 +71,12 @@ class TicketKeys {
   using Keys = std::vector<std::shared_ptr<const Key>>;  // the first one seals
 
   std::shared_ptr<const Keys> Snapshot() const;
+  void PutInFront(std::shared_ptr<const Key> key);  // holds mutex_
 
   const Options options_;
-  std::atomic<int64_t> due_;  // in nanoseconds of MonotonicTime; 0 before the first use
+  // In nanoseconds of MonotonicTime; changed with mutex_ held.
+  static constexpr int64_t kNotUsedYet = 0, kNever = std::numeric_limits<int64_t>::max();
+  std::atomic<int64_t> due_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Keys> keys_;  // guarded by mutex_
 };

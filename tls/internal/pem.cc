@@ -25,6 +25,12 @@ struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
 
+// Of a file that may be a key: nothing of it is left on the stack.
+struct Piece {
+  ~Piece() { OPENSSL_cleanse(bytes, sizeof(bytes)); }
+  char bytes[16 * 1024];
+};
+
 bssl::UniquePtr<BIO> Over(absl::string_view text) {
   return bssl::UniquePtr<BIO>(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
 }
@@ -38,10 +44,11 @@ absl::StatusOr<std::string> ReadFile(absl::string_view path) {
   const std::string name(path);
   std::unique_ptr<std::FILE, CloseFile> file(std::fopen(name.c_str(), "re"));
   if (file == nullptr) return absl::ErrnoToStatus(errno, name);
+  std::setvbuf(file.get(), nullptr, _IONBF, 0);  // no copy in a buffer of its own
   std::string text;
-  char piece[16 * 1024];
-  while (const size_t size = std::fread(piece, 1, sizeof(piece), file.get())) {
-    text.append(piece, size);
+  Piece piece;
+  while (const size_t size = std::fread(piece.bytes, 1, sizeof(piece.bytes), file.get())) {
+    text.append(piece.bytes, size);
     if (text.size() > kMaxFileBytes) {
       return absl::InvalidArgumentError(
           absl::StrCat(name, ": longer than ", kMaxFileBytes, " bytes"));
