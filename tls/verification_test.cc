@@ -448,6 +448,51 @@ TEST_F(VerificationTest, BadServerOptionsAreErrors) {
   EXPECT_THAT(error(options), HasSubstr("verify is given, but client_certificates is kNone"));
 }
 
+// Whether a context is made with a key that is written so.
+class KeyFileTest : public VerificationTest {
+ protected:
+  absl::Status Error(absl::string_view key) {
+    server_options_.identities[0].key = std::string(key);
+    return ServerContext::Create(server_options_).status();
+  }
+  void ExpectEncrypted(absl::string_view key) {
+    EXPECT_EQ(Error(key).code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(Message(Error(key)),
+                HasSubstr("identity 1: key: the private key is encrypted; write it without a"));
+  }
+  // The key's block, whose first and last line say so.
+  static std::string Block(absl::string_view name, absl::string_view header) {
+    const absl::string_view plain = Localhost().key;
+    const size_t begin = plain.find('\n') + 1;
+    const absl::string_view body = plain.substr(begin, plain.find("-----END") - begin);
+    return absl::StrCat("-----BEGIN ", name, "-----\n", header, body, "-----END ", name, "-----\n");
+  }
+};
+
+constexpr char kEncryptedHeader[] =
+    "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,000102030405060708090A0B0C0D0E0F\n\n";
+
+TEST_F(KeyFileTest, AnEncryptedKeyIsRefused) {
+  ExpectEncrypted(Block("ENCRYPTED PRIVATE KEY", ""));
+  ExpectEncrypted(Block("EC PRIVATE KEY", kEncryptedHeader));
+  ExpectEncrypted(Localhost().chain + Block("ENCRYPTED PRIVATE KEY", ""));
+  ExpectEncrypted(Block("ENCRYPTED PRIVATE KEY", "") + Localhost().key);
+}
+
+TEST_F(KeyFileTest, AnEncryptedKeyOfACipherThatIsNotKnownIsRefusedAsSuch) {
+  ExpectEncrypted(
+      Block("EC PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: ROT-13,0001020304050607\n\n"));
+}
+
+TEST_F(KeyFileTest, WhatStandsAroundAKeyDoesNotMakeItEncrypted) {
+  const std::string& key = Localhost().key;
+  EXPECT_EQ(Error("This one is not ENCRYPTED.\n" + key), absl::OkStatus());
+  EXPECT_EQ(Error("Proc-Type: 4,ENCRYPTED\n\n" + key), absl::OkStatus());
+  EXPECT_EQ(Error(key + "The other one is ENCRYPTED.\n"), absl::OkStatus());
+  EXPECT_EQ(Error("Subject: O=ENCRYPTED\n" + Localhost().chain + key), absl::OkStatus());
+  EXPECT_EQ(Error(key + Block("ENCRYPTED PRIVATE KEY", "")), absl::OkStatus()) << "the first one";
+}
+
 TEST_F(VerificationTest, AnIdentityFromFiles) {
   const std::string chain = WriteFile("chain.pem", Localhost().chain);
   const std::string key = WriteFile("key.pem", Localhost().key);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "openssl/bio.h"
 #include "openssl/err.h"
@@ -37,6 +38,32 @@ bssl::UniquePtr<BIO> Over(absl::string_view text) {
 
 // Instead of asking on the terminal.
 int NoPassword(char*, int, int, void*) { return -1; }
+
+bool IsPrivateKey(absl::string_view name) {
+  return name == PEM_STRING_PKCS8INF || name == PEM_STRING_PKCS8 || name == PEM_STRING_EC ||
+         name == PEM_STRING_RSA || name == PEM_STRING_DSA;
+}
+
+// Whether the first private key in `pem` is encrypted, by PKCS #8 or in the older way, by a header
+// (RFC 1421, 4.6.1.1). What stands around its block says nothing.
+bool IsEncrypted(absl::string_view pem) {
+  const bssl::UniquePtr<BIO> bio = Over(pem);
+  bool encrypted = false;
+  for (bool found = false; !found;) {
+    char* name = nullptr;
+    char* header = nullptr;
+    uint8_t* der = nullptr;
+    long size = 0;  // NOLINT: PEM's type
+    if (PEM_read_bio(bio.get(), &name, &header, &der, &size) != 1) break;
+    const bssl::UniquePtr<char> owned_name(name), owned_header(header);
+    const bssl::UniquePtr<uint8_t> owned_der(der);
+    found = IsPrivateKey(name);
+    encrypted = found && (absl::string_view(name) == PEM_STRING_PKCS8 ||
+                          absl::StartsWith(header, "Proc-Type: 4,ENCRYPTED"));
+  }
+  ERR_clear_error();
+  return encrypted;
+}
 
 }  // namespace
 
@@ -90,7 +117,7 @@ absl::StatusOr<bssl::UniquePtr<EVP_PKEY>> ReadPrivateKey(absl::string_view pem,
     return absl::InvalidArgumentError(
         absl::StrCat(what, ": no private key (\"-----BEGIN PRIVATE KEY-----\") in it"));
   }
-  if (absl::string_view::npos != pem.find("ENCRYPTED")) {
+  if (IsEncrypted(pem)) {
     return absl::InvalidArgumentError(
         absl::StrCat(what, ": the private key is encrypted; write it without a password"));
   }
