@@ -39,6 +39,8 @@ ABSL_FLAG(Connections, max_connections, Connections(100'000),
           "accepts no more than this at a time; others wait in the system's queue");
 ABSL_FLAG(Timeout, drain_timeout, Timeout(absl::Seconds(10)),
           "after SIGTERM or SIGINT, how long connections have to finish");
+ABSL_FLAG(bool, deflate, false,
+          "compresses messages for clients that ask for it (websocket: permessage-deflate)");
 ABSL_FLAG(bool, reuse_port, false,
           "lets other processes listen on the same port and share its connections (SO_REUSEPORT)");
 ABSL_FLAG(bool, own_descriptor_tables, false,
@@ -158,6 +160,11 @@ int RunEcho(const ProtocolTable& protocols, const Invocation& invocation) {
     return invocation.BadUsage(absl::StrCat("--protocol=", protocol, ": --protocol takes one of ",
                                             absl::StrJoin(protocols.names(), ", ")));
   }
+  options.compress = absl::GetFlag(FLAGS_deflate);
+  if (options.compress && !options.protocol->can_compress()) {
+    return invocation.BadUsage(
+        absl::StrCat("--deflate: --protocol=", protocol, " does not compress; websocket does"));
+  }
   const absl::StatusOr<SocketAddress> listen = SocketAddress::Parse(absl::GetFlag(FLAGS_listen));
   if (!listen.ok())
     return invocation.BadUsage(absl::StrCat("--listen: ", listen.status().message()));
@@ -186,9 +193,17 @@ int RunEcho(const ProtocolTable& protocols, const Invocation& invocation) {
 }  // namespace
 
 Command EchoCommand(const ProtocolTable& protocols) {
-  std::vector<std::string> flags = {
-      "listen",          "protocol",     "poller",        "threads",    "max_message_bytes",
-      "max_connections", "idle_timeout", "drain_timeout", "reuse_port", "own_descriptor_tables"};
+  std::vector<std::string> flags = {"listen",
+                                    "protocol",
+                                    "poller",
+                                    "threads",
+                                    "max_message_bytes",
+                                    "max_connections",
+                                    "idle_timeout",
+                                    "drain_timeout",
+                                    "deflate",
+                                    "reuse_port",
+                                    "own_descriptor_tables"};
   std::string encrypted;
   if (protocols.encryption() != nullptr) {
     const std::vector<std::string> more = protocols.encryption()->server_flags();

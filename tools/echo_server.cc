@@ -30,8 +30,8 @@ class EchoServer::Place {
  public:
   Place(EventLoop& loop, const Options& options)
       : loop_(loop),
-        service_(
-            options.protocol->NewEchoService({.max_message_bytes = options.max_message_bytes})),
+        service_(options.protocol->NewEchoService(
+            {.max_message_bytes = options.max_message_bytes, .compress = options.compress})),
         limits_(LimitsFor(options.max_message_bytes)),
         encryption_(options.encryption),
         on_handshake_error_(options.on_handshake_error) {}

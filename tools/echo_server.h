@@ -38,6 +38,7 @@ class EchoServer {
     bool own_descriptor_tables = false;
     bool reuse_port = false;
     size_t max_message_bytes = 1024 * 1024;
+    bool compress = false;  // needs a protocol that can
     absl::Duration idle_timeout = absl::InfiniteDuration();
     int max_connections = 100'000;
     // Null for plain connections.

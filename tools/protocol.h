@@ -120,6 +120,7 @@ class ClientFactory {
 
 struct ServerOptions {
   size_t max_message_bytes = 1024 * 1024;
+  bool compress = false;  // messages, where the client wants it and the protocol can
 };
 
 struct ClientOptions {
@@ -140,6 +141,8 @@ class Protocol {
   const std::string& name() const { return name_; }
   const UrlScheme& scheme() const { return scheme_; }
   UrlScheme encrypted_scheme() const;
+  // Whether ServerOptions::compress means something.
+  virtual bool can_compress() const { return false; }
   bool has_messages() const { return has_messages_; }
 
   // What the protocol is called where a TLS handshake agrees on one (ALPN); empty where it has no

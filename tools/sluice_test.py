@@ -211,6 +211,7 @@ class UsageTest(unittest.TestCase):
         self.assert_bad_usage("echo", "--poller=select", says="takes auto, epoll, io_uring or kqueue")
         self.assert_bad_usage("echo", "--protocol=http", says="takes one of raw, frame, websocket")
         self.assert_bad_usage("echo", "--reuse_port=perhaps", says="takes true or false")
+        self.assert_bad_usage("echo", "--deflate", says="--protocol=raw does not compress; websocket does")
         self.assert_bad_usage("bench", "tcp://[::1]:1", "--threads=3", "--connections=2",
                               says="--threads may not be more than --connections")
         self.assert_bad_usage("demo", "--size=0", says="takes a number of bytes from 1 to 1GiB")

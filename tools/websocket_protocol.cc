@@ -10,6 +10,7 @@
 #include "sluice/core/timer.h"
 #include "sluice/protocols/websocket/close_code.h"
 #include "sluice/protocols/websocket/connection.h"
+#include "sluice/protocols/websocket/deflate.h"
 
 namespace sluice::tools {
 namespace {
@@ -18,8 +19,10 @@ namespace {
 class WebSocketEcho final : private websocket::Handler, public EchoService {
  public:
   explicit WebSocketEcho(const ServerOptions& options)
-      : server_({.connection = {.max_message_bytes = options.max_message_bytes}, .handshake = {}}) {
-  }
+      : server_({.connection = {.max_message_bytes = options.max_message_bytes,
+                                .compression =
+                                    options.compress ? *websocket::Deflate::Create({}) : nullptr},
+                 .handshake = {}}) {}
 
   void Serve(std::unique_ptr<Stream> stream) override {
     ++totals_.connections;
@@ -152,6 +155,7 @@ class WebSocket final : public Protocol {
 
   std::string alpn() const override { return "http/1.1"; }
   uint16_t encrypted_default_port() const override { return 443; }
+  bool can_compress() const override { return true; }
 
   std::unique_ptr<EchoService> NewEchoService(const ServerOptions& options) const override {
     return std::make_unique<WebSocketEcho>(options);
