@@ -15,9 +15,12 @@
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "openssl/err.h"
+#include "openssl/ssl.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
+#include "sluice/tls/bare_peer.h"
 #include "sluice/tls/context.h"
 #include "sluice/tls/handshake_pair.h"
 #include "sluice/tls/testing.h"
@@ -330,6 +333,82 @@ TEST_F(TlsStreamTest, AFlushReachesThroughLayers) {
   loop_.loop().RunOnce(absl::ZeroDuration());
   EXPECT_EQ(server.received(), "one, two");
   EXPECT_EQ(pair_->to_server().bytes_arrived() - before, 8 + 2 * 22);
+}
+
+// What no client of ours would send.
+
+// A client that is BoringSSL alone, and the server's stream that it has a connection to.
+class BareClient {
+ public:
+  BareClient(std::unique_ptr<Stream> transport, int version)
+      : transport_(std::move(transport)), peer_(Prepared(version), /*server=*/false) {}
+
+  // Steps of the handshake; what the client says at its end is held back.
+  std::string Handshake(VirtualLoop& loop) {
+    for (bool done = false; !done;) {
+      std::string bytes = transport_.TakeReceived();
+      done = peer_.Step(AsBytes(bytes));
+      if (done) break;
+      transport_.stream().Send(peer_.TakeOutput());
+      loop.RunUntilIdle();
+    }
+    return peer_.TakeOutput();
+  }
+
+  std::string Encrypt(absl::string_view text) {
+    peer_.Encrypt({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+    return peer_.TakeOutput();
+  }
+  void Send(absl::string_view bytes) { transport_.stream().Send(bytes); }
+
+  // What was received, up to an error.
+  std::string Read() {
+    std::string bytes = transport_.TakeReceived();
+    std::string text(bytes.size(), 0);
+    text.resize(peer_.Decrypt(AsBytes(bytes), AsBytes(text)));
+    return text;
+  }
+  // The alert that ended Read; -1 for none.
+  int alert() const { return ERR_GET_REASON(ERR_peek_error()) - SSL_AD_REASON_OFFSET; }
+
+ private:
+  SSL_CTX* Prepared(int version) {
+    SSL_CTX_set_min_proto_version(context_.ctx(), static_cast<uint16_t>(version));
+    SSL_CTX_set_max_proto_version(context_.ctx(), static_cast<uint16_t>(version));
+    return context_.ctx();
+  }
+
+  StreamRecorder transport_;
+  BareClientContext context_;
+  BarePeer peer_;
+};
+
+class EchoUntilClosed : public StreamHandler {
+ public:
+  std::optional<absl::Status> closed;
+
+ private:
+  void OnReceive(Stream& stream, absl::Span<uint8_t> bytes) override { stream.SendLent(bytes); }
+  void OnClose(Stream&, const absl::Status& status) override { closed = status; }
+};
+
+// In one piece: the client has its answer before the alert.
+TEST_F(TlsStreamTest, WhatCameBeforeAFailureIsAnswered) {
+  MakeContexts();
+  StartServer();
+  BareClient client(pair_->TakeClient(), TLS1_3_VERSION);
+  client.Send(client.Handshake(loop_));
+  loop_.RunUntilIdle();
+  ASSERT_TRUE(server_.ok()) << server_.status();
+  EchoUntilClosed echo;
+  (*server_)->SetHandler(echo);
+  client.Send(client.Encrypt("good") + "\x17\3\3\xff\xff");
+  loop_.RunUntilIdle();
+  ASSERT_TRUE(echo.closed.has_value());
+  EXPECT_THAT(Message(*echo.closed), HasSubstr("TLS: encrypted length too long"));
+  EXPECT_EQ(client.Read(), "good");
+  EXPECT_EQ(client.alert(), SSL_AD_RECORD_OVERFLOW);
+  server_ = absl::UnknownError("over");  // before its handler
 }
 
 // Reload.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/base/optimization.h"
 #include "openssl/err.h"
@@ -49,7 +50,9 @@ size_t RecordChannel::Read(absl::Span<uint8_t> space, int& outcome) {
   if (ABSL_PREDICT_FALSE(!rest_.empty())) TakeRest(room);
   while (!room.empty()) {
     if (ABSL_PREDICT_FALSE(reason_ != 0)) {
-      PutError(reason_);
+      // What came before it is delivered first, and the answers to that leave before the alert.
+      if (room.size() != space.size()) break;
+      TellFailure();
       outcome = SSL_ERROR_SSL;
       break;
     }
@@ -62,8 +65,8 @@ size_t RecordChannel::Read(absl::Span<uint8_t> space, int& outcome) {
     if (begun) Peek(header, kHeaderBytes);
     const size_t length = begun ? size_t{header[3]} << 8 | header[4] : 0;
     if (ABSL_PREDICT_FALSE(length > kMaxSealed)) {
-      Fail(SSL_R_ENCRYPTED_LENGTH_TOO_LONG, SSL_AD_RECORD_OVERFLOW, outcome);
-      break;
+      Fail(SSL_R_ENCRYPTED_LENGTH_TOO_LONG, SSL_AD_RECORD_OVERFLOW);
+      continue;
     }
     if (!begun || input_size() < kHeaderBytes + length) {
       outcome = input_end_ ? SSL_ERROR_SYSCALL : SSL_ERROR_WANT_READ;
@@ -71,7 +74,7 @@ size_t RecordChannel::Read(absl::Span<uint8_t> space, int& outcome) {
     }
     // What there is already is delivered first, and then there is room.
     if (length > RecordKeys::kTagBytes + room.size() && room.size() != space.size()) break;
-    if (ReadRecord(length, room, outcome) == Next::kStop) break;
+    ReadRecord(length, room);
   }
   return space.size() - room.size();
 }
@@ -97,10 +100,9 @@ void RecordChannel::Consume(size_t size) {
 }
 
 // Of `length` behind its header. Where there is no room for it, `room` is all of the caller's.
-RecordChannel::Next RecordChannel::ReadRecord(size_t length, absl::Span<uint8_t>& room,
-                                              int& outcome) {
+void RecordChannel::ReadRecord(size_t length, absl::Span<uint8_t>& room) {
   if (length <= RecordKeys::kTagBytes)
-    return Fail(SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, SSL_AD_BAD_RECORD_MAC, outcome);
+    return Fail(SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, SSL_AD_BAD_RECORD_MAC);
   uint8_t scratch[kHeaderBytes + kMaxSealed];
   const absl::Span<const uint8_t> record = Record(kHeaderBytes + length, scratch);
   size_t size = length - RecordKeys::kTagBytes;
@@ -108,35 +110,34 @@ RecordChannel::Next RecordChannel::ReadRecord(size_t length, absl::Span<uint8_t>
       ABSL_PREDICT_TRUE(size <= room.size()) ? room.data() : scratch + kHeaderBytes;
   if (ABSL_PREDICT_FALSE(!read_.Open(record, bytes))) {
     ERR_clear_error();
-    return Fail(SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, SSL_AD_BAD_RECORD_MAC, outcome);
+    return Fail(SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, SSL_AD_BAD_RECORD_MAC);
   }
   Consume(record.size());
   if (ABSL_PREDICT_FALSE(size > kMaxPlain + 1))
-    return Fail(SSL_R_DATA_LENGTH_TOO_LONG, SSL_AD_RECORD_OVERFLOW, outcome);
+    return Fail(SSL_R_DATA_LENGTH_TOO_LONG, SSL_AD_RECORD_OVERFLOW);
   // The type comes behind the bytes, and padding behind the type.
   while (size != 0 && bytes[size - 1] == 0) --size;
   if (ABSL_PREDICT_FALSE(size == 0))
-    return Fail(SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+    return Fail(SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, SSL_AD_UNEXPECTED_MESSAGE);
   const uint8_t type = bytes[--size];
   if (ABSL_PREDICT_FALSE(message_size_ != 0 && type != SSL3_RT_HANDSHAKE))
-    return Fail(SSL_R_UNEXPECTED_RECORD, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+    return Fail(SSL_R_UNEXPECTED_RECORD, SSL_AD_UNEXPECTED_MESSAGE);
   switch (type) {
     case SSL3_RT_APPLICATION_DATA:
-      return TakeBytes({bytes, size}, room, outcome);
+      return TakeBytes({bytes, size}, room);
     case SSL3_RT_ALERT:
-      return TakeAlert({bytes, size}, outcome);
+      return TakeAlert({bytes, size});
     case SSL3_RT_HANDSHAKE:
-      return TakeHandshake({bytes, size}, outcome);
+      return TakeHandshake({bytes, size});
     default:
-      return Fail(SSL_R_UNEXPECTED_RECORD, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+      return Fail(SSL_R_UNEXPECTED_RECORD, SSL_AD_UNEXPECTED_MESSAGE);
   }
 }
 
-RecordChannel::Next RecordChannel::TakeBytes(absl::Span<const uint8_t> bytes,
-                                             absl::Span<uint8_t>& room, int& outcome) {
+void RecordChannel::TakeBytes(absl::Span<const uint8_t> bytes, absl::Span<uint8_t>& room) {
   if (ABSL_PREDICT_FALSE(bytes.empty())) {
-    if (++empty_records_ <= kMaxEmptyRecords) return Next::kMore;
-    return Fail(SSL_R_TOO_MANY_EMPTY_FRAGMENTS, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+    if (++empty_records_ <= kMaxEmptyRecords) return;
+    return Fail(SSL_R_TOO_MANY_EMPTY_FRAGMENTS, SSL_AD_UNEXPECTED_MESSAGE);
   }
   empty_records_ = key_changes_ = 0;
   const size_t size = std::min(bytes.size(), room.size());
@@ -145,62 +146,60 @@ RecordChannel::Next RecordChannel::TakeBytes(absl::Span<const uint8_t> bytes,
     rest_.Append(bytes.subspan(size));
   }
   room.remove_prefix(size);
-  return Next::kMore;
 }
 
 // All but these two end the connection, whatever level they say (RFC 8446, 6).
-RecordChannel::Next RecordChannel::TakeAlert(absl::Span<const uint8_t> bytes, int& outcome) {
+void RecordChannel::TakeAlert(absl::Span<const uint8_t> bytes) {
   constexpr size_t kAlertBytes = 2;
-  if (bytes.size() != kAlertBytes) return Fail(SSL_R_BAD_ALERT, SSL_AD_DECODE_ERROR, outcome);
+  if (bytes.size() != kAlertBytes) return Fail(SSL_R_BAD_ALERT, SSL_AD_DECODE_ERROR);
   switch (const int alert = bytes[1]) {
     case SSL_AD_CLOSE_NOTIFY:
       ended_ = true;
-      return Next::kMore;
+      return;
     case SSL_AD_USER_CANCELLED:  // and a close_notify will follow
-      if (++empty_records_ <= kMaxEmptyRecords) return Next::kMore;
-      return Fail(SSL_R_TOO_MANY_WARNING_ALERTS, SSL_AD_DECODE_ERROR, outcome);
+      if (++empty_records_ <= kMaxEmptyRecords) return;
+      return Fail(SSL_R_TOO_MANY_WARNING_ALERTS, SSL_AD_DECODE_ERROR);
     default:
       reason_ = SSL_AD_REASON_OFFSET + alert;
-      return Next::kMore;
   }
 }
 
 // The one message that a client sends after a handshake is KeyUpdate.
-RecordChannel::Next RecordChannel::TakeHandshake(absl::Span<const uint8_t> bytes, int& outcome) {
+void RecordChannel::TakeHandshake(absl::Span<const uint8_t> bytes) {
   constexpr uint8_t kHead[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1};
   static_assert(sizeof(message_) == sizeof(kHead) + 1);
-  if (bytes.empty()) return Fail(SSL_R_UNEXPECTED_RECORD, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+  if (bytes.empty()) return Fail(SSL_R_UNEXPECTED_RECORD, SSL_AD_UNEXPECTED_MESSAGE);
   // It ends its record, as the next one has other keys.
   if (bytes.size() > sizeof(message_) - message_size_) {
     const bool is_update = (message_size_ != 0 ? message_[0] : bytes[0]) == kHead[0];
     return Fail(is_update ? SSL_R_EXCESS_HANDSHAKE_DATA : SSL_R_UNEXPECTED_MESSAGE,
-                SSL_AD_UNEXPECTED_MESSAGE, outcome);
+                SSL_AD_UNEXPECTED_MESSAGE);
   }
   std::memcpy(message_ + message_size_, bytes.data(), bytes.size());
   message_size_ = static_cast<uint8_t>(message_size_ + bytes.size());
-  if (message_[0] != kHead[0])
-    return Fail(SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE, outcome);
+  if (message_[0] != kHead[0]) return Fail(SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE);
   if (std::memcmp(message_, kHead, std::min<size_t>(message_size_, sizeof(kHead))) != 0)
-    return Fail(SSL_R_DECODE_ERROR, SSL_AD_DECODE_ERROR, outcome);
-  if (message_size_ < sizeof(message_)) return Next::kMore;
+    return Fail(SSL_R_DECODE_ERROR, SSL_AD_DECODE_ERROR);
+  if (message_size_ < sizeof(message_)) return;
   message_size_ = 0;
   const uint8_t request = message_[sizeof(kHead)];
-  if (request > 1) return Fail(SSL_R_DECODE_ERROR, SSL_AD_ILLEGAL_PARAMETER, outcome);
+  if (request > 1) return Fail(SSL_R_DECODE_ERROR, SSL_AD_ILLEGAL_PARAMETER);
   if (++key_changes_ > kMaxKeyChanges)
-    return Fail(SSL_R_TOO_MANY_KEY_UPDATES, SSL_AD_UNEXPECTED_MESSAGE, outcome);
-  if (!read_.Update()) return Fail(ERR_R_INTERNAL_ERROR, SSL_AD_INTERNAL_ERROR, outcome);
+    return Fail(SSL_R_TOO_MANY_KEY_UPDATES, SSL_AD_UNEXPECTED_MESSAGE);
+  if (!read_.Update()) return Fail(ERR_R_INTERNAL_ERROR, SSL_AD_INTERNAL_ERROR);
   // The answer waits for the next bytes: so any number of requests cost one.
   update_owed_ = update_owed_ || request == 1;
-  return Next::kMore;
 }
 
-RecordChannel::Next RecordChannel::Fail(int reason, int alert, int& outcome) {
+void RecordChannel::Fail(int reason, int alert) {
   reason_ = reason;
-  const uint8_t bytes[] = {SSL3_AL_FATAL, static_cast<uint8_t>(alert)};
-  Seal(SSL3_RT_ALERT, bytes);
-  PutError(reason);
-  outcome = SSL_ERROR_SSL;
-  return Next::kStop;
+  alert_ = static_cast<uint8_t>(alert);
+}
+
+void RecordChannel::TellFailure() {
+  PutError(reason_);
+  const uint8_t bytes[] = {SSL3_AL_FATAL, std::exchange(alert_, uint8_t{0})};
+  if (bytes[1] != 0) Seal(SSL3_RT_ALERT, bytes);
 }
 
 // Writing.

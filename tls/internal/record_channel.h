@@ -41,22 +41,21 @@ class RecordChannel final : public Channel {
   void WriteEnd() override;
 
  private:
-  // After a record.
-  enum class Next : uint8_t { kMore, kStop };
-
   explicit RecordChannel(uint64_t rekey_after) : rekey_after_(rekey_after) {}
 
   void Peek(uint8_t* out, size_t size) const;
   absl::Span<const uint8_t> Record(size_t size, uint8_t* scratch) const;
   void Consume(size_t size);
-  Next ReadRecord(size_t length, absl::Span<uint8_t>& space, int& outcome);
-  Next TakeBytes(absl::Span<const uint8_t> bytes, absl::Span<uint8_t>& space, int& outcome);
-  Next TakeAlert(absl::Span<const uint8_t> bytes, int& outcome);
-  Next TakeHandshake(absl::Span<const uint8_t> bytes, int& outcome);
+  // These may fail.
+  void ReadRecord(size_t length, absl::Span<uint8_t>& room);
+  void TakeBytes(absl::Span<const uint8_t> bytes, absl::Span<uint8_t>& room);
+  void TakeAlert(absl::Span<const uint8_t> bytes);
+  void TakeHandshake(absl::Span<const uint8_t> bytes);
+  void Fail(int reason, int alert);
+  void TellFailure();
 
   bool Seal(uint8_t type, absl::Span<const uint8_t> bytes);
   bool ChangeKeys();
-  Next Fail(int reason, int alert, int& outcome);
 
   const uint64_t rekey_after_;
   RecordKeys read_;
@@ -67,6 +66,7 @@ class RecordChannel final : public Channel {
   uint8_t key_changes_ = 0;  // since there were bytes
   bool update_owed_ = false;
   bool ended_ = false;  // close_notify was read
+  uint8_t alert_ = 0;   // that is owed to the peer; 0 for none
   int reason_ = 0;      // why it failed
 };
 

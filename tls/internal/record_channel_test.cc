@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "openssl/err.h"
 #include "openssl/ssl.h"
@@ -236,6 +237,26 @@ TEST_F(RecordChannelTest, WhatWasReadBeforeAFailureIsKept) {
   pair_->SendToServer(absl::StrCat(pair_->Seal(23, "good"), std::string(50, 'x')));
   EXPECT_EQ(pair_->ReadAtServer(), "good");
   ExpectFailure("encrypted length too long", SSL_AD_RECORD_OVERFLOW);
+}
+
+// The failure is told when it is asked for, so that the answer to "good" comes before the alert.
+TEST_F(RecordChannelTest, WhatWasReadBeforeAFailureCanBeAnswered) {
+  for (const bool too_long : {false, true}) {
+    Connect();
+    pair_->SendToServer(pair_->Seal(23, "good"));
+    pair_->SendToServer(too_long ? "\x17\3\3\x41\1" : pair_->Seal(99, "bad"));
+    uint8_t space[100];
+    int outcome;
+    EXPECT_EQ(server().Read(absl::MakeSpan(space), outcome), 4u);
+    EXPECT_EQ(outcome, SSL_ERROR_NONE);
+    EXPECT_EQ(ERR_peek_error(), 0u);
+    RecordPair::Write(server(), "answer");
+    pair_->MoveToClient();
+    EXPECT_EQ(pair_->ReadAtClient(), "answer");
+    EXPECT_EQ(server().Read(absl::MakeSpan(space), outcome), 0u);
+    EXPECT_EQ(outcome, SSL_ERROR_SSL);
+    EXPECT_NE(AlertAtClient(), -1);
+  }
 }
 
 TEST_F(RecordChannelTest, ARecordThatIsTooShortIsRefused) {
