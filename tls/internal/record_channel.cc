@@ -199,7 +199,9 @@ void RecordChannel::Fail(int reason, int alert) {
 void RecordChannel::TellFailure() {
   PutError(reason_);
   const uint8_t bytes[] = {SSL3_AL_FATAL, std::exchange(alert_, uint8_t{0})};
-  if (bytes[1] != 0) Seal(SSL3_RT_ALERT, bytes);
+  if (bytes[1] == 0 || write_ended_) return;
+  write_ended_ = true;
+  Seal(SSL3_RT_ALERT, bytes);
 }
 
 // Writing.
@@ -221,6 +223,7 @@ bool RecordChannel::Write(Buffer& plain, size_t size) {
 
 void RecordChannel::WriteEnd() {
   constexpr uint8_t kBytes[] = {SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY};
+  if (std::exchange(write_ended_, true)) return;
   Seal(SSL3_RT_ALERT, kBytes);
 }
 

@@ -65,9 +65,10 @@ class RecordChannel final : public Channel {
   uint8_t empty_records_ = 0;
   uint8_t key_changes_ = 0;  // since there were bytes
   bool update_owed_ = false;
-  bool ended_ = false;  // close_notify was read
-  uint8_t alert_ = 0;   // that is owed to the peer; 0 for none
-  int reason_ = 0;      // why it failed
+  bool ended_ = false;        // close_notify was read
+  bool write_ended_ = false;  // it was written, or an alert
+  uint8_t alert_ = 0;         // that is owed to the peer; 0 for none
+  int reason_ = 0;            // why it failed
 };
 
 }  // namespace sluice::tls::internal

@@ -206,6 +206,16 @@ TEST_F(RecordChannelTest, AnAlertOfAnotherSizeIsRefused) {
   ExpectFailure("bad alert", SSL_AD_DECODE_ERROR);
 }
 
+// What it says is not read any more.
+TEST_F(RecordChannelTest, AFailureAfterTheEndIsNotToldToThePeer) {
+  server().WriteEnd();
+  server().TakeOutput();
+  pair_->SendToServer(pair_->Seal(99, "bad"));
+  pair_->ReadAtServer();
+  EXPECT_EQ(pair_->outcome(), SSL_ERROR_SSL);
+  EXPECT_FALSE(server().has_output());
+}
+
 // What the client could not have sent.
 
 TEST_F(RecordChannelTest, EachBitOfARecordIsProtected) {
