@@ -63,6 +63,10 @@ size_t RecordChannel::Read(absl::Span<uint8_t> space, int& outcome) {
     uint8_t header[kHeaderBytes];
     const bool begun = input_size() >= kHeaderBytes;
     if (begun) Peek(header, kHeaderBytes);
+    if (ABSL_PREDICT_FALSE(begun && header[0] != SSL3_RT_APPLICATION_DATA)) {
+      Fail(SSL_R_UNEXPECTED_RECORD, SSL_AD_UNEXPECTED_MESSAGE);
+      continue;
+    }
     const size_t length = begun ? size_t{header[3]} << 8 | header[4] : 0;
     if (ABSL_PREDICT_FALSE(length > kMaxSealed)) {
       Fail(SSL_R_ENCRYPTED_LENGTH_TOO_LONG, SSL_AD_RECORD_OVERFLOW);

@@ -221,7 +221,8 @@ TEST_F(RecordChannelTest, AFailureAfterTheEndIsNotToldToThePeer) {
 TEST_F(RecordChannelTest, EachBitOfARecordIsProtected) {
   const std::string record = pair_->Seal(23, "text");
   for (size_t i = 0; i < record.size(); ++i) {
-    if (i == 3 || i == 4) continue;  // the length: more is waited for, or the rest is no record
+    // The type has a test of its own. The length: more is waited for, or the rest is no record.
+    if (i == 0 || i == 3 || i == 4) continue;
     Connect();
     std::string damaged = pair_->Seal(23, "text");
     damaged[i] = static_cast<char>(damaged[i] ^ (1 << (i % 8)));
@@ -244,7 +245,7 @@ TEST_F(RecordChannelTest, ARecordIsReadOnceAndInOrder) {
 }
 
 TEST_F(RecordChannelTest, WhatWasReadBeforeAFailureIsKept) {
-  pair_->SendToServer(absl::StrCat(pair_->Seal(23, "good"), std::string(50, 'x')));
+  pair_->SendToServer(absl::StrCat(pair_->Seal(23, "good"), "\x17\3\3\x41\1"));
   EXPECT_EQ(pair_->ReadAtServer(), "good");
   ExpectFailure("encrypted length too long", SSL_AD_RECORD_OVERFLOW);
 }
@@ -292,6 +293,17 @@ TEST_F(RecordChannelTest, OtherTypesAreRefused) {
   for (const uint8_t type : {uint8_t{20}, uint8_t{24}, uint8_t{99}}) {
     Connect();
     pair_->SendToServer(pair_->Seal(type, "\1"));
+    ExpectFailure("unexpected record", SSL_AD_UNEXPECTED_MESSAGE);
+  }
+}
+
+// At its header: they are not encrypted, or no records.
+TEST_F(RecordChannelTest, OtherTypesInTheHeaderAreRefused) {
+  for (const absl::string_view bytes : {absl::string_view("\x14\3\3\0\1\1", 6),
+                                        absl::string_view("\x15\3\3\0\2\2\x28", 7),
+                                        absl::string_view("GET / HTTP/1.1\r\n\r\n")}) {
+    Connect();
+    pair_->SendToServer(bytes);
     ExpectFailure("unexpected record", SSL_AD_UNEXPECTED_MESSAGE);
   }
 }
