@@ -49,7 +49,10 @@ bool ExpandLabel(const SSL_CIPHER& suite, absl::Span<const uint8_t> secret, absl
 
 }  // namespace
 
+// BoringSSL leaves what a cipher has made of its key to who frees it.
 RecordKeys::~RecordKeys() {
+  aead_.Reset();
+  OPENSSL_cleanse(aead_.get(), sizeof(EVP_AEAD_CTX));
   OPENSSL_cleanse(secret_, sizeof(secret_));
   OPENSSL_cleanse(iv_, sizeof(iv_));
 }

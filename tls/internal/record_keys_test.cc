@@ -1,6 +1,9 @@
 #include "sluice/tls/internal/record_keys.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
+#include <new>
 #include <string>
 
 #include "absl/strings/escaping.h"
@@ -37,6 +40,22 @@ TEST(RecordKeys, AgreeWithTheRfcsTrace) {
   std::string opened(plain.size() + 1, 0);
   ASSERT_TRUE(opens.Open(Bytes(record), reinterpret_cast<uint8_t*>(&opened[0])));
   EXPECT_EQ(opened, plain + '\x17');
+}
+
+// Neither the secret nor what a cipher has made of its key: what is left is who was who.
+TEST(RecordKeys, LeaveNoKeyBehind) {
+  for (const uint16_t suite : {0x1301, 0x1302, 0x1303}) {
+    alignas(RecordKeys) uint8_t memory[sizeof(RecordKeys)] = {};
+    const auto used = [&memory] {
+      return sizeof(memory) - std::count(std::begin(memory), std::end(memory), 0);
+    };
+    auto* const keys = new (memory) RecordKeys;
+    const std::string secret(suite == 0x1302 ? 48 : 32, 's');
+    ASSERT_TRUE(keys->Set(*SSL_get_cipher_by_value(suite), Bytes(secret), 0));
+    EXPECT_GT(used(), secret.size() + 32);
+    keys->~RecordKeys();
+    EXPECT_LE(used(), sizeof(void*) + 8u) << suite;
+  }
 }
 
 TEST(RecordKeys, TakeSuitesOfTls13Only) {
