@@ -155,7 +155,9 @@ void RecordChannel::TakeBytes(absl::Span<const uint8_t> bytes, absl::Span<uint8_
 // All but these two end the connection, whatever level they say (RFC 8446, 6).
 void RecordChannel::TakeAlert(absl::Span<const uint8_t> bytes) {
   constexpr size_t kAlertBytes = 2;
-  if (bytes.size() != kAlertBytes) return Fail(SSL_R_BAD_ALERT, SSL_AD_DECODE_ERROR);
+  if (bytes.size() != kAlertBytes) {
+    return Fail(SSL_R_BAD_ALERT, bytes.empty() ? SSL_AD_UNEXPECTED_MESSAGE : SSL_AD_DECODE_ERROR);
+  }
   switch (const int alert = bytes[1]) {
     case SSL_AD_CLOSE_NOTIFY:
       ended_ = true;

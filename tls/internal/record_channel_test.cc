@@ -204,6 +204,9 @@ TEST_F(RecordChannelTest, UserCancelledIsFollowedByTheEnd) {
 TEST_F(RecordChannelTest, AnAlertOfAnotherSizeIsRefused) {
   pair_->SendToServer(pair_->Seal(21, "\2"));
   ExpectFailure("bad alert", SSL_AD_DECODE_ERROR);
+  Connect();
+  pair_->SendToServer(pair_->Seal(21, ""));
+  ExpectFailure("bad alert", SSL_AD_UNEXPECTED_MESSAGE);
 }
 
 // What it says is not read any more.
