@@ -63,6 +63,9 @@ size_t SslChannel::Read(absl::Span<uint8_t> space, int& outcome) {
     const int result = SSL_read(ssl_.get(), room.data(), static_cast<int>(room.size()));
     if (result <= 0) {
       outcome = SSL_get_error(ssl_.get(), result);
+      failed_ = outcome == SSL_ERROR_SSL;
+      // The error comes again, and until then the queue is others'.
+      if (room.size() != space.size()) ERR_clear_error();
       break;
     }
     const size_t size = static_cast<size_t>(result);
@@ -80,6 +83,10 @@ size_t SslChannel::Read(absl::Span<uint8_t> space, int& outcome) {
 }
 
 bool SslChannel::Write(Buffer& plain, size_t size) {
+  if (failed_) {
+    plain.Drain(size);
+    return true;
+  }
   uint8_t gathered[SSL3_RT_MAX_PLAIN_LENGTH];
   const uint8_t* bytes = plain.front().data();
   if (plain.front().size() < size) {

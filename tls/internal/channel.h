@@ -43,7 +43,7 @@ class Channel {
   virtual size_t Read(absl::Span<uint8_t> space, int& outcome) = 0;
 
   // Encrypts the first `size` bytes, at least one and at most a record's, and drains them. False
-  // with an error in the queue.
+  // with an error in the queue. Where Read has failed, or would next, they may be lost.
   virtual bool Write(Buffer& plain, size_t size) = 0;
 
   // Nothing is written after it.
@@ -104,6 +104,7 @@ class SslChannel final : public Channel {
   bool used_up() const;
 
   bssl::UniquePtr<SSL> ssl_;
+  bool failed_ = false;  // an alert was written, and nothing is after it
 };
 
 }  // namespace sluice::tls::internal
