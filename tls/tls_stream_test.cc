@@ -290,6 +290,81 @@ TEST_F(TlsStreamTest, ReceiveIntoFillsTheStorageFirst) {
   EXPECT_EQ(at_server_->received(), "0123456789 and more");
 }
 
+// Into storage that is smaller than a record, again and again, with pauses between.
+TEST_F(TlsStreamTest, RecordsLargerThanTheStorageArriveInPieces) {
+  class IntoStorage : public StreamHandler {
+   public:
+    explicit IntoStorage(size_t size) : storage(size) {}
+    std::vector<uint8_t> storage;
+    std::string received;
+    bool ended = false;
+
+   private:
+    void OnReceive(Stream& stream, absl::Span<uint8_t> bytes) override {
+      EXPECT_EQ(bytes.end(), storage.data() + filled_ + bytes.size());
+      received.append(bytes.begin(), bytes.end());
+      filled_ += bytes.size();
+      if (filled_ < storage.size()) return;
+      filled_ = 0;
+      stream.ReceiveInto(absl::MakeSpan(storage));
+      if (++count_ % 3 == 0) stream.PauseReceiving();
+    }
+    void OnReceiveEnd(Stream&) override { ended = true; }
+
+    size_t filled_ = 0;
+    int count_ = 0;
+  };
+  const std::string sent = Bytes(100'000);
+  for (const size_t size : {size_t{1000}, size_t{1341}, size_t{16384}, size_t{16385}}) {
+    HandshakeAgain();
+    ASSERT_TRUE(server_.ok() && client_.ok());
+    IntoStorage handler(size);
+    (*server_)->ReceiveInto(absl::MakeSpan(handler.storage));
+    (*server_)->SetHandler(handler);
+    (*client_)->Send(sent);
+    (*client_)->ShutdownSend();
+    loop_.RunUntilIdle();
+    while (!handler.ended && (*server_)->receiving_paused()) {
+      (*server_)->ResumeReceiving();
+      loop_.RunUntilIdle();
+    }
+    EXPECT_TRUE(handler.ended);
+    EXPECT_TRUE(handler.received == sent) << size << ": " << handler.received.size();
+    server_ = absl::UnknownError("over");  // before its handler
+  }
+}
+
+TEST_F(TlsStreamTest, ACloseEndsWhatIsDecryptedAlready) {
+  class CloseAtOnce : public StreamHandler {
+   public:
+    std::string received;
+    std::optional<absl::Status> closed;
+
+   private:
+    void OnReceive(Stream& stream, absl::Span<uint8_t> bytes) override {
+      received.append(bytes.begin(), bytes.end());
+      stream.Send("that will do");
+      stream.Close();
+    }
+    void OnClose(Stream&, const absl::Status& status) override { closed = status; }
+  };
+  Handshake();
+  ASSERT_TRUE(server_.ok() && client_.ok());
+  CloseAtOnce handler;
+  std::vector<uint8_t> storage(10);
+  (*server_)->ReceiveInto(absl::MakeSpan(storage));
+  (*server_)->SetHandler(handler);
+  StreamRecorder client(*std::move(client_));
+  client.stream().Send("0123456789 and more");
+  client.stream().Send(Bytes(50'000));
+  loop_.RunUntilIdle();
+  EXPECT_EQ(handler.received, "0123456789");
+  EXPECT_EQ(client.received(), "that will do");
+  ASSERT_TRUE(handler.closed.has_value());
+  EXPECT_TRUE(handler.closed->ok()) << *handler.closed;
+  server_ = absl::UnknownError("over");  // before its handler
+}
+
 TEST_F(TlsStreamTest, TlsRunsInTls) {
   Handshake();
   ASSERT_TRUE(server_.ok() && client_.ok());
@@ -414,6 +489,29 @@ class BareClientTest : public HandshakePair {
   EchoUntilClosed echo_;
   std::optional<BareClient> client_;
 };
+
+// The handshake's end, records and a half one in one piece, or byte by byte: what takes over from
+// BoringSSL loses nothing of it.
+TEST_F(BareClientTest, WhatComesWithTheHandshakesEndIsDelivered) {
+  MakeContexts();
+  for (const size_t chunk : {size_t{64 * 1024}, size_t{1}}) {
+    pair_.emplace(loop_.loop());
+    pair_->to_server().set_max_chunk(chunk);
+    StartServer();
+    client_.emplace(pair_->TakeClient(), TLS1_3_VERSION);
+    std::string bytes = client_->Handshake(loop_);
+    for (const char* text : {"one, ", "two, ", "three"}) bytes += client_->Encrypt(text);
+    client_->Send(bytes.substr(0, bytes.size() - 3));
+    loop_.RunUntilIdle();
+    ASSERT_TRUE(server_.ok()) << server_.status();
+    (*server_)->SetHandler(echo_);  // late: what there is has waited
+    loop_.RunUntilIdle();
+    client_->Send(bytes.substr(bytes.size() - 3));
+    loop_.RunUntilIdle();
+    EXPECT_EQ(client_->Read(), "one, two, three");
+    server_ = absl::UnknownError("over");
+  }
+}
 
 // In one piece: the client has its answer before the alert.
 TEST_F(BareClientTest, WhatCameBeforeAFailureIsAnswered) {

@@ -302,9 +302,9 @@ TEST_F(RecordChannelTest, OtherTypesAreRefused) {
 
 // At its header: they are not encrypted, or no records.
 TEST_F(RecordChannelTest, OtherTypesInTheHeaderAreRefused) {
-  for (const absl::string_view bytes : {absl::string_view("\x14\3\3\0\1\1", 6),
-                                        absl::string_view("\x15\3\3\0\2\2\x28", 7),
-                                        absl::string_view("GET / HTTP/1.1\r\n\r\n")}) {
+  for (const absl::string_view bytes :
+       {absl::string_view("\x14\3\3\0\1\1", 6), absl::string_view("\x15\3\3\0\2\2\x28", 7),
+        absl::string_view("GET / HTTP/1.1\r\n\r\n")}) {
     Connect();
     pair_->SendToServer(bytes);
     ExpectFailure("unexpected record", SSL_AD_UNEXPECTED_MESSAGE);
@@ -362,6 +362,16 @@ TEST_F(RecordChannelTest, TheAnswerToAChangeOfKeysIsOne) {
   EXPECT_EQ(server().output_size(), 1 + 5 + 2 * RecordKeys::kOverhead);
   pair_->MoveToClient();
   EXPECT_EQ(pair_->ReadAtClient(), "x");
+}
+
+TEST_F(RecordChannelTest, AChangeOfKeysIsNotAnsweredAfterTheEnd) {
+  server().WriteEnd();
+  server().TakeOutput();
+  pair_->SendToServer(pair_->Seal(22, UpdateAndAnswer()));
+  pair_->client_keys().Update();
+  pair_->SendToServer(pair_->Seal(23, "text"));
+  EXPECT_EQ(pair_->ReadAtServer(), "text");
+  EXPECT_FALSE(server().has_output());
 }
 
 TEST_F(RecordChannelTest, ManyChangesOfKeysNeedBytesBetweenThem) {
