@@ -6,6 +6,7 @@
 """
 
 import atexit
+import fcntl
 import os
 import select
 import shutil
@@ -244,6 +245,14 @@ class Tool:
         remaining = memoryview(data)
         while remaining:
             remaining = remaining[self._child.stdin.write(remaining):]
+
+    def write_apart(self, data):
+        """Writes this, and returns when the tool has read all of it: what is written next it reads by itself."""
+        pipe = self._child.stdin
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1)  # a page: there is room again when it is empty
+        self.write(data)
+        if not select.select([], [pipe], [], DEADLINE)[1]:
+            raise AssertionError(f"its input was not read in {DEADLINE} s: {self._describe()}")
 
     def end_input(self):
         self._child.stdin.close()

@@ -127,6 +127,59 @@ class EchoTest(ClientTest):
             self.finish(client)
 
 
+class RecordTest(ClientTest):
+    """The records of TLS 1.3, which are the server's own once the handshake is over."""
+
+    def check_each_suite(self, check, *flags):
+        self.serve()
+        for suite in ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"):
+            with self.subTest(suite=suite, flags=flags):
+                client, told = self.connect("-tls1_3", "-ciphersuites", suite, *flags)
+                self.assertEqual(told["cipher"], suite)
+                check(client)
+                self.finish(client)
+
+    def check_sizes(self, *sizes):
+        def check(client):
+            for size in sizes:
+                self.assert_echoed(client, pattern(size, seed=size))
+        return check
+
+    def test_each_suite_carries_any_bytes(self):
+        self.check_each_suite(self.check_sizes(1, 16383, 16384, 16385, 500001), "-nocommands")
+
+    def test_padding_is_taken_off(self):
+        for block in ("512", "16384"):
+            self.check_each_suite(self.check_sizes(1, 1000, 300000), "-nocommands", "-record_padding", block)
+
+    def test_records_of_odd_sizes(self):
+        for flags in (("-max_send_frag", "512"), ("-max_send_frag", "1111", "-split_send_frag", "777"),
+                      ("-max_send_frag", "1111", "-record_padding", "100")):
+            self.check_each_suite(self.check_sizes(300001), "-nocommands", *flags)
+
+    def test_keys_change_while_bytes_are_under_way(self):
+        def check(client):
+            start, sent = len(client.output()), b""
+            for i in range(60):
+                # s_client takes a letter for a command where it begins what is read at once: none of these does.
+                piece = b"".join(b"%d: %s\n" % (n, b"x" * (n * 37 % 900)) for n in range(i * 20, i * 20 + 20))
+                client.write_apart(piece)
+                sent += piece
+                for letter in (b"k", b"K", b"kK")[i % 3]:  # its own; and the server's, too
+                    client.write_apart(b"%c\n" % letter)
+            client.wait_for(sent[-64:], start=start + len(sent) - 64)
+            self.assertGreater(len(sent), 500000)
+            self.assertTrue(client.output()[start:] == sent, "the bytes came back otherwise")
+
+        folder = self.enter(tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR")))
+        messages = os.path.join(folder, "messages")
+        self.check_each_suite(check, "-msg", "-msgfile", messages)
+        with open(messages, encoding="ascii") as lines:  # of the last client
+            changes = [line[:3] for line in lines if line.rstrip().endswith("KeyUpdate")]
+        self.assertGreater(changes.count(">>>"), 50)
+        self.assertIn(changes.count("<<<"), range(1, 41), "an answer to each request, or to several")
+
+
 class VersionTest(ClientTest):
     def test_versions_below_1_2_are_refused(self):
         self.serve()
