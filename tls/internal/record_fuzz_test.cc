@@ -1,7 +1,8 @@
 // Whatever records a client seals with the right keys, the server's side delivers bytes of them,
-// ends, or finds them wrong, once and for all; and what it keeps is bounded. The input is a list of
-// records: a type, a length of two bytes, the bytes. Type 255 changes the client's keys as if a
-// KeyUpdate had been sent; 254 sends the bytes as they are.
+// ends, or finds them wrong, once and for all; what it keeps is bounded, and what it answers can be
+// read. The input is a list of records: a type, a length of two bytes, the bytes. Type 255 changes
+// the client's keys as if a KeyUpdate had been sent; 254 sends the bytes as they are; 253 has no
+// bytes: so many of the next record arrive only with the one after it; 252 ends the server's half.
 
 #include <algorithm>
 #include <cstddef>
@@ -9,6 +10,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/string_view.h"
 #include "openssl/err.h"
@@ -32,37 +34,86 @@ std::shared_ptr<const ServerContext> MakeContext() {
   return *ServerContext::Create(options);
 }
 
-void Run(absl::string_view input) {
-  static const auto* const context = new std::shared_ptr<const ServerContext>(MakeContext());
-  static const auto* const clients = new BareClientContext;
-  RecordPair pair(ContextAccess::Of(**context).ctx.get(), clients->ctx(), 4);
-  const size_t space = input.empty() ? 1 : 1 + static_cast<uint8_t>(input[0]) * 100;
-  size_t sent = 0, read = 0;
-  int last = SSL_ERROR_WANT_READ;
-  while (input.size() >= 3) {
+class Exchange {
+ public:
+  explicit Exchange(size_t space) : pair_(ServerCtx(), ClientCtx(), 4), space_(space) {}
+
+  // Answers what is left of `input`.
+  absl::string_view Step(absl::string_view input) {
     const auto type = static_cast<uint8_t>(input[0]);
     const size_t size = static_cast<uint8_t>(input[1]) << 8 | static_cast<uint8_t>(input[2]);
     input.remove_prefix(3);
+    if (type == 253) {
+      late_ = size;
+      return input;
+    }
     const absl::string_view bytes = input.substr(0, std::min<size_t>(size, 17'000));
     input.remove_prefix(bytes.size());
     if (type == 255) {
-      pair.client_keys().Update();
+      pair_.client_keys().Update();
+    } else if (type == 252) {
+      pair_.server().WriteEnd();
+      write_ended_ = true;
+      pair_.server().TakeOutput();
     } else {
-      pair.SendToServer(type == 254 ? std::string(bytes) : pair.Seal(type, bytes));
-      sent += bytes.size();
+      Send(type == 254 ? std::string(bytes) : pair_.Seal(type, bytes));
+      sent_ += bytes.size();
     }
-    read += pair.ReadAtServer(space).size();
-    Check(read <= sent);
-    if (last != SSL_ERROR_WANT_READ) Check(pair.outcome() == last);
-    last = pair.outcome();
-    Check(last == SSL_ERROR_WANT_READ || last == SSL_ERROR_ZERO_RETURN || last == SSL_ERROR_SSL);
-    if (last == SSL_ERROR_WANT_READ) {
-      Check(pair.server().input_size() < 17'000);
-      RecordPair::Write(pair.server(), "answer");
-    }
-    ERR_clear_error();
-    pair.server().TakeOutput();
+    Read();
+    return input;
   }
+
+ private:
+  static SSL_CTX* ServerCtx() {
+    static const auto* const context = new std::shared_ptr<const ServerContext>(MakeContext());
+    return ContextAccess::Of(**context).ctx.get();
+  }
+  static SSL_CTX* ClientCtx() {
+    static const auto* const context = new BareClientContext;
+    return context->ctx();
+  }
+
+  void Send(const std::string& bytes) {
+    under_way_ += bytes;
+    const size_t size = under_way_.size() - std::min(std::exchange(late_, 0), under_way_.size());
+    pair_.SendToServer(under_way_.substr(0, size));
+    under_way_.erase(0, size);
+  }
+
+  void Read() {
+    read_ += pair_.ReadAtServer(space_).size();
+    const int outcome = pair_.outcome();
+    ERR_clear_error();
+    Check(read_ <= sent_);
+    Check(last_ == SSL_ERROR_WANT_READ || outcome == last_);
+    Check(outcome == SSL_ERROR_WANT_READ || outcome == SSL_ERROR_ZERO_RETURN ||
+          outcome == SSL_ERROR_SSL);
+    last_ = outcome;
+    if (outcome == SSL_ERROR_WANT_READ) Check(pair_.server().input_size() < 17'000);
+    Check(!write_ended_ || !pair_.server().has_output());
+    if (outcome == SSL_ERROR_SSL) pair_.server().TakeOutput();
+    if (outcome != SSL_ERROR_SSL && !write_ended_) Answer();
+  }
+
+  void Answer() {
+    RecordPair::Write(pair_.server(), "answer");
+    pair_.MoveToClient();
+    Check(pair_.ReadAtClient() == "answer");
+  }
+
+  RecordPair pair_;
+  const size_t space_;
+  size_t sent_ = 0;
+  size_t read_ = 0;
+  std::string under_way_;  // it arrives with what is sent next
+  size_t late_ = 0;
+  int last_ = SSL_ERROR_WANT_READ;
+  bool write_ended_ = false;
+};
+
+void Run(absl::string_view input) {
+  Exchange exchange(input.empty() ? 1 : 1 + static_cast<uint8_t>(input[0]) * 100);
+  while (input.size() >= 3) input = exchange.Step(input);
 }
 
 }  // namespace
