@@ -1,14 +1,19 @@
 // 0-RTT data: off, unless both sides ask for them.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "openssl/ssl.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
+#include "sluice/tls/bare_peer.h"
 #include "sluice/tls/context.h"
 #include "sluice/tls/handshake_pair.h"
 #include "sluice/tls/ticket_keys.h"
@@ -35,15 +40,20 @@ class Server final : public StreamHandler {
   void OnReceive(Stream& stream, absl::Span<uint8_t> bytes) override {
     const std::string text(bytes.begin(), bytes.end());
     (stream_->may_be_replay() ? early_ : late_) += text;
-    if (text.size() < 100) stream.Send("echo " + text);
+    if (text.size() < 100 && !(quiet_ && stream_->may_be_replay())) stream.Send("echo " + text);
   }
-  void OnClose(Stream&, const absl::Status& status) override { closed_ = status; }
+  void OnClose(Stream&, const absl::Status& status) override {
+    is_closed_ = true;
+    closed_ = status;
+  }
 
+  bool quiet_ = false;  // until it is confirmed
   int streams_ = 0;
   bool early_at_start_ = false;
   int confirmed_ = 0;
   std::string early_;
   std::string late_;
+  bool is_closed_ = false;
   absl::Status closed_;
   std::unique_ptr<TlsStream> stream_;
 };
@@ -81,6 +91,100 @@ class EarlyDataTest : public HandshakePair {
 
   bool resumed_ = false;
 };
+
+// A client that is BoringSSL alone. Its early data come after its first packet: in one piece with
+// the handshake's end and what follows that.
+class BareEarlyDataTest : public EarlyDataTest {
+ protected:
+  void SetUp() override {
+    MakeContexts();
+    Connect();
+    SendEnd();  // brings a session
+    Connect();
+    peer_->Encrypt(AsBytes(early_));
+    early_output_ = peer_->TakeOutput();
+    loop_.RunUntilIdle();
+    Read();
+    ASSERT_TRUE(SSL_early_data_accepted(peer_->ssl()));
+    ASSERT_EQ(serving_->early_, "");
+  }
+
+  void SendEnd(absl::string_view raw = "") {
+    wire_->stream().Send(absl::StrCat(early_output_, peer_->TakeOutput(), raw));
+    loop_.RunUntilIdle();
+    Read();
+  }
+
+  void ExpectConfirmed() {
+    EXPECT_EQ(serving_->early_, "early");
+    EXPECT_EQ(serving_->confirmed_, 1);
+  }
+
+  std::string early_ = "early";
+  std::string received_;
+  std::unique_ptr<Server> serving_;
+  std::optional<BarePeer> peer_;
+
+ private:
+  void Connect() {
+    pair_.emplace(loop_.loop());
+    serving_ = std::make_unique<Server>();
+    Accept(pair_->TakeServer(), server_context_, {},
+           [this](StreamOr stream) { serving_->Take(std::move(stream)); });
+    wire_.emplace(pair_->TakeClient());
+    peer_.emplace(clients_.ctx(), /*server=*/false);
+    SSL_set_session(peer_->ssl(), clients_.session());
+    SSL_set_early_data_enabled(peer_->ssl(), 1);
+    peer_->Step({});
+    wire_->stream().Send(peer_->TakeOutput());
+    if (clients_.session() != nullptr) return;
+    loop_.RunUntilIdle();
+    Read();
+  }
+
+  void Read() {
+    std::string bytes = wire_->TakeReceived();
+    if (SSL_in_init(peer_->ssl()) != 0) {
+      peer_->Step(AsBytes(bytes));
+      bytes.clear();
+    }
+    std::string text(1000, 0);
+    text.resize(peer_->Decrypt(AsBytes(bytes), AsBytes(text)));
+    received_ += text;
+  }
+
+  BareClientContext clients_;
+  std::string early_output_;
+  std::optional<StreamRecorder> wire_;
+};
+
+TEST_F(BareEarlyDataTest, AChangeOfKeysMayFollowTheHandshakesEnd) {
+  serving_->quiet_ = true;
+  SSL_key_update(peer_->ssl(), SSL_KEY_UPDATE_REQUESTED);
+  std::string later = "later";
+  peer_->Encrypt(AsBytes(later));
+  SendEnd();
+  ExpectConfirmed();
+  EXPECT_EQ(serving_->late_, "later");
+  EXPECT_EQ(received_, "echo later");
+}
+
+TEST_F(BareEarlyDataTest, TheEndMayFollowTheHandshakesEnd) {
+  SSL_shutdown(peer_->ssl());
+  SendEnd();
+  ExpectConfirmed();
+  EXPECT_TRUE(serving_->is_closed_);
+  EXPECT_EQ(serving_->closed_, absl::OkStatus());
+  EXPECT_EQ(received_, "echo early");
+}
+
+TEST_F(BareEarlyDataTest, WhatIsNoRecordMayFollowTheHandshakesEnd) {
+  SendEnd("\x17\3\3\xff\xff");
+  ExpectConfirmed();
+  EXPECT_TRUE(serving_->is_closed_);
+  EXPECT_EQ(serving_->closed_.message(), "127.0.0.1:1: TLS: encrypted length too long");
+  EXPECT_EQ(received_, "echo early");
+}
 
 TEST_F(EarlyDataTest, TheFirstConnectionHasNone) {
   const auto server = Run("early");

@@ -26,16 +26,8 @@ void Channel::DropInput() {
 void Channel::TakeBytesOf(Channel& other) {
   lent_ = std::exchange(other.lent_, {});
   kept_ = std::move(other.kept_);
-  rest_ = std::move(other.rest_);
   output_ = std::move(other.output_);
   input_end_ = other.input_end_;
-}
-
-void Channel::TakeRest(absl::Span<uint8_t>& room) {
-  const size_t size = std::min(rest_.size(), room.size());
-  rest_.CopyTo(room.data(), 0, size);
-  rest_.Drain(size);
-  room.remove_prefix(size);
 }
 
 SslChannel::SslChannel(SSL_CTX* context, bool server) : ssl_(SSL_new(context)) {
@@ -55,32 +47,32 @@ SslChannel::~SslChannel() = default;
 
 // SSL_read, like all that answers to SSL_get_error, begins with an empty queue of errors.
 size_t SslChannel::Read(absl::Span<uint8_t> space, int& outcome) {
-  absl::Span<uint8_t> room = space;
-  const bool early = SSL_in_init(ssl_.get()) != 0;
+  size_t size = 0;
+  early_ = SSL_in_init(ssl_.get()) != 0;
   outcome = SSL_ERROR_NONE;
-  if (ABSL_PREDICT_FALSE(!rest_.empty())) TakeRest(room);
-  while (!room.empty()) {
-    const int result = SSL_read(ssl_.get(), room.data(), static_cast<int>(room.size()));
+  do {
+    const int result =
+        SSL_read(ssl_.get(), space.data() + size, static_cast<int>(space.size() - size));
     if (result <= 0) {
       outcome = SSL_get_error(ssl_.get(), result);
+      if (outcome == SSL_ERROR_WANT_READ && at_handshake_end()) outcome = SSL_ERROR_NONE;
       failed_ = outcome == SSL_ERROR_SSL;
       // The error comes again, and until then the queue is others'.
-      if (room.size() != space.size()) ERR_clear_error();
-      break;
+      if (size != 0) ERR_clear_error();
+      return size;
     }
-    const size_t size = static_cast<size_t>(result);
-    if (ABSL_PREDICT_FALSE(early) && SSL_in_init(ssl_.get()) == 0) {
-      rest_.Append(room.first(size));
-      break;
-    }
-    room.remove_prefix(size);
+    size += static_cast<size_t>(result);
     if (used_up()) {
       outcome = SSL_ERROR_WANT_READ;
-      break;
+      return size;
     }
-  }
-  return space.size() - room.size();
+  } while (size < space.size());
+  return size;
 }
+
+// What follows is left to the next Read, or to who takes over: not even a change of keys is looked
+// at.
+bool SslChannel::at_handshake_end() const { return early_ && SSL_in_init(ssl_.get()) == 0; }
 
 bool SslChannel::Write(Buffer& plain, size_t size) {
   if (failed_) {
@@ -136,6 +128,10 @@ size_t SslChannel::TakeInput(uint8_t* out, size_t size) {
 int SslChannel::ReadInput(BIO* bio, char* out, int size) {
   auto& channel = *static_cast<SslChannel*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
+  if (ABSL_PREDICT_FALSE(channel.at_handshake_end())) {
+    BIO_set_retry_read(bio);
+    return -1;
+  }
   const size_t taken =
       channel.TakeInput(reinterpret_cast<uint8_t*>(out), static_cast<size_t>(size));
   if (taken != 0) return static_cast<int>(taken);

@@ -72,12 +72,9 @@ class Channel {
   // Goes on where `other` has stopped.
   void TakeBytesOf(Channel& other);
   void Keep();
-  // Moves what is decrypted already to where there is room.
-  void TakeRest(absl::Span<uint8_t>& room);
 
   absl::Span<const uint8_t> lent_;
   Buffer kept_;
-  Buffer rest_;  // of a record, decrypted
   Buffer output_;
   bool input_end_ = false;
 };
@@ -101,9 +98,11 @@ class SslChannel final : public Channel {
   static long Control(BIO* bio, int command, long number, void* pointer);  // NOLINT: BIO's types
 
   size_t TakeInput(uint8_t* out, size_t size);
+  bool at_handshake_end() const;
   bool used_up() const;
 
   bssl::UniquePtr<SSL> ssl_;
+  bool early_ = false;   // the handshake was going on when the last Read began
   bool failed_ = false;  // an alert was written, and nothing is after it
 };
 

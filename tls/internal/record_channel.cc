@@ -27,7 +27,8 @@ std::unique_ptr<RecordChannel> RecordChannel::TakeOver(SslChannel& channel, uint
   const SSL* const ssl = channel.ssl();
   bssl::Span<const uint8_t> read, write;
   if (SSL_is_server(ssl) != 1 || SSL_version(ssl) != TLS1_3_VERSION || SSL_in_init(ssl) != 0 ||
-      SSL_has_pending(ssl) != 0 || !bssl::SSL_get_traffic_secrets(ssl, &read, &write)) {
+      SSL_get_shutdown(ssl) != 0 || SSL_has_pending(ssl) != 0 ||
+      !bssl::SSL_get_traffic_secrets(ssl, &read, &write)) {
     return nullptr;
   }
   std::unique_ptr<RecordChannel> taken(new RecordChannel(rekey_after));
@@ -47,7 +48,12 @@ size_t RecordChannel::Read(absl::Span<uint8_t> space, int& outcome) {
   ERR_clear_error();
   outcome = SSL_ERROR_NONE;
   absl::Span<uint8_t> room = space;
-  if (ABSL_PREDICT_FALSE(!rest_.empty())) TakeRest(room);
+  if (ABSL_PREDICT_FALSE(!rest_.empty())) {
+    const size_t size = std::min(rest_.size(), room.size());
+    rest_.CopyTo(room.data(), 0, size);
+    rest_.Drain(size);
+    room.remove_prefix(size);
+  }
   while (!room.empty()) {
     if (ABSL_PREDICT_FALSE(reason_ != 0)) {
       // What came before it is delivered first, and the answers to that leave before the alert.

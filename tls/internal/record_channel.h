@@ -30,8 +30,8 @@ class RecordChannel final : public Channel {
  public:
   static constexpr uint64_t kRekeyAfter = uint64_t{1} << 24;
 
-  // Null where it must go on to be BoringSSL's: a client's, one of TLS 1.2. Else `channel` is of no
-  // more use.
+  // Null where it must go on to be BoringSSL's: a client's, one of TLS 1.2, one on which an end was
+  // said. Else `channel` is of no more use.
   static std::unique_ptr<RecordChannel> TakeOver(SslChannel& channel,
                                                  uint64_t rekey_after = kRekeyAfter);
 
@@ -60,6 +60,7 @@ class RecordChannel final : public Channel {
   const uint64_t rekey_after_;
   RecordKeys read_;
   RecordKeys write_;
+  Buffer rest_;  // of a record that there was no room for
   uint8_t message_[5];
   uint8_t message_size_ = 0;  // of a KeyUpdate that comes in pieces
   uint8_t empty_records_ = 0;
