@@ -132,10 +132,12 @@ struct SocketEntry {
   bool receive_armed : 1 = false;
   bool receive_cancelled : 1 = false;
   bool readable_armed : 1 = false;
+  bool readable_cancelled : 1 = false;
   bool writable_armed : 1 = false;
   bool hang_up_armed : 1 = false;
   // What is to be reported.
   bool readable : 1 = false;
+  bool peer_ended : 1 = false;  // behind what is readable is the end, or an error
   bool writable : 1 = false;
   bool hung_up : 1 = false;
   bool end_pending : 1 = false;
@@ -262,7 +264,7 @@ class IoUringPoller final : public Poller {
   int HandOverCancels();
   bool SubmitWake();
   bool SubmitCancel(uint64_t tag);
-  bool SubmitPoll(int fd, uint32_t events, uint64_t tag);
+  bool SubmitPoll(int fd, uint32_t events, uint64_t tag, uint32_t flags = 0);
   bool SubmitFor(Id id, SocketEntry& entry);
   bool SubmitFor(Id id, AcceptorEntry& entry);
   bool SubmitHungry();
@@ -485,6 +487,10 @@ bool IoUringPoller::SubmitFor(Id id, SocketEntry& entry) {
     entry.receive_cancelled = SubmitCancel(id.Tag(Operation::kReceive));
     return entry.receive_cancelled;
   }
+  if (entry.readable_armed && !entry.readable_cancelled && !(receives && entry.bursts)) {
+    entry.readable_cancelled = SubmitCancel(id.Tag(Operation::kReadable));
+    if (!entry.readable_cancelled) return false;
+  }
   if (!receives) {
     // Nobody reads, and would yet like to know that there is nobody left to write to.
     if (entry.connects || entry.ended || entry.hung_up || entry.hang_up_armed) return true;
@@ -493,7 +499,8 @@ bool IoUringPoller::SubmitFor(Id id, SocketEntry& entry) {
   }
   if (entry.readable_armed || entry.readable) return true;
   if (ABSL_PREDICT_FALSE(entry.bursts)) {
-    entry.readable_armed = SubmitPoll(entry.fd, POLLIN, id.Tag(Operation::kReadable));
+    entry.readable_armed = SubmitPoll(entry.fd, POLLIN | POLLRDHUP, id.Tag(Operation::kReadable),
+                                      IORING_POLL_ADD_MULTI);
     return entry.readable_armed;
   }
   io_uring_sqe* const sqe = ring_->NextSubmission();
@@ -507,12 +514,13 @@ bool IoUringPoller::SubmitFor(Id id, SocketEntry& entry) {
   return true;
 }
 
-bool IoUringPoller::SubmitPoll(int fd, uint32_t events, uint64_t tag) {
+bool IoUringPoller::SubmitPoll(int fd, uint32_t events, uint64_t tag, uint32_t flags) {
   io_uring_sqe* const sqe = ring_->NextSubmission();
   if (sqe == nullptr) return false;
   sqe->opcode = IORING_OP_POLL_ADD;
   sqe->fd = fd;
   sqe->poll32_events = events;
+  sqe->len = flags;
   sqe->user_data = tag;
   return true;
 }
@@ -606,9 +614,13 @@ void IoUringPoller::TakeEndOfReceive(Id id, SocketEntry& entry, int result) {
 void IoUringPoller::TakeReadable(Id id, const io_uring_cqe& cqe) {
   SocketEntry* const entry = sockets_.Find(id);
   if (entry == nullptr) return;
-  entry->readable_armed = false;
-  if (cqe.res == -ECANCELED) return MakeDirty(id, *entry);
+  if ((cqe.flags & IORING_CQE_F_MORE) == 0) {
+    entry->readable_armed = entry->readable_cancelled = false;
+    MakeDirty(id, *entry);
+  }
+  if (cqe.res == -ECANCELED || entry->ended) return;
   entry->readable = true;
+  entry->peer_ended = entry->peer_ended || (cqe.res & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
   if (entry->receives) MakeReady(id, *entry);
 }
 
@@ -747,7 +759,7 @@ absl::Span<uint8_t> IoUringPoller::ReceiveSpaceOf(Socket& socket) {
 // False when there was nothing after all, or an end or an error, which is then to be reported.
 bool IoUringPoller::DeliverBurst(Id id, SocketEntry& entry) {
   entry.readable = false;
-  MakeDirty(id, entry);
+  if (ABSL_PREDICT_FALSE(!entry.readable_armed)) MakeDirty(id, entry);
   absl::Span<uint8_t> space = ReceiveSpaceOf(*entry.socket);
   const bool own = !space.empty();
   if (!own) {
@@ -756,17 +768,25 @@ bool IoUringPoller::DeliverBurst(Id id, SocketEntry& entry) {
   }
   const ssize_t n = recv(entry.fd, space.data(), space.size(), 0);
   if (ABSL_PREDICT_FALSE(n <= 0)) {
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+    if (n < 0 && errno == EAGAIN) return false;
+    if (n < 0 && errno == EINTR) {
+      entry.readable = true;
+      return false;
+    }
+    MakeDirty(id, entry);
     entry.ended = true;
     entry.end_pending = n == 0;
     entry.error = n == 0 ? 0 : errno;
     return false;
   }
   const size_t size = static_cast<size_t>(n);
+  // The watch tells what arrives, and not what is there yet.
+  if (size == space.size() || entry.peer_ended) entry.readable = true;
   if (own || IsBurst(size)) {
     entry.small_receives = 0;
   } else if (++entry.small_receives == kReceivesOutsideBurst) {
     entry.bursts = false;
+    MakeDirty(id, entry);
   }
   if (!own) set_receive_block(*burst_block_);
   entry.socket->OnReceive(space.first(size));
