@@ -267,6 +267,24 @@ TEST_F(RawPeerTest, BytesNeedNotBeText) {
   EXPECT_EQ(at_server_.messages, std::vector<std::string>{std::string(200, '\xff')});
 }
 
+// What does not compress is larger than the message, which is what the limit is for.
+TEST_F(RawPeerTest, AMessageOfTheLimitMayBeSentAsALargerOne) {
+  std::mt19937 random(1);
+  std::string noise(100'000, 0);
+  for (char& c : noise) c = static_cast<char>(random());
+  std::string stored;
+  for (size_t at = 0; at < noise.size(); at += 10'000) {
+    constexpr uint16_t kSize = 10'000;
+    stored += std::string({'\0', kSize & 0xff, kSize >> 8, static_cast<char>(~kSize & 0xff),
+                           static_cast<char>(~kSize >> 8 & 0xff)});
+    stored += noise.substr(at, kSize);
+  }
+  stored.push_back('\0');
+  ASSERT_GT(stored.size(), noise.size());
+  Say(Frame(Opcode::kBinary, 4, stored));
+  EXPECT_TRUE(at_server_.messages == std::vector<std::string>{noise});
+}
+
 TEST_F(RawPeerTest, ABombIsRefused) {
   Say(Frame(Opcode::kBinary, 4, Compressed(std::string(100'000, 'x'))));
   EXPECT_EQ(at_server_.messages.size(), 1u);

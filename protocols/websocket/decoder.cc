@@ -257,6 +257,13 @@ FrameDecoder::End FrameDecoder::CheckStart(uint8_t byte0, uint8_t byte1) const {
   }
 }
 
+// What does not compress becomes a little larger.
+uint64_t FrameDecoder::MessageLimit(uint8_t rsv) const {
+  const uint64_t limit = options_->max_message_bytes;
+  const uint64_t more = rsv == 0 ? 0 : limit / 512 + 64;
+  return limit + std::min(more, ~uint64_t{0} - limit);
+}
+
 FrameDecoder::End FrameDecoder::CheckLength(const FrameHeader& header, uint8_t length_code) const {
   const uint64_t size = header.payload_bytes;
   if (length_code == kLengthIn2 && size < kLengthIn2) return End::kLongFormOfLength;
@@ -264,8 +271,10 @@ FrameDecoder::End FrameDecoder::CheckLength(const FrameHeader& header, uint8_t l
   if (size >> 63 != 0) return End::kImpossibleLength;
   if (IsControl(header.opcode)) return End::kNotYet;
   if (size > options_->max_frame_bytes) return End::kFrameTooBig;
-  const uint64_t before = in_message() ? assembly()->size : 0;
-  return size > options_->max_message_bytes - before ? End::kMessageTooBig : End::kNotYet;
+  const bool continues = in_message();
+  const uint64_t before = continues ? assembly()->size : 0;
+  const uint64_t limit = MessageLimit(continues ? assembly()->rsv : header.rsv);
+  return size > limit - before ? End::kMessageTooBig : End::kNotYet;
 }
 
 // Whether the frame is a whole message or control frame, all of it is here, and it can be given out

@@ -55,6 +55,8 @@ class FrameDecoder {
     // A server takes masked frames only, a client unmasked ones only.
     Role role = Role::kServer;
     // A message is all its fragments together. Too big a one is refused when a header announces it.
+    // One that is an extension's, by its reserved bits, may be larger by 1/512 and 64 bytes, as
+    // compressing may make it: what it then comes to is for the extension to look at.
     uint64_t max_message_bytes = uint64_t{1} << 20;
     uint64_t max_frame_bytes = ~uint64_t{0};
     // Fragments without payload within one message: each costs work and none brings the message to
@@ -137,6 +139,7 @@ class FrameDecoder {
   bool TakeCommonHeader(Input& input, FrameHeader& header) const;
   bool HaveHeader(Input& input, FrameHeader& header);
   End CheckStart(uint8_t byte0, uint8_t byte1) const;
+  uint64_t MessageLimit(uint8_t rsv) const;
   End CheckLength(const FrameHeader& header, uint8_t length_code) const;
   bool FitsInPlace(const FrameHeader& header, const Input& input) const;
   Event TakeInPlace(const FrameHeader& header, Input& input);

@@ -501,6 +501,17 @@ TEST_F(DecoderTest, FragmentsTogetherStayUnderTheLimit) {
   Expect("bin+:400*a cont+:500*a says101.cont:", "error:1009");
 }
 
+// 1000 / 512 + 64 more.
+TEST_F(DecoderTest, AnExtensionsMessageMayBeALittleLarger) {
+  options.max_message_bytes = 1000;
+  allowed_rsv = 4;
+  Expect("rsv4.bin:1065*a rsv4.says1066.bin:", "rsv4.bin:1065*a error:1009");
+  Expect("rsv4.bin+:1000*a cont:65*a rsv4.bin+:1000*a says66.cont:", "rsv4.bin:1065*a error:1009");
+  Expect("bin:1000*a says1001.bin:", "bin:1000*a error:1009");
+  options.max_message_bytes = ~uint64_t{0};
+  Expect("rsv4.bin:10*a", "rsv4.bin:aaaaaaaaaa");
+}
+
 TEST_F(DecoderTest, FrameOverItsLimitIsRefusedByItsHeader) {
   options.max_frame_bytes = 300;
   Expect("bin+:300*a cont:300*a says301.bin:", "bin:600*a error:1009");

@@ -85,7 +85,7 @@ TEST_P(EachWay, MessagesOfAllSizesArrive) {
   const auto deflate = Make(GetParam());
   const Sides sides = Join(*deflate, *deflate);
   for (const size_t size : {0, 1, 63, 64, 65, 200, 255, 256, 257, 1000, 4000, 8191, 8192, 8193,
-                            10'000, 40'000, 70'000, 300'000, 1'000'000}) {
+                            10'000, 40'000, 70'000, 200'000}) {
     for (const std::string& message :
          {Words(size, static_cast<uint32_t>(size)), std::string(size, 'a'), Noise(size)}) {
       EXPECT_TRUE(Pass(*sides.client, *sides.server, message) == message) << size;

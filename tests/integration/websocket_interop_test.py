@@ -1,8 +1,9 @@
 """sluice's WebSocket against a real implementation over loopback.
 
-  websocket_interop_test.py ws|websockets client|server ws|wss      what the real peer is, its side, and over what
+  websocket_interop_test.py ws|websockets client|server ws|wss plain|alone|contexts
+      what the real peer is, its side, over what, and how messages are compressed
 
-The same tests run in all eight combinations. sluice's side is websocket_peer (websocket_peer.cc): it sends back what it
+The same tests run in all combinations that BUILD names. sluice's side is websocket_peer (websocket_peer.cc): it sends back what it
 gets, obeys messages that begin with '!', and tells what it sees.
 """
 
@@ -13,7 +14,7 @@ from endpoint import Endpoint
 from harness import Process, Server, TestCase, main, pattern
 from tls_harness import chain_and_key, file, identity, roots
 
-KIND, SIDE, SCHEME = sys.argv[1:4]
+KIND, SIDE, SCHEME, COMPRESSION = sys.argv[1:5]
 ENCRYPTED = SCHEME == "wss"
 
 # Around each change of the length's form, and the largest message that sluice takes by default.
@@ -26,13 +27,14 @@ class Connection:
     def __init__(self, endpoint, target="", subprotocols=()):
         self.endpoint = endpoint
         peer = os.environ["WEBSOCKET_PEER"]
+        compress = [] if COMPRESSION == "plain" else ["--deflate=" + COMPRESSION]
         if SIDE == "client":
-            flags = [identity("p256")] if ENCRYPTED else []
+            flags = compress + ([identity("p256")] if ENCRYPTED else [])
             self.sluice = Server([peer, "serve", "127.0.0.1:0", "chat", "more", *flags])
             endpoint.command("connect", url=f"{SCHEME}://{self.sluice.address}/{target}",
                              subprotocols=list(subprotocols), ca=file("root.pem") if ENCRYPTED else None)
         else:
-            flags = [roots()] if ENCRYPTED else []
+            flags = compress + ([roots()] if ENCRYPTED else [])
             self.sluice = Process([peer, "connect", f"{SCHEME}://127.0.0.1:{endpoint.port}/{target}", *subprotocols,
                                    *flags])
 
@@ -231,11 +233,20 @@ class HandshakeTest(InteropTest):
         self.assertEqual((peers["subprotocol"], sluices["subprotocol"]), ("", ""))
         self.finish(connection)
 
-    def test_compression_is_negotiated_away(self):
+    def test_compression_is_agreed_on_where_sluice_wants_it(self):
         connection = self.enter(Connection(self.endpoint))
         peers, _ = connection.open()
-        self.assertEqual(peers["extensions"], "")
+        if COMPRESSION == "plain":
+            self.assertEqual(peers["extensions"], "")
+        else:
+            self.assertIn("permessage-deflate", peers["extensions"])
         self.assert_echoed("a text that compresses well: " + "a" * 10000)
+        self.finish(connection)
+
+    def test_many_different_messages_come_back(self):
+        connection = self.connect()
+        for i in range(256):
+            self.assert_echoed(" ".join(f"word{i * k % 97}" for k in range(i * 3)))
         self.finish(connection)
 
     def test_a_refusal_is_seen_as_its_status(self):

@@ -8,6 +8,8 @@
 //   websocket_peer connect ws://ADDRESS:PORT/TARGET [SUBPROTOCOL...] [--...]
 //       until the connection has ended
 //
+// --deflate=alone or --deflate=contexts: agrees on compressed messages, each by itself or with what
+// came before it.
 // A server with an --identity, and a client with a URL of wss://, speak TLS: tls_flags.h.
 //
 // Messages that it obeys:
@@ -19,6 +21,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -29,6 +32,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -42,7 +46,9 @@
 #include "sluice/core/stream.h"
 #include "sluice/core/tcp.h"
 #include "sluice/protocols/websocket/close_code.h"
+#include "sluice/protocols/websocket/compression.h"
 #include "sluice/protocols/websocket/connection.h"
+#include "sluice/protocols/websocket/deflate.h"
 #include "sluice/tests/integration/tls_flags.h"
 #include "sluice/tls/tls_stream.h"
 
@@ -153,8 +159,10 @@ sluice::tls::HandshakeOptions HandshakeOptionsOf(const TlsFlags& flags) {
   return options;
 }
 
+using Compression = std::shared_ptr<const sluice::websocket::Compression>;
+
 int Serve(EventLoop& loop, absl::string_view where, std::vector<std::string> subprotocols,
-          const TlsFlags& flags) {
+          Compression compression, const TlsFlags& flags) {
   const absl::StatusOr<SocketAddress> address = SocketAddress::Parse(where);
   if (!address.ok()) return Fail(address.status().ToString());
   std::shared_ptr<const sluice::tls::ServerContext> context;
@@ -165,6 +173,7 @@ int Serve(EventLoop& loop, absl::string_view where, std::vector<std::string> sub
   }
   Peer peer(loop, /*stop_at_close=*/false);
   Server::Options options;
+  options.connection.compression = std::move(compression);
   options.handshake.subprotocols = std::move(subprotocols);
   const Server server(std::move(options));
   absl::StatusOr<std::unique_ptr<Listener>> listener =
@@ -190,7 +199,7 @@ int Serve(EventLoop& loop, absl::string_view where, std::vector<std::string> sub
 }
 
 int Connect(EventLoop& loop, absl::string_view url, std::vector<std::string> subprotocols,
-            const TlsFlags& flags) {
+            Compression compression, const TlsFlags& flags) {
   const bool encrypted = absl::ConsumePrefix(&url, "wss://");
   if (!encrypted && !absl::ConsumePrefix(&url, "ws://"))
     return Fail("the URL is ws://ADDRESS:PORT/TARGET or wss://ADDRESS:PORT/TARGET");
@@ -199,6 +208,7 @@ int Connect(EventLoop& loop, absl::string_view url, std::vector<std::string> sub
   const absl::StatusOr<SocketAddress> address = SocketAddress::Parse(parts.first);
   if (!address.ok()) return Fail(address.status().ToString());
   Client::Options options;
+  options.connection.compression = std::move(compression);
   options.handshake.host = std::string(parts.first);
   options.handshake.target = absl::StrCat("/", parts.second);
   options.handshake.subprotocols = std::move(subprotocols);
@@ -225,17 +235,39 @@ int Connect(EventLoop& loop, absl::string_view url, std::vector<std::string> sub
   return connected.ok() ? 0 : Fail(connected.ToString());
 }
 
+// Takes its word out of the command line.
+absl::StatusOr<Compression> TakeCompression(std::vector<std::string>& words) {
+  constexpr absl::string_view kFlag = "--deflate=";
+  const auto flag = std::find_if(words.begin(), words.end(), [&](const std::string& word) {
+    return absl::StartsWith(word, kFlag);
+  });
+  if (flag == words.end()) return nullptr;
+  const std::string kind = flag->substr(kFlag.size());
+  words.erase(flag);
+  const bool contexts = kind == "contexts";
+  if (!contexts && kind != "alone")
+    return absl::InvalidArgumentError("--deflate is alone or contexts");
+  auto deflate =
+      sluice::websocket::Deflate::Create({.send_context = contexts, .receive_context = contexts});
+  if (!deflate.ok()) return deflate.status();
+  return *std::move(deflate);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
+  absl::StatusOr<Compression> compression = TakeCompression(words);
+  if (!compression.ok()) return Fail(compression.status().ToString());
   const absl::StatusOr<TlsFlags> flags = TlsFlags::Take(words);
   if (!flags.ok()) return Fail(flags.status().ToString());
   if (words.size() < 2) return Fail("serve ADDRESS:PORT | connect URL, and subprotocols");
   std::vector<std::string> subprotocols(words.begin() + 2, words.end());
   absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create();
   if (!loop.ok()) return Fail(loop.status().ToString());
-  if (words[0] == "serve") return Serve(**loop, words[1], std::move(subprotocols), *flags);
-  if (words[0] == "connect") return Connect(**loop, words[1], std::move(subprotocols), *flags);
+  if (words[0] == "serve")
+    return Serve(**loop, words[1], std::move(subprotocols), *std::move(compression), *flags);
+  if (words[0] == "connect")
+    return Connect(**loop, words[1], std::move(subprotocols), *std::move(compression), *flags);
   return Fail("neither serve nor connect");
 }

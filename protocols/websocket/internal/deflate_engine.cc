@@ -221,7 +221,10 @@ absl::Span<const uint8_t> DeflateEngine::Compress(DeflateStream& stream,
     deflate(&z, Z_SYNC_FLUSH);
     size = state_->compressed.size() - z.avail_out;
   } while (z.avail_out == 0);
-  return {state_->compressed.data(), size - sizeof(kFlushTail)};
+  size -= sizeof(kFlushTail);
+  if (size < message.size()) return {state_->compressed.data(), size};
+  stream.Forget();
+  return {};
 }
 
 // Decompressing.

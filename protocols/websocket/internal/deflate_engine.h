@@ -65,7 +65,8 @@ class DeflateEngine {
   // A message by itself, that refers to nothing farther than 2^window_bits bytes back. Empty where
   // it would not be smaller.
   absl::Span<const uint8_t> Compress(int level, int window_bits, absl::Span<const uint8_t> message);
-  // One after those before it. Empty only for what is too large for zlib, which is not referred to.
+  // One after those before it. Empty where it would not be smaller, and then nothing before it is
+  // referred to any more.
   absl::Span<const uint8_t> Compress(DeflateStream& stream, absl::Span<const uint8_t> message);
 
   Compression::Session::Message Decompress(absl::Span<const uint8_t> compressed,
