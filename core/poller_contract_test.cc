@@ -199,11 +199,17 @@ class FewDescriptors {
       return;
     }
     EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &earlier_), 0);
-    // They are given out from the lowest number on.
-    std::vector<int> fds;
-    for (int i = 0; i <= count; ++i) fds.push_back(open("/dev/null", O_RDONLY | O_CLOEXEC));
-    for (const int fd : fds) close(fd);
-    const rlimit limit = {static_cast<rlim_t>(fds.back()), earlier_.rlim_max};
+    // They are given out from the lowest number on. Those below one that is in use are taken, so
+    // that the limit is above all that the engine has.
+    constexpr int kMostInUse = 4096;
+    int highest = 0;
+    for (int fd = 0; fd < kMostInUse; ++fd) {
+      if (fcntl(fd, F_GETFD) >= 0) highest = fd;
+    }
+    do {
+      taken_.push_back(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    } while (taken_.back() < highest);
+    const rlimit limit = {static_cast<rlim_t>(taken_.back() + 1 + count), earlier_.rlim_max};
     EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
   }
   ~FewDescriptors() {
@@ -211,6 +217,7 @@ class FewDescriptors {
       host_->set_options({});
     } else {
       setrlimit(RLIMIT_NOFILE, &earlier_);
+      for (const int fd : taken_) close(fd);
     }
   }
   FewDescriptors(const FewDescriptors&) = delete;
@@ -219,6 +226,7 @@ class FewDescriptors {
  private:
   SimulatedHost* const host_;
   rlimit earlier_;
+  std::vector<int> taken_;
 };
 
 using SocketPtr = std::unique_ptr<TestSocket>;
