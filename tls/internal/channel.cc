@@ -30,6 +30,18 @@ void Channel::TakeBytesOf(Channel& other) {
   input_end_ = other.input_end_;
 }
 
+void Channel::Peek(uint8_t* out, size_t size) const {
+  const size_t kept = std::min(kept_.size(), size);
+  if (ABSL_PREDICT_FALSE(kept != 0)) kept_.CopyTo(out, 0, kept);
+  if (kept < size) std::memcpy(out + kept, lent_.data(), size - kept);
+}
+
+void Channel::Consume(size_t size) {
+  const size_t kept = std::min(kept_.size(), size);
+  if (kept != 0) kept_.Drain(kept);
+  lent_.remove_prefix(size - kept);
+}
+
 SslChannel::SslChannel(SSL_CTX* context, bool server) : ssl_(SSL_new(context)) {
   BIO* const bio = BIO_new(Method());
   SLUICE_CHECK(ssl_ != nullptr && bio != nullptr);  // or there is no memory
@@ -112,19 +124,6 @@ const BIO_METHOD* SslChannel::Method() {
   return method;
 }
 
-size_t SslChannel::TakeInput(uint8_t* out, size_t size) {
-  if (!kept_.empty()) {
-    const size_t taken = std::min(size, kept_.size());
-    kept_.CopyTo(out, 0, taken);
-    kept_.Drain(taken);
-    return taken;
-  }
-  const size_t taken = std::min(size, lent_.size());
-  if (taken != 0) std::memcpy(out, lent_.data(), taken);
-  lent_.remove_prefix(taken);
-  return taken;
-}
-
 int SslChannel::ReadInput(BIO* bio, char* out, int size) {
   auto& channel = *static_cast<SslChannel*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
@@ -132,9 +131,12 @@ int SslChannel::ReadInput(BIO* bio, char* out, int size) {
     BIO_set_retry_read(bio);
     return -1;
   }
-  const size_t taken =
-      channel.TakeInput(reinterpret_cast<uint8_t*>(out), static_cast<size_t>(size));
-  if (taken != 0) return static_cast<int>(taken);
+  const size_t taken = std::min(static_cast<size_t>(size), channel.input_size());
+  if (taken != 0) {
+    channel.Peek(reinterpret_cast<uint8_t*>(out), taken);
+    channel.Consume(taken);
+    return static_cast<int>(taken);
+  }
   if (channel.input_end_) return 0;
   BIO_set_retry_read(bio);
   return -1;

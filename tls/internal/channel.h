@@ -71,6 +71,9 @@ class Channel {
  protected:
   // Goes on where `other` has stopped.
   void TakeBytesOf(Channel& other);
+  // The input's first bytes, which are there.
+  void Peek(uint8_t* out, size_t size) const;
+  void Consume(size_t size);
   void Keep();
 
   absl::Span<const uint8_t> lent_;
@@ -97,7 +100,6 @@ class SslChannel final : public Channel {
   static int WriteOutput(BIO* bio, const char* bytes, int size);
   static long Control(BIO* bio, int command, long number, void* pointer);  // NOLINT: BIO's types
 
-  size_t TakeInput(uint8_t* out, size_t size);
   bool at_handshake_end() const;
   bool used_up() const;
 

@@ -89,24 +89,11 @@ size_t RecordChannel::Read(absl::Span<uint8_t> space, int& outcome) {
   return space.size() - room.size();
 }
 
-// The input's first bytes.
-void RecordChannel::Peek(uint8_t* out, size_t size) const {
-  const size_t kept = std::min(kept_.size(), size);
-  if (ABSL_PREDICT_FALSE(kept != 0)) kept_.CopyTo(out, 0, kept);
-  if (kept < size) std::memcpy(out + kept, lent_.data(), size - kept);
-}
-
-// The same in one piece, which they mostly are.
+// The input's first bytes in one piece, which they mostly are.
 absl::Span<const uint8_t> RecordChannel::Record(size_t size, uint8_t* scratch) const {
   if (ABSL_PREDICT_TRUE(kept_.empty())) return lent_.first(size);
   Peek(scratch, size);
   return {scratch, size};
-}
-
-void RecordChannel::Consume(size_t size) {
-  const size_t kept = std::min(kept_.size(), size);
-  if (kept != 0) kept_.Drain(kept);
-  lent_.remove_prefix(size - kept);
 }
 
 // Of `length` behind its header. Where there is no room for it, `room` is all of the caller's.

@@ -43,9 +43,7 @@ class RecordChannel final : public Channel {
  private:
   explicit RecordChannel(uint64_t rekey_after) : rekey_after_(rekey_after) {}
 
-  void Peek(uint8_t* out, size_t size) const;
   absl::Span<const uint8_t> Record(size_t size, uint8_t* scratch) const;
-  void Consume(size_t size);
   // These may fail.
   void ReadRecord(size_t length, absl::Span<uint8_t>& room);
   void TakeBytes(absl::Span<const uint8_t> bytes, absl::Span<uint8_t>& room);
