@@ -381,10 +381,6 @@ bool EncryptedStream::TellConfirmed() {
 
 // Sending.
 
-void EncryptedStream::SendFirst(absl::string_view bytes) {
-  if (!bytes.empty()) Send(bytes);
-}
-
 size_t EncryptedStream::queued_bytes() const {
   return ended_ ? 0 : plain_.size() + channel_->output_size() + lower_->queued_bytes();
 }

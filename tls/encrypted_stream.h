@@ -38,8 +38,6 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   void WatchUntilBegin(bool& gone) { gone_ = &gone; }
   // In a callback of `lower`: goes on with what the handshake has left of the input.
   void Begin();
-  // Before anybody else does.
-  void SendFirst(absl::string_view bytes);
 
   // TlsStream:
   Version version() const override;

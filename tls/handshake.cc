@@ -232,7 +232,9 @@ void Handshake::Finish() {
   auto stream =
       std::make_unique<EncryptedStream>(std::move(lower_), std::move(channel_),
                                         std::move(agreement), std::move(context_), options_.limits);
-  stream->SendFirst(absl::string_view(options_.replayable_early_data).substr(early_sent_));
+  const absl::string_view rest =
+      absl::string_view(options_.replayable_early_data).substr(early_sent_);
+  if (!rest.empty()) stream->Send(rest);
   HandshakeFunction done = std::move(done_);
   delete this;
   EncryptedStream& finished = *stream;
