@@ -52,7 +52,7 @@ bool SetFlag(const Extension::Parameter& parameter, bool& flag) {
   return !parameter.value.has_value() && !std::exchange(flag, true);
 }
 
-// Null when it is in order, else what is not.
+// Empty when it is in order, else what is not.
 absl::string_view Read(const Extension& extension, bool is_offer, Parameters& parameters) {
   for (const Extension::Parameter& parameter : extension.parameters) {
     bool good = false;
@@ -92,10 +92,11 @@ struct Deflate::Terms {
   int receive_window = kLargestWindow;
 };
 
-// Of a connection that has agreed on contexts, or on a smaller window.
-class Deflate::OwnSession final : public Compression::Session {
+// Of a connection that has agreed on contexts, or on a smaller window; and one for all the others,
+// which needs to remember nothing.
+class Deflate::TermsSession final : public Compression::Session {
  public:
-  OwnSession(const Deflate& deflate, const Terms& terms, size_t taken)
+  TermsSession(const Deflate& deflate, const Terms& terms, size_t taken)
       : deflate_(deflate), send_window_(terms.send_window), taken_(taken) {
     if (terms.send_context)
       send_ = std::make_unique<DeflateStream>(deflate.options_.level, terms.send_window);
@@ -122,6 +123,7 @@ class Deflate::OwnSession final : public Compression::Session {
   }
 
   void Release() override {
+    if (this == deflate_.shared_.get()) return;
     if (taken_ != 0) deflate_.options_.budget->Give(taken_);
     delete this;
   }
@@ -132,28 +134,6 @@ class Deflate::OwnSession final : public Compression::Session {
   const size_t taken_;  // of the budget
   std::unique_ptr<DeflateStream> send_;
   std::unique_ptr<InflateStream> receive_;
-};
-
-// Of all the others: it has no state.
-class Deflate::SharedSession final : public Compression::Session {
- public:
-  explicit SharedSession(const DeflateOptions& options) : options_(options) {}
-
-  absl::Span<const uint8_t> Compress(absl::Span<const uint8_t> message) override {
-    if (message.size() < options_.min_message_bytes) return {};
-    return DeflateEngine::OfThread().Compress(options_.level, kLargestWindow, message);
-  }
-
-  Message Decompress(absl::Span<const uint8_t> compressed, uint64_t max_bytes) override {
-    return DeflateEngine::OfThread().Decompress(compressed, max_bytes);
-  }
-
-  bool MaySendAlone(size_t) override { return true; }
-
-  void Release() override {}
-
- private:
-  const DeflateOptions& options_;
 };
 
 absl::StatusOr<std::shared_ptr<const Deflate>> Deflate::Create(const DeflateOptions& options) {
@@ -177,7 +157,7 @@ absl::StatusOr<std::shared_ptr<const Deflate>> Deflate::Create(const DeflateOpti
 }
 
 Deflate::Deflate(const DeflateOptions& options)
-    : options_(options), shared_(std::make_unique<SharedSession>(options_)) {}
+    : options_(options), shared_(std::make_unique<TermsSession>(*this, Terms(), /*taken=*/0)) {}
 
 Deflate::~Deflate() = default;
 
@@ -198,7 +178,7 @@ size_t Deflate::TakeBudget(Terms& terms) const {
 Compression::SessionPtr Deflate::NewSession(const Terms& terms, size_t taken) const {
   if (!terms.send_context && !terms.receive_context && terms.send_window == kLargestWindow)
     return SessionPtr(shared_.get());
-  return SessionPtr(new OwnSession(*this, terms, taken));
+  return SessionPtr(new TermsSession(*this, terms, taken));
 }
 
 Compression::Accepted Deflate::Accept(absl::Span<const Extension> offers) const {

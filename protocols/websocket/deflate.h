@@ -95,15 +95,14 @@ class Deflate final : public Compression {
 
  private:
   struct Terms;
-  class OwnSession;
-  class SharedSession;
+  class TermsSession;
 
   explicit Deflate(const DeflateOptions& options);
   size_t TakeBudget(Terms& terms) const;
   SessionPtr NewSession(const Terms& terms, size_t taken) const;
 
   const DeflateOptions options_;
-  const std::unique_ptr<SharedSession> shared_;
+  const std::unique_ptr<TermsSession> shared_;
 };
 
 }  // namespace sluice::websocket

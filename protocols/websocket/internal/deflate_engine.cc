@@ -125,6 +125,13 @@ size_t InflateStream::MemoryBytes(int window_bits) {
 }
 
 struct DeflateEngine::State {
+  // From the first use on.
+  libdeflate_decompressor* Decompressor() {
+    if (decompressor == nullptr) decompressor.reset(libdeflate_alloc_decompressor());
+    NeedsMemory(decompressor != nullptr);
+    return decompressor.get();
+  }
+
   std::array<std::unique_ptr<libdeflate_compressor, FreeCompressor>, 10> compressors;  // by level
   std::unique_ptr<libdeflate_decompressor, FreeDecompressor> decompressor;
   std::unique_ptr<DeflateStream> deflate;  // for messages by themselves
@@ -165,8 +172,7 @@ absl::Span<const uint8_t> DeflateEngine::Compress(int level, int window_bits,
 size_t DeflateEngine::CompressWhole(int level, absl::Span<const uint8_t> message) {
   auto& compressor = state_->compressors[static_cast<size_t>(level)];
   if (compressor == nullptr) compressor.reset(libdeflate_alloc_compressor(level));
-  if (state_->decompressor == nullptr) state_->decompressor.reset(libdeflate_alloc_decompressor());
-  NeedsMemory(compressor != nullptr && state_->decompressor != nullptr);
+  NeedsMemory(compressor != nullptr);
   uint8_t* const out = state_->compressed.data();
   size_t size = libdeflate_deflate_compress(compressor.get(), message.data(), message.size(), out,
                                             message.size());
@@ -177,9 +183,9 @@ size_t DeflateEngine::CompressWhole(int level, absl::Span<const uint8_t> message
   for (int more = 0; more < 2; ++more) {
     std::memcpy(out + size, kStreamTail, sizeof(kStreamTail));
     size_t used = 0, read = 0;
-    if (libdeflate_deflate_decompress_ex(state_->decompressor.get(), out,
-                                         size + sizeof(kStreamTail), state_->tried.data(),
-                                         message.size(), &used, &read) == LIBDEFLATE_SUCCESS &&
+    if (libdeflate_deflate_decompress_ex(state_->Decompressor(), out, size + sizeof(kStreamTail),
+                                         state_->tried.data(), message.size(), &used,
+                                         &read) == LIBDEFLATE_SUCCESS &&
         read == message.size() && used == size + sizeof(kStreamTail)) {
       return size;
     }
@@ -231,8 +237,6 @@ absl::Span<const uint8_t> DeflateEngine::Compress(DeflateStream& stream,
 
 Message DeflateEngine::Decompress(absl::Span<const uint8_t> compressed, uint64_t max_bytes) {
   State& state = *state_;
-  if (state.decompressor == nullptr) state.decompressor.reset(libdeflate_alloc_decompressor());
-  NeedsMemory(state.decompressor != nullptr);
   const size_t input = compressed.size() + sizeof(kStreamTail);
   state.input.Reserve(input);
   if (!compressed.empty()) std::memcpy(state.input.data(), compressed.data(), compressed.size());
@@ -241,7 +245,7 @@ Message DeflateEngine::Decompress(absl::Span<const uint8_t> compressed, uint64_t
     state.decompressed.Reserve(std::max<size_t>(room, 1));
     size_t used = 0, size = 0;
     const libdeflate_result result =
-        libdeflate_deflate_decompress_ex(state.decompressor.get(), state.input.data(), input,
+        libdeflate_deflate_decompress_ex(state.Decompressor(), state.input.data(), input,
                                          state.decompressed.data(), room, &used, &size);
     if (result == LIBDEFLATE_SUCCESS && used == input)
       return {.bytes = {state.decompressed.data(), size}};
