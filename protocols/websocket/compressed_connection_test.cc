@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
@@ -20,20 +19,14 @@
 #include "sluice/protocols/websocket/connection.h"
 #include "sluice/protocols/websocket/deflate.h"
 #include "sluice/protocols/websocket/frame.h"
+#include "sluice/protocols/websocket/internal/words.h"
 #include "sluice/protocols/websocket/mask.h"
 
 namespace sluice::websocket {
 namespace {
 
+using internal::Words;
 using testing::HasSubstr;
-
-std::string Words(size_t size, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::string text;
-  while (text.size() < size) absl::StrAppend(&text, "word", random() % 500, " ");
-  text.resize(size);
-  return text;
-}
 
 // Keeps what it gets, and sends it back where that is wanted.
 class Recorder : public Handler {

@@ -16,10 +16,12 @@
 #include "sluice/protocols/websocket/close_code.h"
 #include "sluice/protocols/websocket/compression.h"
 #include "sluice/protocols/websocket/extensions.h"
+#include "sluice/protocols/websocket/internal/words.h"
 
 namespace sluice::websocket {
 namespace {
 
+using internal::Words;
 using SessionPtr = Compression::SessionPtr;
 
 constexpr uint64_t kLimit = uint64_t{1} << 20;
@@ -31,14 +33,6 @@ std::string Text(absl::Span<const uint8_t> bytes) {
   return std::string(bytes.begin(), bytes.end());
 }
 
-// Words, as messages have them: they become about a third.
-std::string Words(size_t size, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::string text;
-  while (text.size() < size) absl::StrAppend(&text, "word", random() % 500, " ");
-  text.resize(size);
-  return text;
-}
 std::string Noise(size_t size) {
   std::mt19937 random(7);
   std::string text(size, 0);
