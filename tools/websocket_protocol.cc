@@ -8,9 +8,11 @@
 #include "sluice/core/event_loop.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/timer.h"
+#include "sluice/protocols/websocket/client.h"
 #include "sluice/protocols/websocket/close_code.h"
 #include "sluice/protocols/websocket/connection.h"
 #include "sluice/protocols/websocket/deflate.h"
+#include "sluice/protocols/websocket/server.h"
 
 namespace sluice::tools {
 namespace {

@@ -12,12 +12,15 @@
 #include "sluice/core/event_loop.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/timer.h"
-#include "sluice/protocols/websocket/mask.h"
-#include "sluice/protocols/websocket/mask_key.h"
+#include "sluice/protocols/websocket/internal/frame_encoding.h"
 #include "sluice/protocols/websocket/utf8.h"
 
 namespace sluice::websocket {
 namespace {
+
+using internal::AsBytes;
+using internal::EncodeFrame;
+using internal::kCompressed;
 
 // Up to here a frame is put together on the stack and copied into the stream's queue; larger ones
 // are written once.
@@ -29,13 +32,7 @@ constexpr size_t kLargePayload = 4096;
 constexpr size_t kPongQueueBytes = 4096;
 // How soon to look again whether the peer has read, below the mark at which the stream tells.
 constexpr absl::Duration kPongRetry = absl::Milliseconds(100);
-// RSV1, on the first frame of a message that is compressed (RFC 7692 section 6).
-constexpr uint8_t kCompressed = 4;
 constexpr size_t kMaxCloseReason = kMaxControlPayloadBytes - 2;
-
-absl::Span<const uint8_t> AsBytes(absl::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
 
 // Cut so that no character is cut.
 absl::string_view CutReason(absl::string_view reason) {
@@ -43,37 +40,6 @@ absl::string_view CutReason(absl::string_view reason) {
   size_t end = kMaxCloseReason;
   while (end > 0 && (static_cast<uint8_t>(reason[end]) & 0xc0) == 0x80) --end;
   return reason.substr(0, end);
-}
-
-// Writes header and payload to `out`, which has room for both, and returns their size.
-size_t EncodeFrame(Role role, Opcode opcode, uint8_t rsv, absl::Span<const uint8_t> payload,
-                   uint8_t* out) {
-  FrameHeader header{.opcode = opcode, .rsv = rsv, .payload_bytes = payload.size()};
-  if (role == Role::kClient) {
-    header.masked = true;
-    header.mask_key = NextMaskKey();
-  }
-  const size_t n = EncodeFrameHeader(header, out);
-  if (header.masked) {
-    ApplyMask(out + n, payload.data(), payload.size(), header.mask_key);
-  } else if (!payload.empty()) {
-    std::memcpy(out + n, payload.data(), payload.size());
-  }
-  return n + payload.size();
-}
-
-Buffer EncodeFrame(Role role, Opcode opcode, uint8_t rsv, absl::Span<const uint8_t> payload) {
-  Buffer frame;
-  const size_t room = kMaxFrameHeaderBytes + payload.size();
-  frame.Commit(EncodeFrame(role, opcode, rsv, payload, frame.Reserve(room).data()));
-  return frame;
-}
-
-// A server's.
-Slice EncodeWhole(Opcode opcode, uint8_t rsv, absl::Span<const uint8_t> payload) {
-  std::string frame(FrameHeaderBytes(payload.size()) + payload.size(), '\0');
-  EncodeFrame(Role::kServer, opcode, rsv, payload, reinterpret_cast<uint8_t*>(frame.data()));
-  return Slice::Take(std::move(frame));
 }
 
 }  // namespace
@@ -157,6 +123,16 @@ absl::string_view Connection::subprotocol() const {
   if (extras_->server_handshake != nullptr) return extras_->server_handshake->subprotocol();
   if (extras_->client_handshake != nullptr) return extras_->client_handshake->subprotocol();
   return "";
+}
+
+void Connection::Shake(std::unique_ptr<ServerHandshake> handshake) {
+  extras().server_handshake = std::move(handshake);
+  BeginHandshake();
+}
+
+void Connection::Shake(std::unique_ptr<ClientHandshake> handshake) {
+  extras().client_handshake = std::move(handshake);
+  BeginHandshake();
 }
 
 void Connection::BeginHandshake() {
@@ -389,10 +365,10 @@ SendResult Connection::SendFrame(Opcode opcode, absl::Span<const uint8_t> payloa
     }
   }
   if (payload.size() > kSmallPayload)
-    return Note(stream_->Send(EncodeFrame(role(), opcode, rsv, payload)));
+    return Note(stream_->Send(EncodeFrame(role(), {opcode, rsv}, payload)));
   uint8_t frame[kMaxFrameHeaderBytes + kSmallPayload];
-  return Note(
-      stream_->Send(absl::MakeConstSpan(frame, EncodeFrame(role(), opcode, rsv, payload, frame))));
+  return Note(stream_->Send(
+      absl::MakeConstSpan(frame, EncodeFrame(role(), {opcode, rsv}, payload, frame))));
 }
 
 SendResult Connection::SendText(absl::string_view text) {
@@ -441,7 +417,7 @@ SendResult Connection::SendControlFrame(Opcode opcode, absl::Span<const uint8_t>
   uint8_t frame[kMaxFrameHeaderBytes + kMaxControlPayloadBytes];
   payload = payload.first(std::min(payload.size(), kMaxControlPayloadBytes));
   return Note(stream_->SendControl(
-      absl::MakeConstSpan(frame, EncodeFrame(role(), opcode, /*rsv=*/0, payload, frame))));
+      absl::MakeConstSpan(frame, EncodeFrame(role(), {opcode}, payload, frame))));
 }
 
 SendResult Connection::SendPing(absl::Span<const uint8_t> payload) {
@@ -453,6 +429,10 @@ void Connection::OnSendReady(Stream& /*stream*/) {
   if (state_ != State::kOpen) return;
   if (extras_ != nullptr && std::exchange(extras_->ping_waits, false))
     SendControlFrame(Opcode::kPong, extras_->ping);
+  if (ConnectionObserver* const observer = settings().options.observer) {
+    observer->OnSendReady(*this);
+    if (blocked_ || state_ != State::kOpen) return;  // it has sent as much as may be
+  }
   handler_->OnSendReady(*this);
 }
 
@@ -550,6 +530,8 @@ void Connection::OnClose(Stream& /*stream*/, const absl::Status& status) {
   state_ = State::kEnded;
   Handler* const handler = handler_;
   const bool owns_handler = owns_handler_;
+  if (ConnectionObserver* const observer = settings().options.observer)
+    observer->OnClose(*this, info);
   handler->OnClose(*this, info);
   delete this;
   if (owns_handler) delete handler;
@@ -600,85 +582,6 @@ void Connection::KeepAlive() {
     extras_->queued = stream_->queued_bytes();  // our own ping is no move of the peer's
   }
   ArmTimer(extras_->awaiting_pong ? options.pong_timeout : options.ping_interval);
-}
-
-// Prepared messages.
-
-PreparedMessage::PreparedMessage(Opcode opcode, absl::Span<const uint8_t> payload,
-                                 const Compression* compression)
-    : frame_(EncodeWhole(opcode, /*rsv=*/0, payload)),
-      opcode_(opcode),
-      payload_bytes_(payload.size()) {
-  if (compression == nullptr) return;
-  const absl::Span<const uint8_t> compressed = compression->CompressAlone(payload);
-  if (!compressed.empty()) compressed_ = EncodeWhole(opcode, kCompressed, compressed);
-}
-
-PreparedMessage PreparedMessage::Text(absl::string_view text, const Compression* compression) {
-  return PreparedMessage(Opcode::kText, AsBytes(text), compression);
-}
-
-PreparedMessage PreparedMessage::Binary(absl::Span<const uint8_t> bytes,
-                                        const Compression* compression) {
-  return PreparedMessage(Opcode::kBinary, bytes, compression);
-}
-
-absl::Span<const uint8_t> PreparedMessage::payload() const {
-  return frame_.span().last(payload_bytes_);
-}
-
-// Makers.
-
-Server::Server(Options options)
-    : settings_(Role::kServer, options.connection), handshake_(std::move(options.handshake)) {
-  handshake_.compression = settings_.options.compression;
-}
-
-Connection& Server::Start(std::unique_ptr<Stream> stream, Handler& handler,
-                          bool owns_handler) const {
-  auto* connection =
-      new Connection(std::move(stream), settings_, handler, owns_handler);  // deletes itself
-  connection->extras().server_handshake = std::make_unique<ServerHandshake>(handshake_);
-  connection->BeginHandshake();
-  return *connection;
-}
-
-Connection& Server::Serve(std::unique_ptr<Stream> stream, Handler& handler) const {
-  return Start(std::move(stream), handler, false);
-}
-
-Connection& Server::Serve(std::unique_ptr<Stream> stream, std::unique_ptr<Handler> handler) const {
-  return Start(std::move(stream), *handler.release(), true);
-}
-
-Client::Client(Options options)
-    : settings_(Role::kClient, options.connection), handshake_(std::move(options.handshake)) {
-  handshake_.compression = settings_.options.compression;
-}
-
-absl::StatusOr<std::unique_ptr<Client>> Client::Create(Options options) {
-  const absl::StatusOr<ClientHandshake> trial = ClientHandshake::Create(options.handshake);
-  if (!trial.ok()) return trial.status();
-  return std::unique_ptr<Client>(new Client(std::move(options)));
-}
-
-Connection& Client::Start(std::unique_ptr<Stream> stream, Handler& handler,
-                          bool owns_handler) const {
-  auto* connection =
-      new Connection(std::move(stream), settings_, handler, owns_handler);  // deletes itself
-  // Create has seen that these options make a request.
-  connection->extras().client_handshake =
-      std::make_unique<ClientHandshake>(*ClientHandshake::Create(handshake_));
-  connection->BeginHandshake();
-  return *connection;
-}
-
-Connection& Client::Open(std::unique_ptr<Stream> stream, Handler& handler) const {
-  return Start(std::move(stream), handler, false);
-}
-
-Connection& Client::Open(std::unique_ptr<Stream> stream, std::unique_ptr<Handler> handler) const {
-  return Start(std::move(stream), *handler.release(), true);
 }
 
 }  // namespace sluice::websocket

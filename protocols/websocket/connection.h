@@ -42,7 +42,6 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -50,101 +49,14 @@
 #include "sluice/protocols/websocket/client_handshake.h"
 #include "sluice/protocols/websocket/close_code.h"
 #include "sluice/protocols/websocket/compression.h"
+#include "sluice/protocols/websocket/connection_options.h"
 #include "sluice/protocols/websocket/decoder.h"
 #include "sluice/protocols/websocket/frame.h"
+#include "sluice/protocols/websocket/handler.h"
 #include "sluice/protocols/websocket/handshake.h"
+#include "sluice/protocols/websocket/prepared_message.h"
 
 namespace sluice::websocket {
-
-class Connection;
-
-// A received message. The payload is lent, and may be changed, until OnMessage returns.
-struct Message {
-  bool is_text = false;  // then it is valid UTF-8
-  absl::Span<uint8_t> payload;
-
-  absl::string_view text() const {
-    return {reinterpret_cast<const char*>(payload.data()), payload.size()};
-  }
-};
-
-// How a connection ended.
-struct CloseInfo {
-  // Of the first close frame, whoever sent it; kNoStatus if that had none; kAbnormal if there was
-  // no close frame.
-  CloseCode code = CloseCode::kAbnormal;
-  absl::string_view reason;
-  bool by_peer = false;  // that frame was the peer's
-  bool clean = false;    // both sides sent one
-  // OK when clean. Else why: the transport's failure, a broken rule (kInvalidArgument) or limit
-  // (kResourceExhausted), the refused handshake.
-  absl::Status status;
-};
-
-// What the user of a Connection implements.
-class Handler {
- public:
-  virtual ~Handler() = default;
-
-  // A server's: whether to accept what a client asks for, and how; by default it is accepted.
-  virtual void OnRequest(const HandshakeRequest& /*request*/, HandshakeReply& /*reply*/) {}
-
-  // The handshake has succeeded. connection.subprotocol() is there during this call.
-  virtual void OnOpen(Connection& /*connection*/) {}
-
-  virtual void OnMessage(Connection& connection, const Message& message) = 0;
-
-  // Control frames that came; a ping has been answered already.
-  virtual void OnPing(Connection& /*connection*/, absl::Span<const uint8_t> /*payload*/) {}
-  virtual void OnPong(Connection& /*connection*/, absl::Span<const uint8_t> /*payload*/) {}
-
-  // After a send that answered kBlocked: the queue has fallen to its low mark.
-  virtual void OnSendReady(Connection& /*connection*/) {}
-
-  // The loop is draining. The default closes with kGoingAway.
-  virtual void OnDrain(Connection& connection);
-
-  // The last call; also after a handshake that failed, and then the only one.
-  virtual void OnClose(Connection& /*connection*/, const CloseInfo& /*info*/) {}
-};
-
-// A message encoded once, to be sent on many connections without copying it.
-class PreparedMessage {
- public:
-  // With a compression the message is also compressed once, for all connections that have agreed on
-  // that; the others get it as it is.
-  static PreparedMessage Text(absl::string_view text, const Compression* compression = nullptr);
-  static PreparedMessage Binary(absl::Span<const uint8_t> bytes,
-                                const Compression* compression = nullptr);
-
-  absl::Span<const uint8_t> payload() const;
-
- private:
-  friend class Connection;
-  PreparedMessage(Opcode opcode, absl::Span<const uint8_t> payload, const Compression* compression);
-
-  Slice frame_;       // a server's
-  Slice compressed_;  // the same, compressed; empty for none
-  Opcode opcode_;
-  size_t payload_bytes_;
-};
-
-// What servers and clients have in common.
-struct ConnectionOptions {
-  // A message is all its fragments together.
-  uint64_t max_message_bytes = uint64_t{1} << 20;
-  // From the stream's beginning to the end of the opening handshake.
-  absl::Duration handshake_timeout = absl::Seconds(10);
-  // How long the peer has to answer a close frame.
-  absl::Duration close_timeout = absl::Seconds(5);
-  // Every ping_interval, a peer that has sent nothing since the last time is sent a ping, and has
-  // pong_timeout to send something; that it takes what was queued for it counts, too. Infinite: no
-  // pings.
-  absl::Duration ping_interval = absl::InfiniteDuration();
-  absl::Duration pong_timeout = absl::Seconds(10);
-  // Whether and how messages are compressed, where the peer agrees: deflate.h. Null: not.
-  std::shared_ptr<const Compression> compression = nullptr;
-};
 
 class Connection final : private StreamHandler {
  public:
@@ -224,6 +136,8 @@ class Connection final : private StreamHandler {
   const Settings& settings() const { return static_cast<const Settings&>(decoder_.options()); }
   const Delivery* delivery() const;
   Extras& extras();
+  void Shake(std::unique_ptr<ServerHandshake> handshake);
+  void Shake(std::unique_ptr<ClientHandshake> handshake);
   void BeginHandshake();
   void ContinueHandshake(absl::Span<uint8_t> bytes);
   void Opened();
@@ -269,58 +183,6 @@ class Connection final : private StreamHandler {
   bool close_sent_ : 1;
   bool close_received_ : 1;
   bool filling_ : 1;  // the stream was given a place in the decoder's memory
-};
-
-// Server makes connections of the streams that a listener accepts; all have its options. It must
-// outlive them. Loop-bound: one for each loop.
-class Server {
- public:
-  struct Options {
-    ConnectionOptions connection;
-    ServerHandshake::Options handshake;
-  };
-
-  explicit Server(Options options);
-  Server(const Server&) = delete;
-  Server& operator=(const Server&) = delete;
-
-  // Waits for the client's handshake and answers it. The handler is borrowed, or given and then
-  // destroyed after OnClose.
-  Connection& Serve(std::unique_ptr<Stream> stream, Handler& handler) const;
-  Connection& Serve(std::unique_ptr<Stream> stream, std::unique_ptr<Handler> handler) const;
-
- private:
-  Connection& Start(std::unique_ptr<Stream> stream, Handler& handler, bool owns_handler) const;
-
-  Connection::Settings settings_;
-  ServerHandshake::Options handshake_;
-};
-
-// Client makes connections over streams that are connected to a server. It must outlive them.
-// Loop-bound.
-class Client {
- public:
-  struct Options {
-    ConnectionOptions connection;
-    ClientHandshake::Options handshake;
-  };
-
-  // kInvalidArgument: see ClientHandshake::Create.
-  static absl::StatusOr<std::unique_ptr<Client>> Create(Options options);
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
-
-  // Sends the handshake. The handler is borrowed, or given and then destroyed after OnClose.
-  Connection& Open(std::unique_ptr<Stream> stream, Handler& handler) const;
-  Connection& Open(std::unique_ptr<Stream> stream, std::unique_ptr<Handler> handler) const;
-
- private:
-  Connection& Start(std::unique_ptr<Stream> stream, Handler& handler, bool owns_handler) const;
-
-  explicit Client(Options options);
-
-  Connection::Settings settings_;
-  ClientHandshake::Options handshake_;
 };
 
 }  // namespace sluice::websocket

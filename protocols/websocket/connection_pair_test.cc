@@ -18,8 +18,10 @@
 #include "sluice/core/event_loop.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
+#include "sluice/protocols/websocket/client.h"
 #include "sluice/protocols/websocket/frame.h"
 #include "sluice/protocols/websocket/mask.h"
+#include "sluice/protocols/websocket/server.h"
 
 namespace sluice::websocket {
 namespace {

@@ -10,6 +10,8 @@
 #include "sluice/core/event_loop.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/tcp.h"
+#include "sluice/protocols/websocket/client.h"
+#include "sluice/protocols/websocket/server.h"
 
 namespace sluice::websocket {
 namespace {

@@ -45,10 +45,12 @@
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/tcp.h"
+#include "sluice/protocols/websocket/client.h"
 #include "sluice/protocols/websocket/close_code.h"
 #include "sluice/protocols/websocket/compression.h"
 #include "sluice/protocols/websocket/connection.h"
 #include "sluice/protocols/websocket/deflate.h"
+#include "sluice/protocols/websocket/server.h"
 #include "sluice/tests/integration/tls_flags.h"
 #include "sluice/tls/tls_stream.h"
 

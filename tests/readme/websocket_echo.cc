@@ -3,7 +3,7 @@
 #include "sluice/core/event_loop.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/tcp.h"
-#include "sluice/protocols/websocket/connection.h"
+#include "sluice/protocols/websocket/server.h"
 
 class Echo : public sluice::websocket::Handler {
   void OnMessage(sluice::websocket::Connection& connection,

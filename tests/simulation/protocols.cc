@@ -8,7 +8,9 @@
 #include "sluice/core/timer.h"
 #include "sluice/protocols/framing/frame_codec.h"
 #include "sluice/protocols/framing/frame_stream.h"
+#include "sluice/protocols/websocket/client.h"
 #include "sluice/protocols/websocket/connection.h"
+#include "sluice/protocols/websocket/server.h"
 
 namespace sluice::exploration {
 
