@@ -39,6 +39,7 @@ class PassiveStream : public Stream {
   void SetIdleTimeout(absl::Duration) override {}
   void SetLingerTimeout(absl::Duration) override {}
   void SetLimits(const StreamLimits&) override {}
+  StreamLimits limits() const override { return {}; }
   SocketAddress peer_address() const override { return {}; }
   SocketAddress local_address() const override { return {}; }
 

@@ -186,6 +186,7 @@ class Stream {
   virtual void SetLingerTimeout(absl::Duration timeout) = 0;
 
   virtual void SetLimits(const StreamLimits& limits) = 0;
+  virtual StreamLimits limits() const = 0;
 
   // The transport's addresses; for a layered stream those of the lowest layer.
   virtual SocketAddress peer_address() const = 0;

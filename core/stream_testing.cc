@@ -167,6 +167,7 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   }
   void SetLingerTimeout(absl::Duration timeout) override { linger_timeout_ = timeout; }
   void SetLimits(const StreamLimits& limits) override { limits_ = limits; }
+  StreamLimits limits() const override { return limits_; }
   SocketAddress peer_address() const override { return peer_; }
   SocketAddress local_address() const override { return local_; }
 

@@ -72,6 +72,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   void SetIdleTimeout(absl::Duration timeout) override;
   void SetLingerTimeout(absl::Duration timeout) override;
   void SetLimits(const StreamLimits& limits) override;
+  StreamLimits limits() const override { return limits_; }
   SocketAddress peer_address() const override;
   SocketAddress local_address() const override;
 

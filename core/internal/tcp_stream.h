@@ -66,6 +66,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   void SetIdleTimeout(absl::Duration timeout) override;
   void SetLingerTimeout(absl::Duration timeout) override;
   void SetLimits(const StreamLimits& limits) override;
+  StreamLimits limits() const override { return options().limits; }
   SocketAddress peer_address() const override { return peer_.Expand(); }
   SocketAddress local_address() const override;
 
@@ -113,7 +114,6 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
     if (extras_ != nullptr) return extras_->options;
     return origin_ != nullptr ? origin_->stream_options() : kDefaultOptions;  // none: after the end
   }
-  const StreamLimits& limits() const { return options().limits; }
   bool MayQueue(size_t bytes, size_t reserve);
   // A callback that writes more than this before it returns has it sent at once: the gathering has
   // paid by then, and memory is bounded.

@@ -24,8 +24,8 @@ namespace sluice::websocket {
 class Client {
  public:
   struct Options {
-    ConnectionOptions connection;
-    ClientHandshake::Options handshake;
+    ConnectionOptions connection = {};
+    ClientHandshake::Options handshake = {};
   };
 
   // kInvalidArgument: see ClientHandshake::Create.

@@ -45,13 +45,13 @@ namespace sluice::websocket {
 class ClientHandshake {
  public:
   struct Options {
-    std::string host;          // the Host header, with the port unless it is the default: url.h
+    std::string host = {};     // the Host header, with the port unless it is the default: url.h
     std::string target = "/";  // path and query, percent-encoded
-    std::string origin;        // only browsers need one
-    std::vector<std::string> subprotocols;                     // in order of preference
-    std::vector<std::pair<std::string, std::string>> headers;  // further ones, such as cookies
+    std::string origin = {};   // only browsers need one
+    std::vector<std::string> subprotocols = {};                     // in order of preference
+    std::vector<std::pair<std::string, std::string>> headers = {};  // further ones, such as cookies
     // Whether and how messages are compressed, where the server agrees. Null: not.
-    std::shared_ptr<const Compression> compression;
+    std::shared_ptr<const Compression> compression = nullptr;
     // Of the answer.
     size_t max_head_bytes = 8192;
     size_t max_headers = 100;

@@ -13,6 +13,7 @@
 #include "sluice/core/socket_address.h"
 #include "sluice/core/timer.h"
 #include "sluice/protocols/websocket/internal/frame_encoding.h"
+#include "sluice/protocols/websocket/internal/outgoing_messages.h"
 #include "sluice/protocols/websocket/utf8.h"
 
 namespace sluice::websocket {
@@ -32,6 +33,8 @@ constexpr size_t kLargePayload = 4096;
 constexpr size_t kPongQueueBytes = 4096;
 // How soon to look again whether the peer has read, below the mark at which the stream tells.
 constexpr absl::Duration kPongRetry = absl::Milliseconds(100);
+// So much is read from sources in one turn, for others to have theirs.
+constexpr size_t kSourceBudget = 256 * 1024;
 constexpr size_t kMaxCloseReason = kMaxControlPayloadBytes - 2;
 
 // Cut so that no character is cut.
@@ -45,6 +48,15 @@ absl::string_view CutReason(absl::string_view reason) {
 }  // namespace
 
 void Handler::OnDrain(Connection& connection) { connection.Close(CloseCode::kGoingAway); }
+
+// While a message in parts is being sent.
+struct Connection::Ordered {
+  explicit Ordered(Connection& connection)
+      : messages(connection.role()), turn([&connection] { connection.AdvanceOrdered(); }) {}
+
+  internal::OutgoingMessages messages;
+  Timer turn;  // there is more to do, by the loop
+};
 
 // What only few connections need at a time.
 struct Connection::Extras {
@@ -63,6 +75,7 @@ struct Connection::Extras {
   bool awaiting_pong = false;
   bool ping_waits = false;  // a ping that could not be answered yet, and its payload
   std::vector<uint8_t> ping;
+  std::unique_ptr<Ordered> ordered;
   // The first close frame.
   CloseCode close_code = CloseCode::kAbnormal;
   std::string close_reason;
@@ -90,6 +103,9 @@ Connection::Connection(std::unique_ptr<Stream> stream, const Settings& settings,
       owns_handler_(owns_handler),
       paused_(false),
       blocked_(false),
+      ready_owed_(false),
+      has_ordered_(false),
+      parts_wanted_(false),
       heard_(false),
       close_sent_(false),
       close_received_(false),
@@ -190,8 +206,11 @@ void Connection::Opened() {
 
 // Gives the extras back when nothing needs them.
 void Connection::DropExtras() {
-  const bool needed = state_ != State::kOpen || extras_->timer.armed() ||
-                      extras_->release.armed() || !extras_->held.empty() || extras_->ping_waits;
+  if (extras_ == nullptr) return;
+  const bool needed = state_ != State::kOpen || extras_->server_handshake != nullptr ||
+                      extras_->client_handshake != nullptr || extras_->timer.armed() ||
+                      extras_->release.armed() || !extras_->held.empty() || extras_->ping_waits ||
+                      has_ordered_;
   if (!needed) extras_ = nullptr;
 }
 
@@ -215,6 +234,8 @@ void Connection::ReceiveFrames(absl::Span<uint8_t> bytes, bool lent) {
       // What came in parts lies in memory of the decoder's.
       DeliverMessage(event, lent && !below(event.payload, bytes.data()) &&
                                 below(event.payload, bytes.data() + bytes.size()));
+    } else if (event.kind == FrameDecoder::Event::kPart) {
+      DeliverPart(event);
     } else if (event.kind == FrameDecoder::Event::kNeedMore) {
       if (ABSL_PREDICT_FALSE(filling_ || !decoder_.idle())) ReceiveInPlace();
       return;
@@ -244,6 +265,7 @@ void Connection::DeliverControl(const FrameDecoder::Event& event) {
     case FrameDecoder::Event::kError:
       return Fail(event.code, event.error);
     case FrameDecoder::Event::kMessage:
+    case FrameDecoder::Event::kPart:
     case FrameDecoder::Event::kNeedMore:
       return;  // seen to by the caller
   }
@@ -252,6 +274,7 @@ void Connection::DeliverControl(const FrameDecoder::Event& event) {
 void Connection::DeliverMessage(const FrameDecoder::Event& event, bool lent) {
   if (state_ != State::kOpen) return;  // after Close nothing is delivered
   if (ABSL_PREDICT_FALSE(event.rsv != 0)) return DeliverCompressed(event);
+  if (ABSL_PREDICT_FALSE(parts_wanted_)) return DeliverPart(event);
   const Delivery current(*this, event, lent);
   const Settings& shared = settings();
   shared.delivery = &current;
@@ -267,6 +290,17 @@ void Connection::DeliverCompressed(const FrameDecoder::Event& event) {
   if (event.is_text && !IsValidUtf8(message.bytes))
     return Fail(CloseCode::kInvalidPayload, "a text message is not UTF-8");
   handler_->OnMessage(*this, Message{event.is_text, message.bytes});
+}
+
+void Connection::ReceiveInParts(bool in_parts) {
+  parts_wanted_ = in_parts;
+  decoder_.DeliverInParts(in_parts);
+}
+
+void Connection::DeliverPart(const FrameDecoder::Event& event) {
+  if (state_ != State::kOpen) return;
+  handler_->OnMessagePart(*this,
+                          MessagePart{event.is_text, event.first, event.last, event.bytes()});
 }
 
 // A peer that pings and does not read gets one pong when it reads again: RFC 6455 section 5.5.3
@@ -348,9 +382,15 @@ void Connection::ReleaseHeld() {
 
 // Sending.
 
-// Remembers whether the queue is above its high mark.
+// Remembers whether the queue is above its high mark, and that the user was told so.
 SendResult Connection::Note(SendResult result) {
-  if (ABSL_PREDICT_FALSE(result == SendResult::kBlocked)) blocked_ = true;
+  if (ABSL_PREDICT_FALSE(result == SendResult::kBlocked)) blocked_ = ready_owed_ = true;
+  return result;
+}
+
+// The same for what is sent by ourselves.
+SendResult Connection::NoteOwn(SendResult result) {
+  if (result == SendResult::kBlocked) blocked_ = true;
   return result;
 }
 
@@ -364,6 +404,8 @@ SendResult Connection::SendFrame(Opcode opcode, absl::Span<const uint8_t> payloa
       rsv = kCompressed;
     }
   }
+  if (ABSL_PREDICT_FALSE(has_ordered_))
+    return SendBehind(EncodeFrame(role(), {opcode, rsv}, payload));
   if (payload.size() > kSmallPayload)
     return Note(stream_->Send(EncodeFrame(role(), {opcode, rsv}, payload)));
   uint8_t frame[kMaxFrameHeaderBytes + kSmallPayload];
@@ -382,11 +424,13 @@ SendResult Connection::SendBinary(absl::Span<const uint8_t> bytes) {
 SendResult Connection::Send(const PreparedMessage& message) {
   if (state_ != State::kOpen) return SendResult::kRefused;
   if (role() == Role::kClient) return SendFrame(message.opcode_, message.payload());
-  if (compression_ != nullptr && !message.compressed_.empty() &&
-      compression_->MaySendAlone(message.payload_bytes_)) {
-    return Note(stream_->Send(message.compressed_));
-  }
-  return Note(stream_->Send(message.frame_));
+  const bool compressed = compression_ != nullptr && !message.compressed_.empty() &&
+                          compression_->MaySendAlone(message.payload_bytes_);
+  const Slice& frame = compressed ? message.compressed_ : message.frame_;
+  if (ABSL_PREDICT_TRUE(!has_ordered_)) return Note(stream_->Send(frame));
+  Buffer behind;
+  behind.Append(frame);
+  return SendBehind(std::move(behind));
 }
 
 SendResult Connection::SendInPlace(const Message& message) {
@@ -397,7 +441,7 @@ SendResult Connection::SendInPlace(const Message& message) {
   const bool in_place = current != nullptr && !current->used && role() == Role::kServer &&
                         state_ == State::kOpen && payload.data() == current->event.payload &&
                         payload.size() <= current->event.size && compression_ == nullptr &&
-                        header_bytes <= current->event.room;
+                        !has_ordered_ && header_bytes <= current->event.room;
   if (!in_place) return SendFrame(opcode, payload);
   current->used = true;
   uint8_t* const begin = current->event.payload - header_bytes;
@@ -416,12 +460,13 @@ SendResult Connection::SendInPlace(const Message& message) {
 SendResult Connection::SendControlFrame(Opcode opcode, absl::Span<const uint8_t> payload) {
   uint8_t frame[kMaxFrameHeaderBytes + kMaxControlPayloadBytes];
   payload = payload.first(std::min(payload.size(), kMaxControlPayloadBytes));
-  return Note(stream_->SendControl(
+  return NoteOwn(stream_->SendControl(
       absl::MakeConstSpan(frame, EncodeFrame(role(), {opcode}, payload, frame))));
 }
 
 SendResult Connection::SendPing(absl::Span<const uint8_t> payload) {
-  return state_ == State::kOpen ? SendControlFrame(Opcode::kPing, payload) : SendResult::kRefused;
+  return state_ == State::kOpen ? Note(SendControlFrame(Opcode::kPing, payload))
+                                : SendResult::kRefused;
 }
 
 void Connection::OnSendReady(Stream& /*stream*/) {
@@ -429,11 +474,132 @@ void Connection::OnSendReady(Stream& /*stream*/) {
   if (state_ != State::kOpen) return;
   if (extras_ != nullptr && std::exchange(extras_->ping_waits, false))
     SendControlFrame(Opcode::kPong, extras_->ping);
+  if (ABSL_PREDICT_FALSE(has_ordered_)) return AdvanceOrdered();
+  TellSendReady();
+}
+
+void Connection::TellSendReady() {
+  if (!ready_owed_) return;
+  ready_owed_ = false;
   if (ConnectionObserver* const observer = settings().options.observer) {
     observer->OnSendReady(*this);
-    if (blocked_ || state_ != State::kOpen) return;  // it has sent as much as may be
+    if (ready_owed_ || state_ != State::kOpen) return;  // it has sent as much as may be
   }
   handler_->OnSendReady(*this);
+}
+
+size_t Connection::queued_bytes() const {
+  return stream_->queued_bytes() + (has_ordered_ ? extras_->ordered->messages.waiting_bytes() : 0);
+}
+
+// Messages in parts, and what waits behind them.
+
+Connection::Ordered& Connection::ordered() {
+  if (!has_ordered_) extras().ordered = std::make_unique<Ordered>(*this);
+  has_ordered_ = true;
+  return *extras_->ordered;
+}
+
+void Connection::DropOrdered() {
+  if (has_ordered_) extras_->ordered = nullptr;
+  has_ordered_ = false;
+}
+
+MessageWriter Connection::StartMessage(MessageType type) {
+  if (state_ != State::kOpen) return MessageWriter();
+  return MessageWriter(ordered().messages.Start(*this, type));
+}
+
+SendResult Connection::SendFrom(MessageType type, std::unique_ptr<MessageSource> source) {
+  if (state_ != State::kOpen) return SendResult::kRefused;
+  ordered().messages.Start(*this, type, std::move(source));
+  AdvanceLater();
+  return SendResult::kSent;
+}
+
+SendResult Connection::SendPart(internal::OutgoingMessage& message, absl::Span<const uint8_t> bytes,
+                                bool last) {
+  if (state_ != State::kOpen) return SendResult::kRefused;
+  if (bytes.empty() && !last) return SendResult::kSent;
+  internal::OutgoingMessages& messages = extras_->ordered->messages;
+  if (!messages.IsFirst(message)) {
+    if (!MayWait(kMaxFrameHeaderBytes + bytes.size())) return SendResult::kRefused;
+    messages.Wait(message, messages.EncodePart(message, bytes, last));
+    return NoteWaiting();
+  }
+  const SendResult result = Note(stream_->Send(messages.EncodePart(message, bytes, last)));
+  if (last) AdvanceLater();
+  return result;
+}
+
+void Connection::GiveUp(const internal::OutgoingMessage& message) {
+  if (extras_->ordered->messages.Retract(message)) return AdvanceLater();
+  Close(CloseCode::kInternalError, "a message was given up");
+}
+
+// A message that has to wait for its turn.
+SendResult Connection::SendBehind(Buffer frame) {
+  if (!MayWait(frame.size())) return SendResult::kRefused;
+  extras_->ordered->messages.Wait(std::move(frame));
+  return NoteWaiting();
+}
+
+// As the stream would have it.
+bool Connection::MayWait(size_t bytes) {
+  const size_t queued = queued_bytes();
+  const size_t limit = stream_->limits().hard;
+  if (queued == 0 || queued + bytes <= limit) return true;
+  Abort(absl::ResourceExhaustedError(absl::StrCat(Peer(), ": ", queued,
+                                                  " bytes wait behind a message in parts, and ",
+                                                  bytes, " more pass the limit of ", limit)));
+  return false;
+}
+
+SendResult Connection::NoteWaiting() {
+  if (queued_bytes() <= stream_->limits().high) return SendResult::kSent;
+  ready_owed_ = true;
+  return SendResult::kBlocked;
+}
+
+// By the loop: sources are read, and OnSendReady is called.
+void Connection::AdvanceLater() {
+  internal::OutgoingMessages& messages = extras_->ordered->messages;
+  if (messages.done() && !ready_owed_) {
+    DropOrdered();
+    return DropExtras();
+  }
+  if (!extras_->ordered->turn.armed())
+    stream_->loop().ArmTimer(extras_->ordered->turn, absl::ZeroDuration());
+}
+
+void Connection::AdvanceOrdered() {
+  if (state_ != State::kOpen || !has_ordered_) return;
+  TellWhenFewWait();
+  if (state_ != State::kOpen || !has_ordered_) return;
+  internal::OutgoingMessages& messages = extras_->ordered->messages;
+  const auto transmit = [this](Buffer frames) {
+    return NoteOwn(stream_->Send(std::move(frames))) == SendResult::kSent;
+  };
+  const auto progress = messages.Advance(blocked_, kSourceBudget, transmit);
+  if (!progress.failure.ok()) return FailSending(progress.failure);
+  if (progress.more) AdvanceLater();
+  if (messages.done()) {
+    DropOrdered();
+    DropExtras();
+  }
+  TellWhenFewWait();
+}
+
+void Connection::TellWhenFewWait() {
+  const size_t waiting = has_ordered_ ? extras_->ordered->messages.waiting_bytes() : 0;
+  if (!blocked_ && ready_owed_ && waiting <= stream_->limits().low) TellSendReady();
+}
+
+void Connection::FailSending(absl::Status status) {
+  extras().failure = std::move(status);
+  extras_->close_code = CloseCode::kInternalError;
+  SendCloseFrame(CloseCode::kInternalError, "");
+  EndStream();
 }
 
 // The end.
@@ -461,6 +627,7 @@ void Connection::Close(CloseCode code, absl::string_view reason) {
   extras().close_code = code;
   extras().close_reason = std::string(reason);
   state_ = State::kClosing;
+  DropOrdered();
   SendCloseFrame(code, reason);
   // The peer's close frame may stand behind messages that are held back or not received: they are
   // passed over.
@@ -476,6 +643,7 @@ void Connection::AwaitClose() {
 void Connection::Abort(absl::Status status) {
   if (state_ == State::kEnded && stream_->closing()) return;
   state_ = State::kEnded;
+  DropOrdered();
   extras().timer.Cancel();
   if (extras_->failure.ok()) extras_->failure = status;
   stream_->Abort(std::move(status));
@@ -500,6 +668,7 @@ void Connection::Fail(CloseCode code, absl::string_view why) {
 // What is queued still leaves.
 void Connection::EndStream() {
   state_ = State::kEnded;
+  DropOrdered();
   if (extras_ != nullptr) extras_->timer.Cancel();
   if (filling_) stream_->ReceiveInto({});  // after an error its memory is gone
   filling_ = false;
@@ -528,6 +697,7 @@ void Connection::OnClose(Stream& /*stream*/, const absl::Status& status) {
                       : absl::UnavailableError("the connection ended without a closing handshake");
   }
   state_ = State::kEnded;
+  DropOrdered();
   Handler* const handler = handler_;
   const bool owns_handler = owns_handler_;
   if (ConnectionObserver* const observer = settings().options.observer)

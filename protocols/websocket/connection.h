@@ -54,6 +54,8 @@
 #include "sluice/protocols/websocket/frame.h"
 #include "sluice/protocols/websocket/handler.h"
 #include "sluice/protocols/websocket/handshake.h"
+#include "sluice/protocols/websocket/message_source.h"
+#include "sluice/protocols/websocket/message_writer.h"
 #include "sluice/protocols/websocket/prepared_message.h"
 
 namespace sluice::websocket {
@@ -72,6 +74,13 @@ class Connection final : private StreamHandler {
   // SendBinary.
   SendResult SendInPlace(const Message& message);
 
+  // Sends a message in parts: message_writer.h. What is sent by other calls meanwhile waits behind
+  // it. Close cuts it off, and what waits behind it is not sent.
+  MessageWriter StartMessage(MessageType type);
+  // The same as fast as the peer takes it; nothing more is to be done. kRefused destroys the source
+  // at once; else it goes when it is read to its end, or with the connection.
+  SendResult SendFrom(MessageType type, std::unique_ptr<MessageSource> source);
+
   // A ping with at most 125 bytes (more is cut).
   SendResult SendPing(absl::Span<const uint8_t> payload = {});
 
@@ -88,9 +97,13 @@ class Connection final : private StreamHandler {
   void PauseReceiving();
   void ResumeReceiving();
 
+  // Whether messages come in parts, from the next one on: Handler::OnMessagePart is then called
+  // instead of OnMessage, for all of them.
+  void ReceiveInParts(bool in_parts = true);
+
   bool open() const { return state_ == State::kOpen; }
   Role role() const { return settings().role; }
-  size_t queued_bytes() const { return stream_->queued_bytes(); }
+  size_t queued_bytes() const;
   // For addresses, limits, deadlines and the loop. Not for sending or closing.
   Stream& stream() { return *stream_; }
 
@@ -102,6 +115,7 @@ class Connection final : private StreamHandler {
  private:
   friend class Server;
   friend class Client;
+  friend class MessageWriter;
 
   enum class State : uint8_t {
     kHandshake,
@@ -121,6 +135,7 @@ class Connection final : private StreamHandler {
     mutable const Delivery* delivery = nullptr;  // the OnMessage under way
   };
   struct Extras;
+  struct Ordered;
 
   Connection(std::unique_ptr<Stream> stream, const Settings& settings, Handler& handler,
              bool owns_handler);
@@ -146,6 +161,7 @@ class Connection final : private StreamHandler {
   void ReceiveFrames(absl::Span<uint8_t> bytes, bool lent);
   void DeliverMessage(const FrameDecoder::Event& event, bool lent);
   void DeliverCompressed(const FrameDecoder::Event& event);
+  void DeliverPart(const FrameDecoder::Event& event);
   void DeliverControl(const FrameDecoder::Event& event);
   void DeliverPing(absl::Span<const uint8_t> payload);
   void ArmPong(absl::Duration after);
@@ -159,6 +175,21 @@ class Connection final : private StreamHandler {
   SendResult SendControlFrame(Opcode opcode, absl::Span<const uint8_t> payload);
   void SendCloseFrame(CloseCode code, absl::string_view reason);
   SendResult Note(SendResult result);
+  SendResult NoteOwn(SendResult result);
+  void TellSendReady();
+
+  SendResult SendPart(internal::OutgoingMessage& message, absl::Span<const uint8_t> bytes,
+                      bool last);
+  void GiveUp(const internal::OutgoingMessage& message);
+  SendResult SendBehind(Buffer frame);
+  bool MayWait(size_t bytes);
+  SendResult NoteWaiting();
+  Ordered& ordered();
+  void AdvanceOrdered();
+  void AdvanceLater();
+  void TellWhenFewWait();
+  void DropOrdered();
+  void FailSending(absl::Status status);
 
   void Fail(CloseCode code, absl::string_view why);
   void EndStream();
@@ -178,8 +209,11 @@ class Connection final : private StreamHandler {
   State state_ = State::kHandshake;
   bool owns_handler_ : 1;
   bool paused_ : 1;
-  bool blocked_ : 1;  // a send has answered kBlocked, and OnSendReady has not come yet
-  bool heard_ : 1;    // something was received since the last look (keep-alive)
+  bool blocked_ : 1;       // the stream has answered kBlocked, and its OnSendReady has not come yet
+  bool ready_owed_ : 1;    // and so have we to our user
+  bool has_ordered_ : 1;   // a message in parts is being sent: Extras::ordered is there
+  bool parts_wanted_ : 1;  // OnMessagePart instead of OnMessage
+  bool heard_ : 1;         // something was received since the last look (keep-alive)
   bool close_sent_ : 1;
   bool close_received_ : 1;
   bool filling_ : 1;  // the stream was given a place in the decoder's memory

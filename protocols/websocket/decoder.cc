@@ -92,6 +92,8 @@ struct FrameDecoder::Assembly {
   Open open;
   bool in_message;
   bool delivered;  // the message is whole and the user has it
+  bool in_parts;   // it is not gathered,
+  bool begun;      // and a part of it was given out
   bool fin;        // of the open frame, as is the opcode
   Opcode opcode;
   bool is_text;
@@ -162,6 +164,11 @@ FrameDecoder::Event FrameDecoder::Next(Input& input) {
       if (!HaveHeader(input, header)) break;
       if (FitsInPlace(header, input)) return TakeInPlace(header, input);
       OpenFrame(header);
+    }
+    if (end_ == End::kNotYet && GivesParts()) {
+      if (TakePart(input, event)) return event;
+      if (assembly()->frame_left > 0) break;
+      continue;
     }
     if (end_ == End::kNotYet) TakePayload(input);
     if (end_ != End::kNotYet || assembly()->frame_left > 0) break;
@@ -289,8 +296,9 @@ bool FrameDecoder::FitsInPlace(const FrameHeader& header, const Input& input) co
 // Begins to gather a frame; sets end_ if that is one too many.
 void FrameDecoder::OpenFrame(const FrameHeader& header) {
   if (block_ == nullptr) {
-    const size_t capacity =
-        IsControl(header.opcode) || header.payload_bytes > kAtOnce ? 0 : header.payload_bytes;
+    const size_t capacity = IsControl(header.opcode) || in_parts_ || header.payload_bytes > kAtOnce
+                                ? 0
+                                : header.payload_bytes;
     block_.reset(Block::TryNewExact(sizeof(Assembly) + capacity));
     if (block_ == nullptr) {
       end_ = End::kOutOfMemory;
@@ -311,6 +319,8 @@ void FrameDecoder::OpenFrame(const FrameHeader& header) {
   a.open = Assembly::Open::kData;
   if (header.opcode != Opcode::kContinuation) {
     a.in_message = true;
+    a.in_parts = in_parts_;
+    a.begun = false;
     a.is_text = header.opcode == Opcode::kText;
     a.rsv = header.rsv;
   }
@@ -332,26 +342,77 @@ void FrameDecoder::TakePayload(Input& input) {
   }
   Assembly& a = *assembly();
   uint8_t* const to = control ? a.control + a.control_size : a.message() + a.size;
-  const bool check_text = !control && a.is_text && a.rsv == 0;
-  bool ascii = false;
-  if (options_->role == Role::kClient) {
-    if (to != input.begin) std::memcpy(to, input.begin, size);
-  } else if (check_text) {
-    ascii = ApplyMaskTestingAscii(to, input.begin, size, a.mask_key);
-  } else {
-    ApplyMask(to, input.begin, size, a.mask_key);
-  }
-  a.mask_key = TurnMaskKey(a.mask_key, size);
-  a.frame_left -= size;
+  const bool ascii = Unmask(to, input.begin, size);
   input.begin += size;
   if (control) {
     a.control_size = static_cast<uint8_t>(a.control_size + size);
     return;
   }
   a.size += size;
-  if (check_text && !(ascii && a.utf8.complete()) && !a.utf8.Update(to, size)) {
-    end_ = End::kBadText;
+  if (!CheckText(to, size, ascii)) end_ = End::kBadText;
+}
+
+// Moves bytes of the open frame to where they are wanted, unmasked. Whether they are known to be
+// ASCII.
+bool FrameDecoder::Unmask(uint8_t* to, const uint8_t* from, size_t size) {
+  Assembly& a = *assembly();
+  bool ascii = false;
+  if (options_->role == Role::kClient) {
+    if (to != from) std::memcpy(to, from, size);
+  } else if (a.open == Assembly::Open::kData && a.is_text && a.rsv == 0) {
+    ascii = ApplyMaskTestingAscii(to, from, size, a.mask_key);
+  } else {
+    ApplyMask(to, from, size, a.mask_key);
   }
+  a.mask_key = TurnMaskKey(a.mask_key, size);
+  a.frame_left -= size;
+  return ascii;
+}
+
+// The next bytes of a message, which is no text, or is valid so far.
+bool FrameDecoder::CheckText(const uint8_t* text, size_t size, bool ascii) {
+  Assembly& a = *assembly();
+  if (!a.is_text || a.rsv != 0) return true;
+  return (ascii && a.utf8.complete()) || a.utf8.Update(text, size);
+}
+
+bool FrameDecoder::GivesParts() const {
+  return assembly()->in_parts && assembly()->open == Assembly::Open::kData;
+}
+
+// Gives out what has arrived of the open frame, where it lies. False for nothing.
+bool FrameDecoder::TakePart(Input& input, Event& event) {
+  Assembly& a = *assembly();
+  const size_t size = static_cast<size_t>(
+      std::min<uint64_t>(a.frame_left, static_cast<uint64_t>(input.end - input.begin)));
+  event.payload = input.begin;
+  event.size = size;
+  event.room = static_cast<size_t>(input.begin - input.writable_from);
+  bool valid = true;
+  if (size > 0) {
+    const bool ascii = Unmask(input.begin, input.begin, size);
+    valid = CheckText(input.begin, size, ascii);
+    input.begin += size;
+    a.size += size;
+  }
+  input.writable_from = input.begin;
+  if (a.frame_left == 0) a.open = Assembly::Open::kNone;
+  event.last = a.frame_left == 0 && a.fin;
+  if (event.last) {
+    a.in_message = false;
+    valid = valid && a.utf8.complete();
+  }
+  if (!valid) {
+    end_ = End::kBadText;
+    event = EndEvent();
+    return true;
+  }
+  if (size == 0 && !event.last) return false;
+  event.kind = Event::kPart;
+  event.is_text = a.is_text;
+  event.rsv = a.rsv;
+  event.first = !std::exchange(a.begun, true);
+  return true;
 }
 
 // Makes the block hold `more` bytes of message. What is announced is taken at once if it is small;
@@ -378,7 +439,7 @@ bool FrameDecoder::MakeRoom(size_t more) {
 absl::Span<uint8_t> FrameDecoder::ReceiveSpace() {
   if (block_ == nullptr || end_ != End::kNotYet) return {};
   const Assembly& before = *assembly();
-  if (before.open != Assembly::Open::kData || before.size == 0) return {};
+  if (before.open != Assembly::Open::kData || before.in_parts || before.size == 0) return {};
   if (before.frame_left < kFillBytes || !MakeRoom(1)) return {};
   Assembly& a = *assembly();
   const size_t room = MessageCapacity() - a.size;

@@ -23,6 +23,9 @@
 // the input (and fragmented messages) is gathered in memory of the decoder's own, written once,
 // unmasked on the way; the decoder consumes all it is given, and the caller keeps no tail.
 //
+// In parts. After DeliverInParts a message is not gathered: what has arrived of it is given out at
+// once, unmasked where it lies, and the decoder keeps nothing of it.
+//
 // Memory: 32 bytes, and a heap block only while a frame's payload or a fragmented message is
 // incomplete. Sizes up to 256 KiB are allocated as announced; above that the block grows with what
 // really arrives, to four times of it (both and an eighth, where that saves growing again), so that
@@ -76,19 +79,22 @@ class FrameDecoder {
   };
 
   struct Event {
-    enum Kind : uint8_t { kNeedMore, kMessage, kPing, kPong, kClose, kError };
+    enum Kind : uint8_t { kNeedMore, kMessage, kPart, kPing, kPong, kClose, kError };
 
     Kind kind = kNeedMore;
-    // kMessage: whether it is text; then it is valid UTF-8, unless `rsv` says that an extension is
-    // to make the text from it.
+    // kMessage and kPart: whether it is text; then it is valid UTF-8, unless `rsv` says that an
+    // extension is to make the text from it. A part may end within a character.
     bool is_text = false;
-    uint8_t rsv = 0;  // kMessage: the reserved bits of its first frame
+    // kPart: whether its message begins and ends with it. The last may be empty.
+    bool first = true;
+    bool last = true;
+    uint8_t rsv = 0;  // kMessage and kPart: the reserved bits of the message's first frame
     // kClose: what the peer gave, or kNoStatus. kError: what to close with.
     CloseCode code = CloseCode::kNoStatus;
     uint8_t* payload = nullptr;  // kClose: the reason, valid UTF-8
     size_t size = 0;
     // The bytes in front of `payload` that may be overwritten. For a server always enough for
-    // FrameHeaderBytes(size).
+    // FrameHeaderBytes(size), but for a kPart.
     size_t room = 0;
     const char* error = nullptr;  // kError: a sentence of its own
 
@@ -101,12 +107,16 @@ class FrameDecoder {
   // `allowed_rsv`: the reserved bits that negotiated extensions use on the first frame of a message
   // (RSV1 is 4). All others are errors.
   explicit FrameDecoder(const Options& options, uint8_t allowed_rsv = 0)
-      : options_(&options), header_size_(0), allowed_rsv_(allowed_rsv & 7) {}
+      : options_(&options), header_size_(0), allowed_rsv_(allowed_rsv & 7), in_parts_(false) {}
   FrameDecoder(const FrameDecoder&) = delete;
   FrameDecoder& operator=(const FrameDecoder&) = delete;
 
   // As the constructor's; before the first frame.
   void AllowRsv(uint8_t bits) { allowed_rsv_ = bits & 7; }
+
+  // From the next message on: messages that do not lie whole in the input come as kPart, piece by
+  // piece, or no longer so.
+  void DeliverInParts(bool in_parts) { in_parts_ = in_parts; }
 
   Event Next(Input& input);
 
@@ -145,6 +155,10 @@ class FrameDecoder {
   Event TakeInPlace(const FrameHeader& header, Input& input);
   void OpenFrame(const FrameHeader& header);
   void TakePayload(Input& input);
+  bool GivesParts() const;
+  bool TakePart(Input& input, Event& event);
+  bool CheckText(const uint8_t* text, size_t size, bool ascii);
+  bool Unmask(uint8_t* to, const uint8_t* from, size_t size);
   bool FinishFrame(Event& event);
   Event ControlEvent(Opcode opcode, uint8_t* payload, size_t size, size_t room);
   bool MakeRoom(size_t more);
@@ -155,6 +169,7 @@ class FrameDecoder {
   uint8_t header_[kMaxFrameHeaderBytes];  // the first header_size_ bytes of an incomplete one
   uint8_t header_size_ : 4;
   uint8_t allowed_rsv_ : 3;
+  bool in_parts_ : 1;
   End end_{};
 };
 

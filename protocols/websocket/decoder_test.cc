@@ -159,6 +159,8 @@ std::string Show(const Event& event) {
     case Event::kMessage:
       return absl::StrCat(event.rsv ? absl::StrCat("rsv", event.rsv, ".") : "",
                           event.is_text ? "text:" : "bin:", Show(event.text()));
+    case Event::kPart:
+      return absl::StrCat("part:", Show(event.text()));
     case Event::kPing:
       return absl::StrCat("ping:", Show(event.text()));
     case Event::kPong:

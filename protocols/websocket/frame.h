@@ -33,6 +33,8 @@ enum class Opcode : uint8_t {
   kPong = 10,
 };
 
+enum class MessageType : uint8_t { kText = 1, kBinary = 2 };  // as their opcodes
+
 constexpr bool IsControl(Opcode opcode) { return static_cast<uint8_t>(opcode) >= 8; }
 
 inline constexpr size_t kMaxFrameHeaderBytes = 14;

@@ -29,6 +29,14 @@ struct Message {
   }
 };
 
+// A part of one, as it arrives; of any size.
+struct MessagePart {
+  bool is_text = false;  // then it is valid UTF-8 so far, but may end within a character
+  bool first = false;    // a message begins with it
+  bool last = false;     // a message ends with it, which may be empty
+  absl::Span<uint8_t> payload;
+};
+
 // How a connection ended.
 struct CloseInfo {
   // Of the first close frame, whoever sent it; kNoStatus if that had none; kAbnormal if there was
@@ -54,6 +62,9 @@ class Handler {
   virtual void OnOpen(Connection& /*connection*/) {}
 
   virtual void OnMessage(Connection& connection, const Message& message) = 0;
+
+  // What has arrived of a message, after Connection::ReceiveInParts.
+  virtual void OnMessagePart(Connection& /*connection*/, const MessagePart& /*part*/) {}
 
   // Control frames that came; a ping has been answered already.
   virtual void OnPing(Connection& /*connection*/, absl::Span<const uint8_t> /*payload*/) {}

@@ -115,12 +115,12 @@ class ServerHandshake {
     size_t max_head_bytes = 8192;
     size_t max_headers = 100;
     // In order of preference.
-    std::vector<std::string> subprotocols;
+    std::vector<std::string> subprotocols = {};
     // Whole origins ("https://example.com", "null"), compared in any case; others get 403. Empty:
     // any. Requests without an Origin, which browsers always send, are not concerned.
-    std::vector<std::string> allowed_origins;
+    std::vector<std::string> allowed_origins = {};
     // Whether and how messages are compressed. Null: not.
-    std::shared_ptr<const Compression> compression;
+    std::shared_ptr<const Compression> compression = nullptr;
   };
 
   enum Result : uint8_t { kNeedMore, kAccepted, kRefused };

@@ -19,8 +19,8 @@ namespace sluice::websocket {
 class Server {
  public:
   struct Options {
-    ConnectionOptions connection;
-    ServerHandshake::Options handshake;
+    ConnectionOptions connection = {};
+    ServerHandshake::Options handshake = {};
   };
 
   explicit Server(Options options);

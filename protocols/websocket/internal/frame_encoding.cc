@@ -19,7 +19,7 @@ size_t EncodeFrame(Role role, FrameKind kind, absl::Span<const uint8_t> payload,
   const size_t n = EncodeFrameHeader(header, out);
   if (header.masked) {
     ApplyMask(out + n, payload.data(), payload.size(), header.mask_key);
-  } else if (!payload.empty()) {
+  } else if (!payload.empty() && out + n != payload.data()) {
     std::memcpy(out + n, payload.data(), payload.size());
   }
   return n + payload.size();

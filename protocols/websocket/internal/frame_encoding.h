@@ -30,7 +30,8 @@ struct FrameKind {
   bool fin = true;
 };
 
-// Writes header and payload to `out`, which has room for both, and returns their size.
+// Writes header and payload to `out`, which has room for both, and returns their size. The payload
+// may lie where it is to stand, behind its header.
 size_t EncodeFrame(Role role, FrameKind kind, absl::Span<const uint8_t> payload, uint8_t* out);
 
 // The same in memory of its own.
