@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "sluice/protocols/websocket/internal/deflate_engine.h"
 
@@ -36,15 +35,12 @@ struct Parameters {
   bool client_window_offered = false;  // perhaps without a number
 };
 
-// From 8 to 15, without a leading zero. 0 for anything else.
+// From 8 to 15, in nothing but digits and without a leading zero. 0 for anything else.
 int WindowBits(const Extension::Parameter& parameter) {
-  int bits = 0;
-  if (!parameter.value.has_value() || parameter.value->front() == '0' ||
-      !absl::SimpleAtoi(*parameter.value, &bits) || bits < kSmallestWindow ||
-      bits > kLargestWindow) {
-    return 0;
+  for (int bits = kSmallestWindow; bits <= kLargestWindow; ++bits) {
+    if (parameter.value == absl::StrCat(bits)) return bits;
   }
-  return bits;
+  return 0;
 }
 
 // Sets a flag that may be there once, and has no value.
@@ -79,9 +75,11 @@ std::string Number(int bits) { return absl::StrCat(bits); }
 }  // namespace
 
 bool ContextBudget::Take(size_t bytes) {
-  if (used_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= max_bytes_) return true;
-  Give(bytes);
-  return false;
+  size_t used = used_bytes();
+  do {
+    if (used > max_bytes_ || bytes > max_bytes_ - used) return false;
+  } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
+  return true;
 }
 
 // What one connection has agreed on, from this side.

@@ -126,6 +126,17 @@ TEST(DeflateTest, WithAContextTheSameMessageBecomesTiny) {
   EXPECT_LT(sides.client->Compress(Bytes(message)).size(), 30u);
 }
 
+// It is sent as it is, so that nothing changes for those after it.
+TEST(DeflateTest, AnEmptyMessageLeavesTheContext) {
+  const auto deflate =
+      Make({.min_message_bytes = 0, .send_context = true, .receive_context = true});
+  const Sides sides = Join(*deflate, *deflate);
+  const std::string message = Words(1024, 1);
+  EXPECT_EQ(Pass(*sides.client, *sides.server, message), message);
+  EXPECT_TRUE(sides.client->Compress({}).empty());
+  EXPECT_LT(sides.client->Compress(Bytes(message)).size(), 30u);
+}
+
 TEST(DeflateTest, ShortMessagesAreSentAsTheyAre) {
   const auto deflate = Make({.min_message_bytes = 100});
   const Sides sides = Join(*deflate, *deflate);
@@ -193,6 +204,19 @@ TEST(DeflateTest, WhatIsDamagedIsRefused) {
     const auto deflate = Make({.send_context = context, .receive_context = context});
     const Sides sides = Join(*deflate, *deflate);
     const auto message = sides.server->Decompress(Bytes("\xf2\x48\xcd"), kLimit);
+    EXPECT_NE(message.error, nullptr) << context;
+  }
+}
+
+// With what is appended to it, it ends between two blocks, but before the last bit: the code that
+// ends its block is 15 ones, and what is appended ends in 16.
+TEST(DeflateTest, AMessageThatEndsWithinAByteIsDamaged) {
+  constexpr absl::string_view kMessage(
+      "\x04\xe0\x81\x96\x24\x49\x92\x24\x49\x02\x12\x8b\x9a\x47\x56\xcf\xde\xff\x7f\xee\x3d", 21);
+  for (const bool context : {false, true}) {
+    const auto deflate = Make({.send_context = context, .receive_context = context});
+    const Sides sides = Join(*deflate, *deflate);
+    const auto message = sides.server->Decompress(Bytes(kMessage), kLimit);
     EXPECT_NE(message.error, nullptr) << context;
   }
 }
@@ -265,6 +289,7 @@ TEST(DeflateTest, AnOfferThatIsNotUnderstoodIsPassedOver) {
         "permessage-deflate; server_max_window_bits=7",
         "permessage-deflate; server_max_window_bits=16",
         "permessage-deflate; server_max_window_bits=08",
+        "permessage-deflate; server_max_window_bits=+8",
         "permessage-deflate; server_max_window_bits=x",
         "permessage-deflate; client_max_window_bits=100",
         "permessage-deflate; server_no_context_takeover=1",

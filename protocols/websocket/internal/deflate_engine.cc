@@ -45,6 +45,7 @@ class Space {
 
   void Reserve(size_t size, size_t keep = 0) {
     if (size <= size_ && (size_ <= kKeptBytes || size > size_ / 4)) return;
+    if (keep == 0) Free();  // before there is more
     std::unique_ptr<uint8_t[]> bytes(new uint8_t[size]);
     if (keep != 0) std::memcpy(bytes.get(), bytes_.get(), keep);
     bytes_ = std::move(bytes);
@@ -52,6 +53,11 @@ class Space {
   }
 
  private:
+  void Free() {
+    bytes_ = nullptr;
+    size_ = 0;
+  }
+
   std::unique_ptr<uint8_t[]> bytes_;
   size_t size_ = 0;
 };
@@ -69,10 +75,16 @@ Message TooBig() {
 
 Bytef* In(absl::Span<const uint8_t> bytes) { return const_cast<Bytef*>(bytes.data()); }
 
-// How much room a message gets at first.
-size_t FirstRoom(size_t compressed, uint64_t max_bytes) {
-  const uint64_t guess = std::max<uint64_t>(uint64_t{compressed} * 4, 4096);
-  return static_cast<size_t>(std::min(guess, max_bytes));
+// How much room a message gets that wants so much, and may have `most`: that, or a quarter of it,
+// or a quarter of that... So what a message has outgrown is never much beside what it gets.
+size_t Room(uint64_t wanted, uint64_t most) {
+  while (most / 4 >= wanted) most /= 4;
+  return static_cast<size_t>(most);
+}
+
+// At first.
+size_t FirstRoom(size_t compressed, uint64_t most) {
+  return Room(std::max<uint64_t>(uint64_t{compressed} * 4, 4096), most);
 }
 
 // The same bytes as z's output so far, of which a peer's next stream may yet use the last 32 KiB.
@@ -174,8 +186,9 @@ size_t DeflateEngine::CompressWhole(int level, absl::Span<const uint8_t> message
   if (compressor == nullptr) compressor.reset(libdeflate_alloc_compressor(level));
   NeedsMemory(compressor != nullptr);
   uint8_t* const out = state_->compressed.data();
+  // One byte less, so that what is appended below has its room too.
   size_t size = libdeflate_deflate_compress(compressor.get(), message.data(), message.size(), out,
-                                            message.size());
+                                            message.size() - 1);
   if (size == 0) return message.size();  // it does not become smaller
   if ((out[0] & 1) == 0) return CompressByZlib(level, 15, message);
   out[0] &= 0xfe;
@@ -214,7 +227,7 @@ size_t DeflateEngine::CompressByZlib(int level, int window_bits,
 
 absl::Span<const uint8_t> DeflateEngine::Compress(DeflateStream& stream,
                                                   absl::Span<const uint8_t> message) {
-  if (message.size() > kMaxForZlib) return {};
+  if (message.size() > kMaxForZlib || message.empty()) return {};
   z_stream& z = stream.state_->z;
   z.next_in = In(message);
   z.avail_in = static_cast<uInt>(message.size());
@@ -256,7 +269,7 @@ Message DeflateEngine::Decompress(absl::Span<const uint8_t> compressed, uint64_t
     }
     if (result != LIBDEFLATE_INSUFFICIENT_SPACE) return Damaged();
     if (room >= max_bytes) return TooBig();
-    room = static_cast<size_t>(std::min<uint64_t>(uint64_t{room} * 4, max_bytes));
+    room = Room(uint64_t{room} + 1, max_bytes);
   }
 }
 
@@ -273,17 +286,20 @@ Message DeflateEngine::Decompress(InflateStream& stream, absl::Span<const uint8_
   // One more than the limit shows that it is passed.
   const uint64_t limit = std::min<uint64_t>(max_bytes, kMaxForZlib);
   const uint64_t most = limit + 1;
-  out.Reserve(std::max<size_t>(FirstRoom(compressed.size(), most), 1));
+  size_t room = FirstRoom(compressed.size(), most);
+  out.Reserve(room);
   size_t size = 0;
   int ends = 0;
   for (const absl::Span<const uint8_t> piece : {compressed, absl::MakeConstSpan(kFlushTail)}) {
     z.next_in = In(piece);
     z.avail_in = static_cast<uInt>(piece.size());
     do {
-      if (size == out.size())
-        out.Reserve(static_cast<size_t>(std::min<uint64_t>(uint64_t{size} * 4, most)), size);
+      if (size == room) {
+        room = Room(room + 1, most);
+        out.Reserve(room, size);
+      }
       z.next_out = out.data() + size;
-      z.avail_out = static_cast<uInt>(std::min<uint64_t>(out.size(), most) - size);
+      z.avail_out = static_cast<uInt>(room - size);
       const int result = inflate(&z, Z_SYNC_FLUSH);
       size = static_cast<size_t>(z.next_out - out.data());
       if (size > limit) return TooBig();
@@ -295,9 +311,9 @@ Message DeflateEngine::Decompress(InflateStream& stream, absl::Span<const uint8_
       }
     } while (z.avail_in != 0 || z.avail_out == 0);
   }
-  // Between two blocks, and not in the middle of one.
-  constexpr int kBetweenBlocks = 128;
-  if ((z.data_type & kBetweenBlocks) == 0) return Damaged();
+  // Between two blocks and at a byte's end, and not in the middle of one.
+  constexpr int kBetweenBlocks = 128, kUnusedBits = 63;
+  if ((z.data_type & (kBetweenBlocks | kUnusedBits)) != kBetweenBlocks) return Damaged();
   return {.bytes = {out.data(), size}};
 }
 

@@ -60,7 +60,8 @@ class DeflateEngine {
   DeflateEngine(const DeflateEngine&) = delete;
   DeflateEngine& operator=(const DeflateEngine&) = delete;
 
-  // Results lie in the engine, until the next Compress or Decompress.
+  // Results lie in the engine: those of Compress until the next Compress, those of Decompress until
+  // the next Decompress.
 
   // A message by itself, that refers to nothing farther than 2^window_bits bytes back. Empty where
   // it would not be smaller.
