@@ -1,5 +1,6 @@
 // Connections that have agreed on permessage-deflate, over Streams in memory.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -43,6 +44,15 @@ class Recorder : public Handler {
     messages.emplace_back(message.text());
     if (echoes_) connection.SendInPlace(message);
   }
+  // Joins the parts of a message again.
+  void OnMessagePart(Connection& connection, const MessagePart& part) override {
+    if (part.first) messages.emplace_back();
+    EXPECT_EQ(part.first, !std::exchange(in_message, !part.last)) << "of part " << parts;
+    messages.back().append(reinterpret_cast<const char*>(part.payload.data()), part.payload.size());
+    largest_part = std::max(largest_part, part.payload.size());
+    ++parts;
+    if (pauses) connection.PauseReceiving();
+  }
   void OnClose(Connection&, const CloseInfo& info) override {
     current = nullptr;
     code = info.code;
@@ -52,6 +62,10 @@ class Recorder : public Handler {
   Connection* current = nullptr;
   bool compresses = false;
   std::vector<std::string> messages;
+  bool pauses = false;  // after each part
+  bool in_message = false;
+  int parts = 0;
+  size_t largest_part = 0;
   CloseCode code = CloseCode::kNormal;
   absl::Status status;
 
@@ -286,6 +300,104 @@ TEST_F(RawPeerTest, ABombIsRefused) {
   at_server_.messages.clear();
   Say(Frame(Opcode::kBinary, 4, Compressed(std::string(100'001, 'x'))));
   ExpectFailure(CloseCode::kMessageTooBig, "a message is over the limit of 100000");
+}
+
+// Receives in parts what a client sends compressed.
+class CompressedPartsTest : public CompressedConnectionTest {
+ protected:
+  void JoinInParts(bool context, size_t max_chunk = 0) {
+    const auto deflate = Make({.send_context = context, .receive_context = context});
+    Join(deflate, deflate, max_chunk);
+    at_server_.current->ReceiveInParts();
+  }
+  Connection& server() { return *at_server_.current; }
+  void Send(const std::string& text) {
+    at_client_.current->SendText(text);
+    loop_.RunUntilIdle();
+  }
+};
+
+TEST_F(CompressedPartsTest, PartsAreDecompressedAsTheyArrive) {
+  for (const bool context : {false, true}) {
+    for (const size_t chunk : {1, 7, 1000, 0}) {
+      at_server_.messages.clear();
+      JoinInParts(context, chunk);
+      std::vector<std::string> sent;
+      for (const uint32_t size : {1u, 100u, 5000u, 300'000u, 60u}) {
+        sent.push_back(Words(size, size));
+        Send(sent.back());
+      }
+      sent.emplace_back(1'000'000, 'a');
+      Send(sent.back());
+      EXPECT_TRUE(at_server_.messages == sent) << context << " " << chunk;
+      EXPECT_LE(at_server_.largest_part, 64u * 1024);
+      at_client_.current->Abort(absl::AbortedError("done"));
+      loop_.RunUntilIdle();
+    }
+  }
+}
+
+TEST_F(CompressedPartsTest, WholeMessagesAndPartsMayAlternate) {
+  JoinInParts(/*context=*/true);
+  std::vector<std::string> sent;
+  for (uint32_t i = 0; i < 20; ++i) {
+    server().ReceiveInParts(i % 2 == 0);
+    sent.push_back(Words(3000, i));
+    Send(sent.back());
+  }
+  EXPECT_TRUE(at_server_.messages == sent);
+}
+
+TEST_F(CompressedPartsTest, ReceivingMayBePausedAfterEachPart) {
+  for (const bool context : {false, true}) {
+    at_server_.messages.clear();
+    at_server_.pauses = true;
+    JoinInParts(context);
+    std::vector<std::string> sent = {std::string(1'000'000, 'a'), Words(200'000, 1), "short",
+                                     std::string(100'000, 'b')};
+    for (const std::string& text : sent) Send(text);
+    int resumed = 0;
+    while (at_server_.messages.size() < sent.size() || at_server_.in_message) {
+      const int before = at_server_.parts;
+      ASSERT_LT(++resumed, 1000);
+      server().ResumeReceiving();
+      loop_.RunUntilIdle();
+      ASSERT_EQ(at_server_.parts, before + 1) << "one, and then it is paused again";
+    }
+    EXPECT_TRUE(at_server_.messages == sent);
+    at_client_.current->Abort(absl::AbortedError("done"));
+    loop_.RunUntilIdle();
+  }
+}
+
+TEST_F(CompressedPartsTest, TheLimitEndsAMessageOfWhichPartsWereDelivered) {
+  JoinInParts(/*context=*/false);
+  Send(std::string((1 << 20) + 1, 'a'));
+  EXPECT_EQ(at_server_.code, CloseCode::kMessageTooBig);
+  EXPECT_TRUE(absl::IsResourceExhausted(at_server_.status)) << at_server_.status;
+  ASSERT_EQ(at_server_.messages.size(), 1u);
+  EXPECT_LE(at_server_.messages[0].size(), size_t{1} << 20);
+}
+
+TEST_F(CompressedPartsTest, TextThatIsNotUtf8EndsTheConnection) {
+  JoinInParts(/*context=*/false);
+  std::string text = Words(200'000, 5);
+  text[150'000] = '\xff';
+  Send(text);
+  EXPECT_EQ(at_server_.code, CloseCode::kInvalidPayload);
+  ASSERT_EQ(at_server_.messages.size(), 1u);
+  EXPECT_TRUE(text.compare(0, at_server_.messages[0].size(), at_server_.messages[0]) == 0);
+}
+
+TEST_F(CompressedPartsTest, ACharacterMayBeCutByAPart) {
+  JoinInParts(/*context=*/false);
+  std::string text = "x";
+  while (text.size() < 500'000) text += "\xe2\x82\xac";
+  Send(text);
+  ASSERT_EQ(at_server_.messages.size(), 1u);
+  EXPECT_TRUE(at_server_.messages[0] == text);
+  Send("z" + text + "\xe2\x82");
+  EXPECT_EQ(at_server_.code, CloseCode::kInvalidPayload);
 }
 
 }  // namespace

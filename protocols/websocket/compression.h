@@ -40,6 +40,19 @@ class Compression {
     // changed.
     virtual Message Decompress(absl::Span<const uint8_t> compressed, uint64_t max_bytes) = 0;
 
+    // One message that is decompressed while it arrives. It goes before its session, and no other
+    // message is decompressed meanwhile.
+    class Decompression {
+     public:
+      virtual ~Decompression() = default;
+
+      // The next bytes, at most 64 KiB at once, of what `compressed` comes to; what was used is
+      // taken from it. `last`: the message ends with it. No bytes and no error: all was used. The
+      // bytes are as those of Decompress.
+      virtual Message Next(absl::Span<const uint8_t>& compressed, bool last) = 0;
+    };
+    virtual std::unique_ptr<Decompression> StartDecompression(uint64_t max_bytes) = 0;
+
     // Whether a message of that size may be sent as CompressAlone made it. What is sent after it
     // refers to nothing before it.
     virtual bool MaySendAlone(size_t message_bytes) = 0;

@@ -58,6 +58,17 @@ struct Connection::Ordered {
   Timer turn;  // there is more to do, by the loop
 };
 
+// A compressed message that is delivered in parts.
+struct Connection::Inflating {
+  std::unique_ptr<Compression::Session::Decompression> decompression;
+  MessagePart part = {};
+  Utf8Validator utf8 = {};
+  // Receiving was paused within it, before this was decompressed.
+  bool paused = false;
+  std::vector<uint8_t> held = {};
+  bool held_last = false;
+};
+
 // What only few connections need at a time.
 struct Connection::Extras {
   explicit Extras(Connection& connection)
@@ -76,6 +87,7 @@ struct Connection::Extras {
   bool ping_waits = false;  // a ping that could not be answered yet, and its payload
   std::vector<uint8_t> ping;
   std::unique_ptr<Ordered> ordered;
+  std::unique_ptr<Inflating> inflating;
   // The first close frame.
   CloseCode close_code = CloseCode::kAbnormal;
   std::string close_reason;
@@ -210,7 +222,7 @@ void Connection::DropExtras() {
   const bool needed = state_ != State::kOpen || extras_->server_handshake != nullptr ||
                       extras_->client_handshake != nullptr || extras_->timer.armed() ||
                       extras_->release.armed() || !extras_->held.empty() || extras_->ping_waits ||
-                      has_ordered_;
+                      extras_->inflating != nullptr || has_ordered_;
   if (!needed) extras_ = nullptr;
 }
 
@@ -273,8 +285,8 @@ void Connection::DeliverControl(const FrameDecoder::Event& event) {
 
 void Connection::DeliverMessage(const FrameDecoder::Event& event, bool lent) {
   if (state_ != State::kOpen) return;  // after Close nothing is delivered
-  if (ABSL_PREDICT_FALSE(event.rsv != 0)) return DeliverCompressed(event);
   if (ABSL_PREDICT_FALSE(parts_wanted_)) return DeliverPart(event);
+  if (ABSL_PREDICT_FALSE(event.rsv != 0)) return DeliverCompressed(event);
   const Delivery current(*this, event, lent);
   const Settings& shared = settings();
   shared.delivery = &current;
@@ -299,8 +311,44 @@ void Connection::ReceiveInParts(bool in_parts) {
 
 void Connection::DeliverPart(const FrameDecoder::Event& event) {
   if (state_ != State::kOpen) return;
-  handler_->OnMessagePart(*this,
-                          MessagePart{event.is_text, event.first, event.last, event.bytes()});
+  if (event.rsv == 0) {
+    return handler_->OnMessagePart(
+        *this, MessagePart{event.is_text, event.first, event.last, event.bytes()});
+  }
+  if (event.first) {
+    extras().inflating = std::make_unique<Inflating>(
+        Inflating{compression_->StartDecompression(settings().options.max_message_bytes)});
+    extras_->inflating->part.is_text = event.is_text;
+    extras_->inflating->part.first = true;
+  }
+  Inflate(event.bytes(), event.last);
+}
+
+// Delivers what `compressed` comes to, piece by piece, as long as it is wanted.
+void Connection::Inflate(absl::Span<const uint8_t> compressed, bool last) {
+  Inflating& inflating = *extras_->inflating;  // which stays until its message ends
+  while (state_ == State::kOpen) {
+    if (paused_) {
+      inflating.paused = true;
+      inflating.held.assign(compressed.begin(), compressed.end());
+      inflating.held_last = last;
+      return;
+    }
+    const auto message = inflating.decompression->Next(compressed, last);
+    if (message.error != nullptr) return Fail(message.code, message.error);
+    MessagePart part = inflating.part;
+    part.payload = message.bytes;
+    part.last = last && message.bytes.empty();
+    if (message.bytes.empty() && !last) return;
+    if (part.is_text &&
+        !(inflating.utf8.Update(message.bytes) && (!part.last || inflating.utf8.complete()))) {
+      return Fail(CloseCode::kInvalidPayload, "a text message is not UTF-8");
+    }
+    inflating.part.first = false;
+    if (part.last) extras_->inflating = nullptr;
+    handler_->OnMessagePart(*this, part);
+    if (part.last) return DropExtras();
+  }
 }
 
 // A peer that pings and does not read gets one pong when it reads again: RFC 6455 section 5.5.3
@@ -362,7 +410,8 @@ void Connection::PauseReceiving() {
 void Connection::ResumeReceiving() {
   if (!paused_) return;
   paused_ = false;
-  if (extras_ == nullptr || extras_->held.empty()) return stream_->ResumeReceiving();
+  const bool holds = extras_ != nullptr && (!extras_->held.empty() || HoldsCompressed());
+  if (!holds) return stream_->ResumeReceiving();
   stream_->loop().ArmTimer(extras_->release, absl::ZeroDuration());
 }
 
@@ -371,11 +420,23 @@ void Connection::Hold(absl::Span<const uint8_t> bytes) {
   extras().held.assign(bytes.begin(), bytes.end());
 }
 
+bool Connection::HoldsCompressed() const {
+  return extras_->inflating != nullptr && extras_->inflating->paused;
+}
+
 void Connection::ReleaseHeld() {
   if (paused_) return;
-  std::vector<uint8_t> held = std::move(extras_->held);
-  extras_->held.clear();
-  ReceiveFrames(absl::MakeSpan(held), /*lent=*/false);
+  if (HoldsCompressed()) {
+    extras_->inflating->paused = false;
+    const std::vector<uint8_t> compressed = std::move(extras_->inflating->held);
+    Inflate(compressed, extras_->inflating->held_last);
+    if (paused_ || state_ == State::kEnded) return;
+  }
+  if (extras_ != nullptr && !extras_->held.empty()) {
+    std::vector<uint8_t> held = std::move(extras_->held);
+    extras_->held.clear();
+    ReceiveFrames(absl::MakeSpan(held), /*lent=*/false);
+  }
   DropExtras();
   if (!paused_) stream_->ResumeReceiving();
 }

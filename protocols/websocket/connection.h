@@ -136,6 +136,7 @@ class Connection final : private StreamHandler {
   };
   struct Extras;
   struct Ordered;
+  struct Inflating;
 
   Connection(std::unique_ptr<Stream> stream, const Settings& settings, Handler& handler,
              bool owns_handler);
@@ -162,6 +163,8 @@ class Connection final : private StreamHandler {
   void DeliverMessage(const FrameDecoder::Event& event, bool lent);
   void DeliverCompressed(const FrameDecoder::Event& event);
   void DeliverPart(const FrameDecoder::Event& event);
+  void Inflate(absl::Span<const uint8_t> compressed, bool last);
+  bool HoldsCompressed() const;
   void DeliverControl(const FrameDecoder::Event& event);
   void DeliverPing(absl::Span<const uint8_t> payload);
   void ArmPong(absl::Duration after);
@@ -203,8 +206,8 @@ class Connection final : private StreamHandler {
 
   std::unique_ptr<Stream> stream_;
   Handler* const handler_;
-  std::unique_ptr<Extras> extras_;  // needed during handshakes, for keep-alive, and in trouble
   Compression::SessionPtr compression_;
+  std::unique_ptr<Extras> extras_;  // needed during handshakes, for keep-alive, and in trouble
   FrameDecoder decoder_;
   State state_ = State::kHandshake;
   bool owns_handler_ : 1;

@@ -114,6 +114,10 @@ class Deflate::TermsSession final : public Compression::Session {
     return engine.Decompress(compressed, max_bytes);
   }
 
+  std::unique_ptr<Decompression> StartDecompression(uint64_t max_bytes) override {
+    return DeflateEngine::StartDecompression(receive_.get(), max_bytes);
+  }
+
   bool MaySendAlone(size_t message_bytes) override {
     if (message_bytes > size_t{1} << send_window_) return false;
     if (send_ != nullptr) send_->Forget();

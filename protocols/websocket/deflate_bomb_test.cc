@@ -22,10 +22,12 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/stream_testing.h"
+#include "sluice/protocols/websocket/client.h"
 #include "sluice/protocols/websocket/connection.h"
 #include "sluice/protocols/websocket/deflate.h"
 #include "sluice/protocols/websocket/frame.h"
 #include "sluice/protocols/websocket/handshake.h"
+#include "sluice/protocols/websocket/server.h"
 
 #ifdef __GLIBC__
 

@@ -90,6 +90,27 @@ bool Receive(Compression::Session& session, const Bytes& compressed, uint64_t li
   return true;
 }
 
+// The same in pieces: `cut` compressed bytes at a time.
+bool ReceiveInPieces(Compression::Session& session, const Bytes& compressed, uint64_t limit,
+                     size_t cut, Bytes& bytes) {
+  const auto decompression = session.StartDecompression(limit);
+  bytes.clear();
+  for (size_t at = 0;;) {
+    const size_t n = std::min(cut, compressed.size() - at);
+    absl::Span<const uint8_t> rest(compressed.data() + at, n);
+    at += n;
+    const bool last = at == compressed.size();
+    for (;;) {
+      const Compression::Session::Message message = decompression->Next(rest, last);
+      if (message.error != nullptr) return false;
+      if (message.bytes.empty()) break;
+      bytes.insert(bytes.end(), message.bytes.begin(), message.bytes.end());
+    }
+    Check(rest.empty() && bytes.size() <= limit);
+    if (last) return true;
+  }
+}
+
 // Of a server that its client leaves all the choice.
 SessionPtr Receiver(const Deflate& deflate) {
   const Extension offer{"permessage-deflate", {{"client_max_window_bits"}}};
@@ -100,11 +121,15 @@ void ReceiveWhateverComes(const Choice& choice, const std::vector<Bytes>& messag
   const auto with = *Deflate::Create(
       {.receive_context = choice.context, .receive_window_bits = choice.receive_window});
   const auto without = *Deflate::Create({});
-  const SessionPtr server = Receiver(*with);
-  Bytes bytes, alone;
+  const SessionPtr server = Receiver(*with), in_pieces = Receiver(*with);
+  Bytes bytes, alone, pieces;
   bool first = true;
   for (const Bytes& message : messages) {
-    if (!Receive(*server, message, choice.limit, bytes)) return;
+    const bool received = Receive(*server, message, choice.limit, bytes);
+    const size_t cut = 1 + message.size() % 7;
+    Check(ReceiveInPieces(*in_pieces, message, choice.limit, cut, pieces) == received);
+    if (!received) return;
+    Check(pieces == bytes);
     if (!std::exchange(first, false)) continue;
     // It has no context yet, and both libraries must agree on what it is.
     Check(Receive(*Receiver(*without), message, choice.limit, alone));

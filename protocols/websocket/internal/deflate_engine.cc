@@ -278,43 +278,106 @@ InflateStream& DeflateEngine::Spare() {
   return *state_->inflate;
 }
 
+// A message on its way through a stream.
+class Inflation {
+ public:
+  Inflation(InflateStream& stream, uint64_t max_bytes) : z_(stream.state_->z), left_(max_bytes) {}
+
+  // Takes from `in` what fits into `out`, and sets `made`. Nothing made and nothing left of `in`:
+  // it needs more.
+  Message Step(absl::Span<const uint8_t>& in, absl::Span<uint8_t> out, size_t& made) {
+    z_.next_in = In(in);
+    z_.avail_in = static_cast<uInt>(std::min(in.size(), kMaxForZlib));
+    z_.next_out = out.data();
+    z_.avail_out = static_cast<uInt>(out.size());
+    const int result = inflate(&z_, Z_SYNC_FLUSH);
+    in.remove_prefix(static_cast<size_t>(z_.next_in - in.data()));
+    made = static_cast<size_t>(z_.next_out - out.data());
+    if (made > left_) return TooBig();
+    left_ -= made;
+    if (result == Z_STREAM_END) {
+      if (++ends_ > kMaxStreamEnds) return Wrong("a compressed message ends too often");
+      return RestartKeepingWindow(z_) ? Message() : Damaged();
+    }
+    return result == Z_OK || result == Z_BUF_ERROR ? Message() : Damaged();
+  }
+
+  // Between two blocks and at a byte's end, and not in the middle of one.
+  bool MayEnd() const {
+    constexpr int kBetweenBlocks = 128, kUnusedBits = 63;
+    return (z_.data_type & (kBetweenBlocks | kUnusedBits)) == kBetweenBlocks;
+  }
+
+ private:
+  z_stream& z_;
+  uint64_t left_;
+  int ends_ = 0;
+};
+
 Message DeflateEngine::Decompress(InflateStream& stream, absl::Span<const uint8_t> compressed,
                                   uint64_t max_bytes) {
   if (compressed.size() > kMaxForZlib) return TooBig();
   Space& out = state_->decompressed;
-  z_stream& z = stream.state_->z;
   // One more than the limit shows that it is passed.
   const uint64_t limit = std::min<uint64_t>(max_bytes, kMaxForZlib);
   const uint64_t most = limit + 1;
   size_t room = FirstRoom(compressed.size(), most);
   out.Reserve(room);
   size_t size = 0;
-  int ends = 0;
-  for (const absl::Span<const uint8_t> piece : {compressed, absl::MakeConstSpan(kFlushTail)}) {
-    z.next_in = In(piece);
-    z.avail_in = static_cast<uInt>(piece.size());
+  Inflation inflation(stream, limit);
+  for (absl::Span<const uint8_t> piece : {compressed, absl::MakeConstSpan(kFlushTail)}) {
     do {
       if (size == room) {
         room = Room(room + 1, most);
         out.Reserve(room, size);
       }
-      z.next_out = out.data() + size;
-      z.avail_out = static_cast<uInt>(room - size);
-      const int result = inflate(&z, Z_SYNC_FLUSH);
-      size = static_cast<size_t>(z.next_out - out.data());
-      if (size > limit) return TooBig();
-      if (result == Z_STREAM_END) {
-        if (++ends > kMaxStreamEnds) return Wrong("a compressed message ends too often");
-        if (!RestartKeepingWindow(z)) return Damaged();
-      } else if (result != Z_OK && result != Z_BUF_ERROR) {
-        return Damaged();
-      }
-    } while (z.avail_in != 0 || z.avail_out == 0);
+      size_t made = 0;
+      const Message message = inflation.Step(piece, {out.data() + size, room - size}, made);
+      if (message.error != nullptr) return message;
+      size += made;
+    } while (!piece.empty() || size == room);
   }
-  // Between two blocks and at a byte's end, and not in the middle of one.
-  constexpr int kBetweenBlocks = 128, kUnusedBits = 63;
-  if ((z.data_type & (kBetweenBlocks | kUnusedBits)) != kBetweenBlocks) return Damaged();
+  if (!inflation.MayEnd()) return Damaged();
   return {.bytes = {out.data(), size}};
+}
+
+// In pieces.
+
+class DeflateEngine::Pieces final : public Compression::Session::Decompression {
+ public:
+  Pieces(std::unique_ptr<InflateStream> own, InflateStream& stream, uint64_t max_bytes)
+      : own_(std::move(own)), inflation_(stream, max_bytes) {}
+
+  Message Next(absl::Span<const uint8_t>& compressed, bool last) override {
+    Space& space = OfThread().state_->decompressed;
+    space.Reserve(kPieceBytes);
+    const absl::Span<uint8_t> out(space.data(), kPieceBytes);
+    for (;;) {
+      absl::Span<const uint8_t>& in = last && compressed.empty() ? tail_ : compressed;
+      if (in.empty() && !full_) break;
+      size_t made = 0;
+      const Message message = inflation_.Step(in, out, made);
+      if (message.error != nullptr) return message;
+      full_ = made == out.size();
+      if (made > 0) return {.bytes = out.first(made)};
+    }
+    return !last || inflation_.MayEnd() ? Message() : Damaged();
+  }
+
+ private:
+  static constexpr size_t kPieceBytes = 64 * 1024;
+
+  const std::unique_ptr<InflateStream> own_;
+  Inflation inflation_;
+  absl::Span<const uint8_t> tail_ = kFlushTail;
+  bool full_ = false;  // there may be more without further input
+};
+
+std::unique_ptr<Compression::Session::Decompression> DeflateEngine::StartDecompression(
+    InflateStream* stream, uint64_t max_bytes) {
+  auto own = stream == nullptr ? std::make_unique<InflateStream>(15) : nullptr;
+  InflateStream& used = stream == nullptr ? *own : *stream;
+  return std::make_unique<Pieces>(std::move(own), used, max_bytes);
 }
 
 }  // namespace sluice::websocket::internal

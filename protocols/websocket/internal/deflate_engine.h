@@ -49,6 +49,7 @@ class InflateStream {
 
  private:
   friend class DeflateEngine;
+  friend class Inflation;
   struct State;
   const std::unique_ptr<State> state_;
 };
@@ -76,7 +77,12 @@ class DeflateEngine {
                                            absl::Span<const uint8_t> compressed,
                                            uint64_t max_bytes);
 
+  // A message piece by piece: over a connection's stream, or, where that is null, one of its own.
+  static std::unique_ptr<Compression::Session::Decompression> StartDecompression(
+      InflateStream* stream, uint64_t max_bytes);
+
  private:
+  class Pieces;
   struct State;
 
   DeflateEngine();
