@@ -10,9 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "sluice/protocols/internal/http_status.h"
 #include "sluice/protocols/websocket/extensions.h"
 #include "sluice/protocols/websocket/handshake.h"
-#include "sluice/protocols/websocket/internal/http_status.h"
 #include "sluice/protocols/websocket/internal/random.h"
 
 namespace sluice::websocket {
@@ -41,18 +41,17 @@ absl::Status CheckOptions(const ClientHandshake::Options& options) {
     return absl::InvalidArgumentError(
         "WebSocket handshake: the target must begin with / and be percent-encoded");
   }
-  if (!internal::IsFieldText(options.origin)) {
+  if (!http::IsFieldText(options.origin)) {
     return absl::InvalidArgumentError("WebSocket handshake: the origin is malformed");
   }
   for (const std::string& name : options.subprotocols) {
-    if (!internal::IsToken(name)) {
+    if (!http::IsToken(name)) {
       return absl::InvalidArgumentError(absl::StrCat("WebSocket handshake: the subprotocol \"",
                                                      absl::CHexEscape(name), "\" is malformed"));
     }
   }
   for (const auto& [name, value] : options.headers) {
-    if (!internal::IsToken(name) || !internal::IsFieldText(value) ||
-        IsWrittenByTheHandshake(name)) {
+    if (!http::IsToken(name) || !http::IsFieldText(value) || IsWrittenByTheHandshake(name)) {
       return absl::InvalidArgumentError(absl::StrCat("WebSocket handshake: the header \"",
                                                      absl::CHexEscape(name),
                                                      "\" is malformed or not to be given here"));
@@ -99,26 +98,26 @@ ClientHandshake::ClientHandshake(const Options& options, const std::string& key)
 absl::StatusOr<bool> ClientHandshake::Read(absl::Span<const uint8_t>& bytes) {
   for (;;) {
     switch (reader_.Read(bytes)) {
-      case internal::HeadReader::kNeedMore:
+      case http::HeadReader::kNeedMore:
         return false;
-      case internal::HeadReader::kMalformed:
+      case http::HeadReader::kMalformed:
         return BadAnswer("it is not HTTP");
-      case internal::HeadReader::kTooLong:
+      case http::HeadReader::kTooLong:
         return absl::ResourceExhaustedError(absl::StrCat("WebSocket handshake with ", host_,
                                                          ": the answer's head is over ",
                                                          reader_.max_bytes(), " bytes"));
-      case internal::HeadReader::kWhole:
+      case http::HeadReader::kWhole:
         break;
     }
-    internal::HttpHead head;
+    http::HttpHead head;
     switch (head.Parse(reader_.head(), max_headers_)) {
-      case internal::HttpHead::kMalformed:
+      case http::HttpHead::kMalformed:
         return BadAnswer("a header is malformed");
-      case internal::HttpHead::kTooManyFields:
+      case http::HttpHead::kTooManyFields:
         return absl::ResourceExhaustedError(absl::StrCat("WebSocket handshake with ", host_,
                                                          ": the answer has more than ",
                                                          max_headers_, " headers"));
-      case internal::HttpHead::kParsed:
+      case http::HttpHead::kParsed:
         break;
     }
     // HTTP/1.1 SP status SP reason
@@ -138,11 +137,11 @@ absl::StatusOr<bool> ClientHandshake::Read(absl::Span<const uint8_t>& bytes) {
     }
     if (status >= 200) return Refusal(status, head);
     if (++interim_answers_ > kMostInterimAnswers) return BadAnswer("it never comes to the point");
-    reader_ = internal::HeadReader(reader_.max_bytes());
+    reader_ = http::HeadReader(reader_.max_bytes());
   }
 }
 
-absl::Status ClientHandshake::Examine(const internal::HttpHead& head) {
+absl::Status ClientHandshake::Examine(const http::HttpHead& head) {
   if (head.Count("Upgrade") != 1 || !absl::EqualsIgnoreCase(*head.Find("Upgrade"), "websocket")) {
     return BadAnswer("its Upgrade header does not say websocket");
   }
@@ -164,7 +163,7 @@ absl::Status ClientHandshake::Examine(const internal::HttpHead& head) {
   return absl::OkStatus();
 }
 
-absl::Status ClientHandshake::AgreeOnCompression(const internal::HttpHead& head) {
+absl::Status ClientHandshake::AgreeOnCompression(const http::HttpHead& head) {
   const size_t answers = head.Count("Sec-WebSocket-Extensions");
   if (answers == 0) return absl::OkStatus();
   if (offered_compression_ == nullptr) return BadAnswer("it has an extension that was not offered");
@@ -178,11 +177,11 @@ absl::Status ClientHandshake::AgreeOnCompression(const internal::HttpHead& head)
   return absl::OkStatus();
 }
 
-absl::Status ClientHandshake::Refusal(int status, const internal::HttpHead& head) const {
+absl::Status ClientHandshake::Refusal(int status, const http::HttpHead& head) const {
   const absl::string_view reason = absl::StripPrefix(head.start_line().substr(12), " ");
   std::string message =
       absl::StrCat("WebSocket handshake with ", host_, ": refused with ", status, " ",
-                   reason.empty() ? internal::ReasonPhrase(status) : absl::CHexEscape(reason));
+                   reason.empty() ? http::ReasonPhrase(status) : absl::CHexEscape(reason));
   if (const auto location = head.Find("Location"); status < 400 && location.has_value()) {
     absl::StrAppend(&message, " to ", absl::CHexEscape(*location));
   }

@@ -37,8 +37,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "sluice/protocols/internal/http_head.h"
 #include "sluice/protocols/websocket/compression.h"
-#include "sluice/protocols/websocket/internal/http_head.h"
 
 namespace sluice::websocket {
 
@@ -75,9 +75,9 @@ class ClientHandshake {
  private:
   ClientHandshake(const Options& options, const std::string& key);
 
-  absl::Status Examine(const internal::HttpHead& head);
-  absl::Status AgreeOnCompression(const internal::HttpHead& head);
-  absl::Status Refusal(int status, const internal::HttpHead& head) const;
+  absl::Status Examine(const http::HttpHead& head);
+  absl::Status AgreeOnCompression(const http::HttpHead& head);
+  absl::Status Refusal(int status, const http::HttpHead& head) const;
   absl::Status BadAnswer(absl::string_view why) const;
 
   std::string host_;
@@ -85,7 +85,7 @@ class ClientHandshake {
   size_t max_headers_;
   std::string request_;
   std::string expected_accept_;
-  internal::HeadReader reader_;
+  http::HeadReader reader_;
   int interim_answers_ = 0;
   std::string subprotocol_;
   std::shared_ptr<const Compression> offered_compression_;

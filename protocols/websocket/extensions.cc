@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/protocols/websocket/internal/http_head.h"
+#include "sluice/protocols/internal/http_head.h"
 
 namespace sluice::websocket {
 namespace {
@@ -29,7 +29,7 @@ class Reader {
   bool TakeToken(std::string& token) {
     SkipSpace();
     size_t size = 0;
-    while (size < rest_.size() && internal::IsToken(rest_.substr(size, 1))) ++size;
+    while (size < rest_.size() && http::IsToken(rest_.substr(size, 1))) ++size;
     token = std::string(rest_.substr(0, size));
     rest_.remove_prefix(size);
     return size != 0;
@@ -45,7 +45,7 @@ class Reader {
       value.push_back(rest_.front());
       rest_.remove_prefix(1);
     }
-    return Take('"') && internal::IsToken(value);
+    return Take('"') && http::IsToken(value);
   }
 
  private:

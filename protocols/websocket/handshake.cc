@@ -8,7 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "sluice/protocols/websocket/internal/http_status.h"
+#include "sluice/protocols/internal/http_status.h"
 #include "sluice/protocols/websocket/internal/sha1.h"
 
 namespace sluice::websocket {
@@ -82,11 +82,11 @@ absl::string_view HandshakeRequest::query() const {
 void HandshakeReply::Respond(int status, absl::string_view body, absl::string_view content_type) {
   status_ = status >= 200 && status <= 599 ? status : 500;
   body_ = std::string(body);
-  content_type_ = std::string(internal::IsFieldText(content_type) ? content_type : "text/plain");
+  content_type_ = std::string(http::IsFieldText(content_type) ? content_type : "text/plain");
 }
 
 bool HandshakeReply::AddHeader(absl::string_view name, absl::string_view value) {
-  if (!internal::IsToken(name) || !internal::IsFieldText(value) || IsWrittenByTheHandshake(name)) {
+  if (!http::IsToken(name) || !http::IsFieldText(value) || IsWrittenByTheHandshake(name)) {
     return false;
   }
   absl::StrAppend(&headers_, name, ": ", value, "\r\n");
@@ -103,25 +103,25 @@ bool HandshakeReply::ChooseSubprotocol(absl::string_view name) {
 ServerHandshake::Result ServerHandshake::Read(absl::Span<const uint8_t>& bytes, Decide decide,
                                               std::string& answer) {
   switch (reader_.Read(bytes)) {
-    case internal::HeadReader::kNeedMore:
+    case http::HeadReader::kNeedMore:
       return kNeedMore;
-    case internal::HeadReader::kMalformed:
+    case http::HeadReader::kMalformed:
       return Refuse(400, "not an HTTP request", answer);
-    case internal::HeadReader::kTooLong:
+    case http::HeadReader::kTooLong:
       return reader_.within_first_line() ? Refuse(414, "the request line is too long", answer)
                                          : Refuse(431, "the request's head is too long", answer);
-    case internal::HeadReader::kWhole:
+    case http::HeadReader::kWhole:
       break;
   }
   HandshakeRequest request;
   HandshakeReply reply;
   reply.request_ = &request;
   switch (request.head_.Parse(reader_.head(), options_.max_headers)) {
-    case internal::HttpHead::kMalformed:
+    case http::HttpHead::kMalformed:
       return Refuse(400, "a header is malformed", answer);
-    case internal::HttpHead::kTooManyFields:
+    case http::HttpHead::kTooManyFields:
       return Refuse(431, "the request has too many headers", answer);
-    case internal::HttpHead::kParsed:
+    case http::HttpHead::kParsed:
       break;
   }
   if (const int status = Examine(request, reply); status != 101) {
@@ -158,7 +158,7 @@ int ServerHandshake::Examine(HandshakeRequest& request, HandshakeReply& reply) {
     reply.body_ = std::string(why);
     return status;
   };
-  const internal::HttpHead& head = request.head_;
+  const http::HttpHead& head = request.head_;
 
   const absl::string_view line = head.start_line();
   const size_t space1 = line.find(' ');
@@ -166,7 +166,7 @@ int ServerHandshake::Examine(HandshakeRequest& request, HandshakeReply& reply) {
   if (space1 == space2) return refuse(400, "the request line is malformed");
   const absl::string_view method = line.substr(0, space1);
   const int version = HttpVersion(line.substr(space2 + 1));
-  if (!internal::IsToken(method) || version == 0) {
+  if (!http::IsToken(method) || version == 0) {
     return refuse(400, "the request line is malformed");
   }
   if (version / 10 != 1 || version < 11) return refuse(505, "only HTTP/1.1 is spoken here");
@@ -207,8 +207,8 @@ int ServerHandshake::Examine(HandshakeRequest& request, HandshakeReply& reply) {
                                  std::make_move_iterator(extensions->end()));
     }
     if (!absl::EqualsIgnoreCase(header.name, "Sec-WebSocket-Protocol")) continue;
-    for (absl::string_view name : internal::ListElements(header.value)) {
-      if (!internal::IsToken(name)) return refuse(400, "a subprotocol's name is malformed");
+    for (absl::string_view name : http::ListElements(header.value)) {
+      if (!http::IsToken(name)) return refuse(400, "a subprotocol's name is malformed");
       request.subprotocols_.push_back(name);
     }
   }
@@ -232,7 +232,7 @@ ServerHandshake::Result ServerHandshake::Refuse(int status, absl::string_view bo
   status_ = status;
   std::string text(body);
   if (reply == nullptr) absl::StrAppend(&text, "\n");
-  absl::StrAppend(&answer, "HTTP/1.1 ", status, " ", internal::ReasonPhrase(status), "\r\n");
+  absl::StrAppend(&answer, "HTTP/1.1 ", status, " ", http::ReasonPhrase(status), "\r\n");
   // RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455 section 4.4.
   if (status == 405 && reply == nullptr) absl::StrAppend(&answer, "Allow: GET\r\n");
   if (status == 426) {

@@ -42,15 +42,15 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
+#include "sluice/protocols/internal/http_head.h"
 #include "sluice/protocols/websocket/compression.h"
 #include "sluice/protocols/websocket/extensions.h"
-#include "sluice/protocols/websocket/internal/http_head.h"
 
 namespace sluice::websocket {
 
 class HandshakeRequest {
  public:
-  using Header = internal::HttpField;
+  using Header = http::HttpField;
 
   // As the client wrote it, percent-encoding included: "/chat?room=1".
   absl::string_view target() const { return target_; }
@@ -72,7 +72,7 @@ class HandshakeRequest {
  private:
   friend class ServerHandshake;
 
-  internal::HttpHead head_;
+  http::HttpHead head_;
   absl::string_view target_, host_, origin_;
   std::vector<absl::string_view> subprotocols_;
   std::vector<Extension> extensions_;
@@ -148,7 +148,7 @@ class ServerHandshake {
                 const HandshakeReply* reply = nullptr);
 
   const Options& options_;
-  internal::HeadReader reader_;
+  http::HeadReader reader_;
   std::string key_;
   int status_ = 0;
   std::string subprotocol_;

@@ -1,6 +1,6 @@
-#include "sluice/protocols/websocket/internal/http_status.h"
+#include "sluice/protocols/internal/http_status.h"
 
-namespace sluice::websocket::internal {
+namespace sluice::http {
 
 absl::string_view ReasonPhrase(int status) {
   switch (status) {
@@ -62,4 +62,4 @@ absl::string_view ReasonPhrase(int status) {
   }
 }
 
-}  // namespace sluice::websocket::internal
+}  // namespace sluice::http

@@ -1,4 +1,4 @@
-// What the opening handshake needs of HTTP/1.1 (RFC 9112): finding the end of a head that arrives
+// What opening handshakes need of HTTP/1.1 (RFC 9112): finding the end of a head that arrives
 // in pieces, and taking it apart, strictly. No bodies, no obs-fold, no bare CR or LF.
 //
 // Example:
@@ -8,8 +8,8 @@
 //   if (head.Parse(reader.head(), 100) != HttpHead::kParsed) return Refuse(400);
 //   absl::string_view host = head.Find("Host").value_or("");
 
-#ifndef SLUICE_PROTOCOLS_WEBSOCKET_INTERNAL_HTTP_HEAD_H_
-#define SLUICE_PROTOCOLS_WEBSOCKET_INTERNAL_HTTP_HEAD_H_
+#ifndef SLUICE_PROTOCOLS_INTERNAL_HTTP_HEAD_H_
+#define SLUICE_PROTOCOLS_INTERNAL_HTTP_HEAD_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +20,7 @@
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
 
-namespace sluice::websocket::internal {
+namespace sluice::http {
 
 // RFC 9110 section 5.6.2.
 bool IsToken(absl::string_view text);
@@ -86,6 +86,6 @@ class HttpHead {
   std::vector<HttpField> fields_;
 };
 
-}  // namespace sluice::websocket::internal
+}  // namespace sluice::http
 
-#endif  // SLUICE_PROTOCOLS_WEBSOCKET_INTERNAL_HTTP_HEAD_H_
+#endif  // SLUICE_PROTOCOLS_INTERNAL_HTTP_HEAD_H_

@@ -1,15 +1,15 @@
 // Names of HTTP statuses (RFC 9110 section 15), for status lines and messages.
 
-#ifndef SLUICE_PROTOCOLS_WEBSOCKET_INTERNAL_HTTP_STATUS_H_
-#define SLUICE_PROTOCOLS_WEBSOCKET_INTERNAL_HTTP_STATUS_H_
+#ifndef SLUICE_PROTOCOLS_INTERNAL_HTTP_STATUS_H_
+#define SLUICE_PROTOCOLS_INTERNAL_HTTP_STATUS_H_
 
 #include "absl/strings/string_view.h"
 
-namespace sluice::websocket::internal {
+namespace sluice::http {
 
 // A name for every status from 200 to 599: those that are unknown have the name of their class.
 absl::string_view ReasonPhrase(int status);
 
-}  // namespace sluice::websocket::internal
+}  // namespace sluice::http
 
-#endif  // SLUICE_PROTOCOLS_WEBSOCKET_INTERNAL_HTTP_STATUS_H_
+#endif  // SLUICE_PROTOCOLS_INTERNAL_HTTP_STATUS_H_

@@ -1,4 +1,4 @@
-#include "sluice/protocols/websocket/internal/http_head.h"
+#include "sluice/protocols/internal/http_head.h"
 
 #include <algorithm>
 
@@ -7,7 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
-namespace sluice::websocket::internal {
+namespace sluice::http {
 namespace {
 
 bool IsTokenChar(char c) {
@@ -125,4 +125,4 @@ bool HttpHead::AnyListHas(absl::string_view name, absl::string_view element_in_a
   });
 }
 
-}  // namespace sluice::websocket::internal
+}  // namespace sluice::http
