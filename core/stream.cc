@@ -15,6 +15,11 @@ void Stream::SetHandler(StreamHandler& handler) {
   OnHandlerSet();
 }
 
+void Stream::ClearHandler() {
+  handler_ = nullptr;
+  OnHandlerSet();
+}
+
 void Stream::Run(std::unique_ptr<Stream> stream, std::unique_ptr<StreamHandler> handler) {
   stream->handler_owned_ = true;
   Run(std::move(stream), *handler.release());

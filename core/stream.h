@@ -117,6 +117,12 @@ class Stream {
   // new handler gets the events that follow.
   void SetHandler(StreamHandler& handler);
 
+  // Takes the handler away: until the next SetHandler nothing is received and no callback comes, as
+  // with a stream that is new. For who opens a connection (a proxy's client) and then hands it on.
+  // Together with ReceiveInto, by which no more is received than is asked for, nothing that the
+  // peer has sent beyond that is lost. Not for a stream given to its loop.
+  void ClearHandler();
+
   // Gives the stream to its loop: stream and handler live until OnClose has returned, and are then
   // destroyed. Such a stream keeps its handler.
   static void Run(std::unique_ptr<Stream> stream, std::unique_ptr<StreamHandler> handler);
@@ -151,7 +157,7 @@ class Stream {
   // has sent piece by piece outside of callbacks. Not called when the stream ends before.
   virtual void RequestFlush() = 0;
 
-  // Bytes accepted and not yet taken by the transport.
+  // Bytes accepted and not yet taken by the transport. From OnClose on: those that it never took.
   virtual size_t queued_bytes() const = 0;
 
   // Receiving stops until resumed: no OnReceive, no OnReceiveEnd; the peer is held back by the
@@ -193,7 +199,7 @@ class Stream {
   virtual SocketAddress local_address() const = 0;
 
  protected:
-  // Called by SetHandler after handler() has changed: start receiving, if not yet done.
+  // Called after handler() has changed: receive, or, where there is none any more, stop that.
   virtual void OnHandlerSet() = 0;
 
   StreamHandler* handler() const { return handler_; }

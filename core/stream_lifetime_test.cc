@@ -403,6 +403,54 @@ TEST_F(StreamLifetimeTest, ANewHandlerGetsWhatFollowsAlsoFromInsideACallback) {
   EXPECT_EQ(third.Events(), "close");
 }
 
+TEST_F(StreamLifetimeTest, AfterClearHandlerNothingComesUntilThereIsAHandlerAgain) {
+  Pair pair(*loop_);
+  Recorder second;
+  // Takes three bytes, and hands on what follows.
+  uint8_t storage[3];
+  pair.server.stream->ReceiveInto(absl::MakeSpan(storage));
+  pair.server.recorder.on_receive = [&](Stream& stream, absl::Span<uint8_t>) {
+    if (pair.server.recorder.received.size() == 3) stream.ClearHandler();
+  };
+  pair.client.stream->Send("onetwo");
+  pair.client.stream->ShutdownSend();
+  ASSERT_TRUE(Until([&] { return pair.server.recorder.received.size() == 3; }));
+  EXPECT_EQ(EventsOfAQuietWhile(), 0u);
+  EXPECT_EQ(pair.server.recorder.received, "one");
+  pair.server.stream->SetHandler(second);
+  ASSERT_TRUE(Until([&] { return second.Events() == "receive end close"; }));
+  EXPECT_EQ(second.received, "two");
+  EXPECT_EQ(pair.server.recorder.Events(), "receive");
+}
+
+TEST_F(StreamLifetimeTest, TheEndOfAStreamWhoseHandlerWasClearedIsToldToTheNextOne) {
+  Pair pair(*loop_);
+  Recorder second;
+  pair.server.stream->ClearHandler();
+  pair.server.stream->Abort(absl::AbortedError("x"));
+  EXPECT_LE(EventsOfAQuietWhile(), 1u);  // the peer's
+  pair.server.stream->SetHandler(second);
+  ASSERT_TRUE(Until([&] { return second.closed; }));
+  EXPECT_EQ(second.close_status, absl::AbortedError("x"));
+  EXPECT_EQ(pair.server.recorder.Events(), "");
+}
+
+TEST_F(StreamLifetimeTest, InOnCloseAStreamKnowsWhatItHasNotSent) {
+  Pair pair(*loop_);
+  pair.server.stream->PauseReceiving();
+  test::SendUntilBlocked(*pair.client.stream);
+  loop_->RunOnce(absl::ZeroDuration());
+  const size_t queued = pair.client.stream->queued_bytes();
+  ASSERT_GT(queued, 0u);
+  size_t unsent = 0;
+  pair.client.recorder.on_close = [&](Stream& stream, const absl::Status&) {
+    unsent = stream.queued_bytes();
+  };
+  pair.client.stream->Abort(absl::AbortedError("x"));
+  ASSERT_TRUE(Until([&] { return pair.client.recorder.closed; }));
+  EXPECT_EQ(unsent, queued);
+}
+
 // What a handler that was given away has destroyed, and in which order.
 struct Given : Recorder {
   explicit Given(std::string& l) : log(l) {}

@@ -90,6 +90,7 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   }
 
   ~Side() override {
+    if (parked_) Unpark();
     if (!ended_) Cut(/*reset=*/true);
   }
 
@@ -127,7 +128,7 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
     flush_asked_ = true;
     SettleLater();
   }
-  size_t queued_bytes() const override { return queue_.size(); }
+  size_t queued_bytes() const override { return ended_ ? unsent_ : queue_.size(); }
 
   void PauseReceiving() override { paused_ = true; }
   void ResumeReceiving() override {
@@ -226,7 +227,13 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
     std::vector<Sent> sent_;
   };
 
-  void OnHandlerSet() override { ScheduleArrival(); }
+  void OnHandlerSet() override {
+    if (std::exchange(parked_, false)) {
+      Unpark();
+      if (!left()) SettleLater();
+    }
+    ScheduleArrival();
+  }
 
   // Receiving.
 
@@ -385,6 +392,7 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   void Finish(absl::Status status, bool reset) {
     ended_ = true;
     end_status_ = std::move(status);
+    unsent_ = queue_.size();
     queue_.Clear();
     storage_ = {};
     arrival_.Cancel();
@@ -411,6 +419,10 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
     if (flush_asked_ && !AnswerFlush()) return;
     if (!ended_) Flush();
     if (!ended_) return TellSendReady();
+    if (handler() == nullptr) {
+      parked_ = true;
+      return Park();
+    }
     const absl::Status status = std::move(end_status_);
     Leave();
     DeliverClose(status);  // this may be gone
@@ -426,7 +438,8 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   }
 
   void OnDrain() override {
-    if (closing() || handler() == nullptr) return;
+    if (closing()) return;
+    if (handler() == nullptr) return Close();
     Callback callback(*this);
     handler()->OnDrain(*this);
   }
@@ -487,6 +500,8 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   bool send_shut_ = false;
   bool closing_ = false;
   bool ended_ = false;
+  bool parked_ = false;  // OnClose is owed to a handler that is not set yet
+  size_t unsent_ = 0;    // of the queue, at the end
 };
 
 void StreamPair::Wire::set_capacity(size_t bytes) {

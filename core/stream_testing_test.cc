@@ -485,6 +485,43 @@ TEST_F(StreamPairTest, StreamsThatOutliveTheirLoopEndWithCancelled) {
   stream->Close();
 }
 
+TEST_F(StreamPairTest, AfterClearHandlerNothingComesUntilThereIsAHandlerAgain) {
+  Start();
+  Script second;
+  client_->Send("one");
+  Run();
+  server_->ClearHandler();
+  client_->Send("two");
+  client_->Close();
+  Run();
+  EXPECT_THAT(server_script_.events, ElementsAre("one"));
+  server_->SetHandler(second);
+  Run();
+  EXPECT_THAT(second.events, ElementsAre("two", "<end>"));
+}
+
+TEST_F(StreamPairTest, AnEndWithoutAHandlerIsToldToTheNextOne) {
+  Start();
+  Script second;
+  server_->ClearHandler();
+  pair_.Break();
+  Run();
+  server_->SetHandler(second);
+  Run();
+  EXPECT_THAT(second.events, ElementsAre("<close UNAVAILABLE>"));
+}
+
+TEST_F(StreamPairTest, InOnCloseAStreamKnowsWhatItHasNotSent) {
+  Start();
+  pair_.to_server().set_capacity(100);
+  pair_.to_server().Hold();
+  client_->Send(std::string(150, 'x'));
+  Run();
+  pair_.Break();
+  Run();
+  EXPECT_EQ(client_->queued_bytes(), 50u);
+}
+
 TEST(StreamTestingTest, ALoopThatGoesCancelsItsStreams) {
   Script owned;
   Script given;

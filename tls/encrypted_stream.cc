@@ -382,7 +382,8 @@ bool EncryptedStream::TellConfirmed() {
 // Sending.
 
 size_t EncryptedStream::queued_bytes() const {
-  return ended_ ? 0 : plain_.size() + channel_->output_size() + lower_->queued_bytes();
+  const size_t here = unsent_ + plain_.size() + channel_->output_size();
+  return lower_ != nullptr ? here + lower_->queued_bytes() : here;
 }
 
 bool EncryptedStream::MayQueue(size_t bytes, size_t reserve) {
@@ -525,6 +526,7 @@ bool EncryptedStream::EncryptSome() {
 }
 
 void EncryptedStream::SendOutput() {
+  const size_t size = channel_->output_size();
   switch (lower_->Send(channel_->TakeOutput())) {
     case SendResult::kSent:
       return;
@@ -532,7 +534,8 @@ void EncryptedStream::SendOutput() {
       lower_blocked_ = true;
       return;
     case SendResult::kRefused:  // it is over, and OnClose will come
-      plain_.Clear();
+      unsent_ += size;
+      DropPlain();
       return;
   }
 }
@@ -577,7 +580,7 @@ void EncryptedStream::Close() {
   storage_ = {};
   lower_blocked_ = false;
   while (!plain_.empty()) {
-    if (!EncryptSome()) plain_.Clear();
+    if (!EncryptSome()) DropPlain();
     SendOutput();
   }
   if (!send_shut_) SayEnd();
@@ -588,9 +591,14 @@ void EncryptedStream::Abort(absl::Status status) {
   if (ended_) return;
   closing_ = true;
   blocked_told_ = false;
-  plain_.Clear();
+  DropPlain();
   storage_ = {};
   lower_->Abort(std::move(status));
+}
+
+void EncryptedStream::DropPlain() {
+  unsent_ += plain_.size();
+  plain_.Clear();
 }
 
 // The peer has broken the protocol, or was cut off. The stream beneath goes its own way, so that
@@ -598,7 +606,8 @@ void EncryptedStream::Abort(absl::Status status) {
 void EncryptedStream::Fail(absl::Status status) {
   ended_ = true;
   last_words_ = std::make_unique<LastWords>(LastWords{lower_->peer_address()});
-  plain_.Clear();
+  DropPlain();
+  unsent_ += channel_->output_size() + lower_->queued_bytes();
   storage_ = {};
   if (channel_->has_output()) lower_->Send(channel_->TakeOutput());
   CloseAndForget(std::move(lower_));
@@ -618,7 +627,7 @@ void EncryptedStream::OnDrain(Stream&) {
 
 void EncryptedStream::OnClose(Stream&, const absl::Status& status) {
   ended_ = true;
-  plain_.Clear();
+  DropPlain();
   storage_ = {};
   DeliverCloseOrWait(status);
 }

@@ -121,6 +121,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   void TellSendReady();
 
   // The end.
+  void DropPlain();
   void Fail(absl::Status status);
   void DeliverCloseOrWait(absl::Status status);
 
@@ -133,6 +134,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   absl::Span<uint8_t> storage_;
   class Block* lending_ = nullptr;  // where the bytes of the current OnReceive lie
   bool* gone_ = nullptr;            // of the current Callback
+  size_t unsent_ = 0;               // dropped, as the stream was ending
   StreamLimits limits_;
   MonotonicTime last_sent_;
   uint32_t burst_bytes_ = 0;  // sent since the stream was idle

@@ -192,6 +192,47 @@ TEST_F(TlsStreamTest, AWriterAboveTheMarkIsToldAndToldAgain) {
   EXPECT_EQ(at_server_->received().size(), 1100);
 }
 
+// As who opens a connection through a proxy does.
+TEST_F(TlsStreamTest, AfterClearHandlerNothingComesUntilThereIsAHandlerAgain) {
+  class Opener : public StreamHandler {
+   public:
+    uint8_t storage[3];
+    std::string received;
+
+   private:
+    void OnReceive(Stream& stream, absl::Span<uint8_t> bytes) override {
+      received.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+      if (received.size() == 3) stream.ClearHandler();
+    }
+  };
+  Opener opener;
+  Start();
+  at_server_->stream().ReceiveInto(absl::MakeSpan(opener.storage));
+  at_server_->stream().SetHandler(opener);
+  at_client_->stream().Send("onetwo");
+  loop_.RunUntilIdle();
+  at_client_->stream().Send("three");
+  loop_.RunUntilIdle();
+  EXPECT_EQ(opener.received, "one");
+  at_server_->stream().SetHandler(*at_server_);
+  loop_.RunUntilIdle();
+  EXPECT_EQ(at_server_->received(), "twothree");
+}
+
+TEST_F(TlsStreamTest, InOnCloseAStreamKnowsAtLeastWhatItHasNotSent) {
+  Start();
+  pair_->to_server().set_capacity(1000);
+  pair_->to_server().Hold();
+  for (int i = 0; i < 300; ++i) at_client_->stream().Send(Bytes(1000));
+  loop_.RunUntilIdle();
+  at_client_->stream().Send("and this");
+  pair_->Break();
+  loop_.RunUntilIdle();
+  ASSERT_TRUE(at_client_->closed().has_value());
+  EXPECT_GE(at_client_->stream().queued_bytes(), 300'008u - 1000u);
+  EXPECT_LE(at_client_->stream().queued_bytes(), 320'000u);
+}
+
 TEST_F(TlsStreamTest, AClosedWriterThatWaitedForRoomLeavesTheLoopAlone) {
   handshake_options_.limits = {.high = 1000, .low = 100, .hard = 100'000};
   Start();

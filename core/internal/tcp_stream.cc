@@ -46,7 +46,7 @@ TcpStream::~TcpStream() {
 }
 
 TcpStream::Extras& TcpStream::extras() {
-  if (extras_ == nullptr) extras_ = std::make_unique<Extras>(Extras{options(), {}, {}});
+  if (extras_ == nullptr) extras_ = std::make_unique<Extras>(Extras{options(), {}, {}, 0});
   return *extras_;
 }
 
@@ -164,6 +164,10 @@ void TcpStream::OnReceiveEnd() {
 }
 
 // Sending.
+
+size_t TcpStream::queued_bytes() const {
+  return ABSL_PREDICT_FALSE(state_.ended && extras_ != nullptr) ? extras_->unsent : queue_.size();
+}
 
 bool TcpStream::MayQueue(size_t bytes, size_t reserve) {
   CheckThread();
@@ -346,6 +350,7 @@ void TcpStream::OnError(int error) {
 void TcpStream::Finish(absl::Status status, bool abort) {
   state_.ended = true;
   if (!status.ok()) extras().end_status = std::move(status);
+  if (!queue_.empty()) extras().unsent = queue_.size();
   TimerNode::Cancel();
   poller().Close(*this, abort);
   queue_.Clear();

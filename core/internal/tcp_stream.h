@@ -54,7 +54,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   SendResult SendLent(absl::Span<const uint8_t> bytes) override;
   SendResult SendControl(absl::Span<const uint8_t> bytes) override;
   void RequestFlush() override;
-  size_t queued_bytes() const override { return queue_.size(); }
+  size_t queued_bytes() const override;
   void PauseReceiving() override;
   void ResumeReceiving() override;
   bool receiving_paused() const override { return state_.paused; }
@@ -107,6 +107,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
     StreamOptions options;
     absl::Span<uint8_t> receive_space;
     absl::Status end_status;
+    size_t unsent = 0;  // of the queue, at the end
   };
 
   Extras& extras();
