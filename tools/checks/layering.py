@@ -41,7 +41,7 @@ _BASE = {"monotonic_time", "slice"}
 _BELOW_POLLER = _BASE | {"buffer", "socket_address"}
 _BELOW_LOOP = _BELOW_POLLER | {"poller", "epoll_poller", "kqueue_poller", "poller_factory", "timer"}
 _BELOW_TCP = _BELOW_LOOP | {"event_loop", "stream"}
-_ABOVE_TCP = _BELOW_TCP | {"tcp", "udp", "resolver", "pool", "loop_group"}
+_ABOVE_TCP = _BELOW_TCP | {"tcp", "dialer", "udp", "resolver", "pool", "loop_group"}
 CORE_REACHES = {
     "monotonic_time": set(),
     "slice": set(),
@@ -56,6 +56,7 @@ CORE_REACHES = {
     "event_loop": _BELOW_LOOP,
     "signals": _BELOW_LOOP | {"event_loop"},
     "tcp": _BELOW_TCP,
+    "dialer": _BELOW_TCP | {"tcp"},
     "udp": _BELOW_TCP,
     "resolver": _BELOW_TCP,
     "pool": _BELOW_TCP | {"tcp", "resolver"},
