@@ -87,6 +87,27 @@ HeadReader::Result HeadReader::Read(absl::Span<const uint8_t>& bytes) {
   return kWhole;
 }
 
+size_t HeadReader::missing_bytes() const { return (line_is_empty_ ? 2 : 4) - (after_cr_ ? 1 : 0); }
+
+absl::optional<StatusLine> ParseStatusLine(absl::string_view line) {
+  StatusLine parsed;
+  if (absl::ConsumePrefix(&line, "HTTP/1.1 ")) {
+    parsed.minor_version = 1;
+  } else if (!absl::ConsumePrefix(&line, "HTTP/1.0 ")) {
+    return absl::nullopt;
+  }
+  constexpr size_t kDigits = 3;
+  if (line.size() < kDigits || (line.size() > kDigits && line[kDigits] != ' '))
+    return absl::nullopt;
+  for (const char c : line.substr(0, kDigits)) {
+    if (!absl::ascii_isdigit(static_cast<unsigned char>(c))) return absl::nullopt;
+    parsed.status = parsed.status * 10 + (c - '0');
+  }
+  if (parsed.status < 100 || parsed.status > 599) return absl::nullopt;
+  parsed.reason = absl::StripPrefix(line.substr(kDigits), " ");
+  return parsed;
+}
+
 HttpHead::Result HttpHead::Parse(absl::string_view head, size_t max_fields) {
   fields_.clear();
   absl::ConsumeSuffix(&head, "\r\n\r\n");

@@ -49,6 +49,9 @@ class HeadReader {
   // reader.
   absl::string_view head() const { return head_; }
   size_t max_bytes() const { return max_bytes_; }
+  // After kNeedMore, and at first: at least so many bytes are still to come, so who receives no
+  // more than these receives nothing of what follows the head. From 1 to 4.
+  size_t missing_bytes() const;
   // After kTooLong: not even the first line had ended.
   bool within_first_line() const { return within_first_line_; }
 
@@ -60,6 +63,14 @@ class HeadReader {
   bool line_is_empty_ = true;
   bool within_first_line_ = true;
 };
+
+// The first line of an answer, "HTTP/1.1 404 Not Found": the reason may be empty.
+struct StatusLine {
+  int minor_version = 0;  // of HTTP/1: 0 or 1
+  int status = 0;         // 100 to 599
+  absl::string_view reason;
+};
+absl::optional<StatusLine> ParseStatusLine(absl::string_view line);
 
 struct HttpField {
   absl::string_view name, value;  // the value without white space around it

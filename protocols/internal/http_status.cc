@@ -62,4 +62,20 @@ absl::string_view ReasonPhrase(int status) {
   }
 }
 
+absl::StatusCode RefusalCode(int status) {
+  switch (status) {
+    case 401:
+    case 403:
+    case 407:
+      return absl::StatusCode::kPermissionDenied;
+    case 404:
+    case 410:
+      return absl::StatusCode::kNotFound;
+    case 429:
+      return absl::StatusCode::kResourceExhausted;
+    default:
+      return status >= 500 ? absl::StatusCode::kUnavailable : absl::StatusCode::kFailedPrecondition;
+  }
+}
+
 }  // namespace sluice::http

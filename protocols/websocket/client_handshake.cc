@@ -4,12 +4,11 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
+#include "absl/types/optional.h"
 #include "sluice/protocols/internal/http_status.h"
 #include "sluice/protocols/websocket/extensions.h"
 #include "sluice/protocols/websocket/handshake.h"
@@ -120,22 +119,14 @@ absl::StatusOr<bool> ClientHandshake::Read(absl::Span<const uint8_t>& bytes) {
       case http::HttpHead::kParsed:
         break;
     }
-    // HTTP/1.1 SP status SP reason
-    const absl::string_view line = head.start_line();
-    const auto digit = [line](size_t i) {
-      return absl::ascii_isdigit(static_cast<unsigned char>(line[i])) ? line[i] - '0' : 1000;
-    };
-    if (!absl::StartsWith(line, "HTTP/1.1 ") || line.size() < 12 ||
-        (line.size() > 12 && line[12] != ' ')) {
+    const absl::optional<http::StatusLine> line = http::ParseStatusLine(head.start_line());
+    if (!line.has_value() || line->minor_version == 0)
       return BadAnswer("its status line is malformed");
-    }
-    const int status = digit(9) * 100 + digit(10) * 10 + digit(11);
-    if (status < 100 || status > 599) return BadAnswer("its status line is malformed");
-    if (status == 101) {
+    if (line->status == 101) {
       if (absl::Status examined = Examine(head); !examined.ok()) return examined;
       return true;
     }
-    if (status >= 200) return Refusal(status, head);
+    if (line->status >= 200) return Refusal(*line, head);
     if (++interim_answers_ > kMostInterimAnswers) return BadAnswer("it never comes to the point");
     reader_ = http::HeadReader(reader_.max_bytes());
   }
@@ -177,28 +168,15 @@ absl::Status ClientHandshake::AgreeOnCompression(const http::HttpHead& head) {
   return absl::OkStatus();
 }
 
-absl::Status ClientHandshake::Refusal(int status, const http::HttpHead& head) const {
-  const absl::string_view reason = absl::StripPrefix(head.start_line().substr(12), " ");
-  std::string message =
-      absl::StrCat("WebSocket handshake with ", host_, ": refused with ", status, " ",
-                   reason.empty() ? http::ReasonPhrase(status) : absl::CHexEscape(reason));
-  if (const auto location = head.Find("Location"); status < 400 && location.has_value()) {
+absl::Status ClientHandshake::Refusal(const http::StatusLine& line,
+                                      const http::HttpHead& head) const {
+  std::string message = absl::StrCat(
+      "WebSocket handshake with ", host_, ": refused with ", line.status, " ",
+      line.reason.empty() ? http::ReasonPhrase(line.status) : absl::CHexEscape(line.reason));
+  if (const auto location = head.Find("Location"); line.status < 400 && location.has_value()) {
     absl::StrAppend(&message, " to ", absl::CHexEscape(*location));
   }
-  switch (status) {
-    case 401:
-    case 403:
-    case 407:
-      return absl::PermissionDeniedError(message);
-    case 404:
-    case 410:
-      return absl::NotFoundError(message);
-    case 429:
-      return absl::ResourceExhaustedError(message);
-    default:
-      return status >= 500 ? absl::UnavailableError(message)
-                           : absl::FailedPreconditionError(message);
-  }
+  return absl::Status(http::RefusalCode(line.status), message);
 }
 
 absl::Status ClientHandshake::BadAnswer(absl::string_view why) const {

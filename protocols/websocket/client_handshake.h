@@ -77,7 +77,7 @@ class ClientHandshake {
 
   absl::Status Examine(const http::HttpHead& head);
   absl::Status AgreeOnCompression(const http::HttpHead& head);
-  absl::Status Refusal(int status, const http::HttpHead& head) const;
+  absl::Status Refusal(const http::StatusLine& line, const http::HttpHead& head) const;
   absl::Status BadAnswer(absl::string_view why) const;
 
   std::string host_;
