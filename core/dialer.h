@@ -38,7 +38,7 @@ namespace sluice {
 
 // Whom to connect to: a name, to be resolved by whoever connects, or an address.
 struct Endpoint {
-  std::string host;  // "example.com", "127.0.0.1", "::1": no brackets
+  std::string host = {};  // "example.com", "127.0.0.1", "::1": no brackets
   uint16_t port = 0;
 
   // "example.com:443", "[::1]:443".

@@ -79,13 +79,13 @@ class ConnectAttempt final : public internal::Tunnel {
  private:
   void OnConnected() override {
     Send(request_);
-    Expect(reader_.missing_bytes());
+    ExpectUpTo(reader_.missing_bytes());
   }
 
   void OnExpected(absl::Span<const uint8_t> bytes) override {
     switch (reader_.Read(bytes)) {
       case http::HeadReader::kNeedMore:
-        return Expect(reader_.missing_bytes());
+        return ExpectUpTo(reader_.missing_bytes());
       case http::HeadReader::kMalformed:
         return FailAnswer("it is not HTTP");
       case http::HeadReader::kTooLong:
@@ -114,7 +114,7 @@ class ConnectAttempt final : public internal::Tunnel {
     if (line->status >= 200) return Succeed();  // and has no body, whatever its headers say
     if (++interim_answers_ > kMostInterimAnswers) return FailAnswer("it never comes to the point");
     reader_ = http::HeadReader(reader_.max_bytes());
-    Expect(reader_.missing_bytes());
+    ExpectUpTo(reader_.missing_bytes());
   }
 
   void OnRefusal(const http::StatusLine& line) {

@@ -45,10 +45,10 @@ namespace sluice::proxy {
 class HttpConnectDialer final : public Dialer {
  public:
   struct Options {
-    Endpoint proxy;
-    std::string user;  // empty for none
-    std::string password;
-    std::vector<std::pair<std::string, std::string>> headers;  // further ones
+    Endpoint proxy = {};
+    std::string user = {};  // empty for none
+    std::string password = {};
+    std::vector<std::pair<std::string, std::string>> headers = {};  // further ones
     // Of the answer.
     size_t max_head_bytes = 8192;
     size_t max_headers = 100;

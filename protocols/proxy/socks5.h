@@ -37,9 +37,9 @@ namespace sluice::proxy {
 class Socks5Dialer final : public Dialer {
  public:
   struct Options {
-    Endpoint proxy;
-    std::string user;      // empty for none; at most 255 bytes
-    std::string password;  // at most 255 bytes; not empty where there is a user
+    Endpoint proxy = {};
+    std::string user = {};      // empty for none; at most 255 bytes
+    std::string password = {};  // at most 255 bytes; not empty where there is a user
   };
 
   // `lower` makes the connection to the proxy; null for a DirectDialer. kInvalidArgument: a proxy

@@ -40,15 +40,15 @@ void Tunnel::Dial(const Dialer& lower) {
       });
 }
 
-void Tunnel::Expect(size_t size) {
-  expected_ = size;
+void Tunnel::Expect(size_t least, size_t most) {
+  least_ = least;
   received_ = 0;
-  stream_->ReceiveInto(absl::MakeSpan(storage_).first(size));
+  stream_->ReceiveInto(absl::MakeSpan(storage_).first(most));
 }
 
 void Tunnel::OnReceive(Stream& /*stream*/, absl::Span<uint8_t> bytes) {
   received_ += bytes.size();
-  if (received_ == expected_) OnExpected(absl::MakeConstSpan(storage_).first(expected_));
+  if (received_ >= least_) OnExpected(absl::MakeConstSpan(storage_).first(received_));
 }
 
 void Tunnel::OnReceiveEnd(Stream& /*stream*/) {

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "sluice/core/dialer.h"
@@ -45,12 +46,14 @@ class Tunnel : public Dialer::Attempt, private StreamHandler {
 
   // The proxy is there: Send and Expect.
   virtual void OnConnected() = 0;
-  // As many bytes as were expected, which then asks for more or ends it.
+  // The bytes that were expected. Asks for more, or ends it.
   virtual void OnExpected(absl::Span<const uint8_t> bytes) = 0;
 
   void Send(absl::string_view bytes) { stream_->Send(bytes); }
-  // From 1 to kMostExpected.
-  void Expect(size_t size);
+  // From 1 to kMostExpected: all of them at once, or as they come, in which case OnExpected has to
+  // ask for the rest.
+  void Expect(size_t size) { Expect(size, size); }
+  void ExpectUpTo(size_t size) { Expect(1, size); }
 
   // After either this may be gone.
   void Succeed();
@@ -62,6 +65,7 @@ class Tunnel : public Dialer::Attempt, private StreamHandler {
   void OnDrain(Stream& stream) override;
   void OnClose(Stream& stream, const absl::Status& status) override;
 
+  void Expect(size_t least, size_t most);
   void Finish(absl::StatusOr<std::unique_ptr<Stream>> stream);
 
   EventLoop& loop_;
@@ -72,7 +76,7 @@ class Tunnel : public Dialer::Attempt, private StreamHandler {
   Dialer::DialFunction done_;
   std::unique_ptr<Attempt> lower_;
   std::array<uint8_t, kMostExpected> storage_;
-  size_t expected_ = 0;
+  size_t least_ = 0;
   size_t received_ = 0;
   std::unique_ptr<Stream> stream_;
   Timer timer_;
