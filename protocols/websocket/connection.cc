@@ -144,6 +144,21 @@ void Connection::ArmTimer(absl::Duration after) {
 
 std::string Connection::Peer() const { return stream_->peer_address().ToString(); }
 
+std::unique_ptr<Handler> Connection::SetHandler(Handler& handler) {
+  return ReplaceHandler(handler, false);
+}
+
+std::unique_ptr<Handler> Connection::SetHandler(std::unique_ptr<Handler> handler) {
+  return ReplaceHandler(*handler.release(), true);
+}
+
+std::unique_ptr<Handler> Connection::ReplaceHandler(Handler& handler, bool owns_handler) {
+  std::unique_ptr<Handler> given(owns_handler_ ? handler_ : nullptr);
+  handler_ = &handler;
+  owns_handler_ = owns_handler;
+  return given;
+}
+
 // The opening handshake.
 
 absl::string_view Connection::subprotocol() const {
@@ -759,13 +774,11 @@ void Connection::OnClose(Stream& /*stream*/, const absl::Status& status) {
   }
   state_ = State::kEnded;
   DropOrdered();
-  Handler* const handler = handler_;
-  const bool owns_handler = owns_handler_;
   if (ConnectionObserver* const observer = settings().options.observer)
     observer->OnClose(*this, info);
-  handler->OnClose(*this, info);
+  handler_->OnClose(*this, info);
+  const std::unique_ptr<Handler> given(owns_handler_ ? handler_ : nullptr);  // goes last
   delete this;
-  if (owns_handler) delete handler;
 }
 
 // Deadlines.

@@ -92,6 +92,11 @@ class Connection final : private StreamHandler {
   // Ends at once, without a closing handshake.
   void Abort(absl::Status status);
 
+  // Another handler gets the events that follow, borrowed or given as the first one was. Returns
+  // the one that it takes the place of, where that had been given.
+  std::unique_ptr<Handler> SetHandler(Handler& handler);
+  std::unique_ptr<Handler> SetHandler(std::unique_ptr<Handler> handler);
+
   // Until resumed no OnMessage; what has arrived already is held back (at most what the loop
   // receives in one turn).
   void PauseReceiving();
@@ -149,6 +154,7 @@ class Connection final : private StreamHandler {
   void OnDrain(Stream& stream) override;
   void OnClose(Stream& stream, const absl::Status& status) override;
 
+  std::unique_ptr<Handler> ReplaceHandler(Handler& handler, bool owns_handler);
   const Settings& settings() const { return static_cast<const Settings&>(decoder_.options()); }
   const Delivery* delivery() const;
   Extras& extras();
@@ -205,7 +211,7 @@ class Connection final : private StreamHandler {
   std::string Peer() const;
 
   std::unique_ptr<Stream> stream_;
-  Handler* const handler_;
+  Handler* handler_;
   Compression::SessionPtr compression_;
   std::unique_ptr<Extras> extras_;  // needed during handshakes, for keep-alive, and in trouble
   FrameDecoder decoder_;
