@@ -106,6 +106,7 @@ class ReconnectTest : public testing::Test {
   ReconnectTest() { options_.seed = 7; }
 
   void Listen() {
+    listener_.reset();
     listener_ = *Listener::Listen(
         server_host_.loop(), server_host_.Address(9000), {},
         [this](std::unique_ptr<Stream> stream) { server_.Serve(std::move(stream), at_server_); });
@@ -432,7 +433,7 @@ TEST_F(ReconnectTest, WhatWaitsIsBounded) {
   Create();
   EXPECT_EQ(client_->SendText(std::string(400, 'a')), SendResult::kBlocked);
   EXPECT_EQ(client_->SendText(std::string(400, 'b')), SendResult::kBlocked);
-  EXPECT_EQ(client_->SendText("c"), SendResult::kRefused);
+  EXPECT_EQ(client_->SendText("ccccccccc"), SendResult::kRefused);
   Listen();
   Run(absl::Minutes(1));
   EXPECT_THAT(at_server_.received, ElementsAre(std::string(400, 'a'), std::string(400, 'b')));
