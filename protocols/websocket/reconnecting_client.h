@@ -10,7 +10,7 @@
 //     Keep(messages); } void OnEnd(const absl::Status& why) override { Complain(why); }
 //   };
 //   Chat chat;
-//   auto client = websocket::ReconnectingClient::Create(loop, "ws://127.0.0.1:9000/", {}, chat);
+//   auto client = websocket::ReconnectingClient::Create(loop, "ws://10.0.0.1:9000/", {}, chat);
 //   if (!client.ok()) return client.status();
 //   (*client)->SendText("hello");  // waits until the connection stands
 //

@@ -176,7 +176,7 @@ TEST_F(ReconnectTest, HeaderExample) {
   };
   Chat chat(Show, Keep, Complain);
   const auto example = [&]() -> absl::Status {
-    auto client = websocket::ReconnectingClient::Create(loop, "ws://127.0.0.1:9000/", {}, chat);
+    auto client = websocket::ReconnectingClient::Create(loop, "ws://10.0.0.1:9000/", {}, chat);
     if (!client.ok()) return client.status();
     (*client)->SendText("hello");
     return absl::OkStatus();

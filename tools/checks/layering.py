@@ -3,7 +3,7 @@
 
   core      -> Abseil, the kernel
   tls       -> core, BoringSSL
-  protocols -> core; a protocol never another one, only what all share in //protocols/codec; never tls;
+  protocols -> core; a protocol never another one, only what all share in //protocols/codec and internal; never tls;
                a compressor only where COMPRESSORS says so
   tools     -> everything but tests
 Inside core, a target reaches only what stands below it (CORE_REACHES).
