@@ -1,4 +1,4 @@
-"""Endpoint drives a real WebSocket implementation, `ws` or `websockets`, in a process of its own (peers/).
+"""Endpoint drives a real WebSocket implementation, `ws`, `websockets` or `aiohttp`, in a process of its own (peers/).
 
   with Endpoint("ws") as endpoint:
       endpoint.command("connect", url=server.url, subprotocols=[])
@@ -26,9 +26,9 @@ def command_line(kind, mode):
         # Symbolic links stay as they are, so that the package is found beside the script in the runfiles.
         return ["node", "--preserve-symlinks", "--preserve-symlinks-main", script, mode]
     python = "/usr/bin/python3"
-    found = subprocess.run([python, "-c", "import websockets"], stderr=subprocess.DEVNULL, check=False)
-    require(found.returncode == 0, "Python's package websockets (Debian's python3-websockets)")
-    return [python, "-B", os.environ["WEBSOCKETS_PEER"], mode]
+    found = subprocess.run([python, "-c", f"import {kind}"], stderr=subprocess.DEVNULL, check=False)
+    require(found.returncode == 0, f"Python's package {kind} (Debian's python3-{kind})")
+    return [python, "-B", os.environ[f"{kind.upper()}_PEER"], mode]
 
 
 class Endpoint(Process):

@@ -16,8 +16,9 @@ def integration_test(name, src, env, args = [], data = [], size = "medium", **kw
     )
 
 def peer_test(name, env, data = [], **kwargs):
-    """An integration_test that may use endpoint.py, and so npm's ws and Python's websockets."""
+    """An integration_test that may use endpoint.py, and so npm's ws and Python's websockets and aiohttp."""
     with_peers = dict(env)
+    with_peers["AIOHTTP_PEER"] = "peers/aiohttp_peer.py"
     with_peers["WEBSOCKETS_PEER"] = "peers/websockets_peer.py"
     with_peers["WS_PEER"] = "peers/ws_peer.mjs"
     integration_test(

@@ -1,6 +1,6 @@
 """`sluice bench` and `sluice cat` against servers that others wrote.
 
-  tool_clients_test.py ws|websockets       what the real peer is
+  tool_clients_test.py ws|websockets|aiohttp       what the real peer is
 """
 
 import json

@@ -1,6 +1,6 @@
 """sluice's WebSocket against a real implementation over loopback.
 
-  websocket_interop_test.py ws|websockets client|server ws|wss plain|alone|contexts
+  websocket_interop_test.py ws|websockets|aiohttp client|server ws|wss plain|alone|contexts
       what the real peer is, its side, over what, and how messages are compressed
 
 The same tests run in all combinations that BUILD names. sluice's side is websocket_peer (websocket_peer.cc): it sends back what it
