@@ -1,77 +1,19 @@
 """nginx: as a TLS server to sluice's client, as a proxy that ends TLS before sluice, and as a client of sluice's TLS
 server.
-
-It inherits its listening sockets, as it does from its own predecessor in an upgrade: the ports are free ones, and there
-is nothing to wait for.
 """
 
 import os
-import pwd
-import shutil
 import socket
-import subprocess
 import tempfile
 
 import wire
-from harness import DEADLINE, Server, TestCase, main, pattern, require
-from tls_harness import TlsClient, chain_and_key, client_context, file, identity, listen, roots
+from harness import DEADLINE, Server, TestCase, main, pattern
+from nginx import Nginx, proxy
+from tls_harness import TlsClient, chain_and_key, client_context, file, identity, roots
 
 # What nginx knows of a connection, as its answer.
 FACTS = ("$ssl_protocol|$ssl_cipher|$ssl_session_reused|$ssl_server_name|$ssl_client_verify|$ssl_client_s_dn|"
          "$ssl_alpn_protocol|end")
-
-CONFIGURATION = """
-daemon off;
-user {user};
-worker_processes 1;
-pid {folder}/pid;
-error_log stderr crit;
-events {{ worker_connections 64; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  server {{
-    listen {address} ssl;
-    ssl_certificate {chain};
-    ssl_certificate_key {key};
-    {server}
-  }}
-}}
-"""
-
-
-class Nginx:
-    """nginx' master process, which ends its worker when it is told to end, at the end of the with block."""
-
-    def __init__(self, server, name="p256"):
-        require(shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin"), "nginx")
-        self._folder = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
-        listener = listen()
-        self.port = listener.getsockname()[1]
-        self.address = ("127.0.0.1", self.port)
-        path = os.path.join(self._folder.name, "nginx.conf")
-        chain, key = chain_and_key(name)
-        with open(path, "w", encoding="utf-8") as configuration:
-            configuration.write(CONFIGURATION.format(
-                folder=self._folder.name, user=pwd.getpwuid(os.getuid()).pw_name, address=f"127.0.0.1:{self.port}",
-                chain=chain, key=key, server=server))
-        with listener:
-            nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
-            self._child = subprocess.Popen([nginx, "-p", self._folder.name, "-c", path, "-e", "stderr"],
-                                           pass_fds=[listener.fileno()],
-                                           env={**os.environ, "NGINX": f"{listener.fileno()};"})
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._child.terminate()
-        self._child.wait(DEADLINE)
-        self._folder.cleanup()
 
 
 class NginxTest(TestCase):
@@ -185,13 +127,7 @@ class ProxyTest(NginxTest):
             self.assertEqual(wire.receive_frame(client), (wire.BINARY, message))
 
     def proxy(self, server, scheme, more=""):
-        self.serve(f"""location / {{
-          proxy_pass {scheme}://{server.address};
-          proxy_http_version 1.1;
-          proxy_set_header Upgrade $http_upgrade;
-          proxy_set_header Connection upgrade;
-          {more}
-        }}""")
+        self.serve(proxy(scheme, server.address, more))
 
     def start(self, *flags):
         return self.enter(Server([os.environ["WEBSOCKET_PEER"], "serve", "127.0.0.1:0", *flags]))
@@ -199,6 +135,19 @@ class ProxyTest(NginxTest):
     def test_nginx_ends_tls_and_sluice_speaks_plain(self):
         self.proxy(self.start(), "http")
         self.assert_echoed(self.websocket())
+
+    def test_a_plain_request_is_answered_through_nginx(self):
+        page = self.enter(tempfile.NamedTemporaryFile("w", dir=os.environ.get("TEST_TMPDIR")))
+        page.write("<!DOCTYPE html>a page")
+        page.flush()
+        for scheme, flags in ("http", []), ("https", [identity("p256")]):
+            self.proxy(self.start(f"--page={page.name}", *flags), scheme)
+            _, text = self.request()
+            self.assertIn("HTTP/1.1 200 OK", text)
+            self.assertIn("Content-Type: text/html", text)
+            self.assertTrue(text.endswith("\r\n\r\n<!DOCTYPE html>a page"), text)
+            _, text = self.request(path="/refused")
+            self.assertIn("HTTP/1.1 403 Forbidden", text)
 
     def test_nginx_is_a_client_of_sluices_tls(self):
         for version in ("1.2", "1.3"):

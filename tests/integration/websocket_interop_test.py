@@ -1,7 +1,8 @@
 """sluice's WebSocket against a real implementation over loopback.
 
-  websocket_interop_test.py ws|websockets|aiohttp client|server ws|wss plain|alone|contexts
-      what the real peer is, its side, over what, and how messages are compressed
+  websocket_interop_test.py ws|websockets|aiohttp client|server ws|wss plain|alone|contexts [ws|wss]
+      what the real peer is, its side, over what, how messages are compressed, and what the server speaks if nginx is
+      in front of it
 
 The same tests run in all combinations that BUILD names. sluice's side is websocket_peer (websocket_peer.cc): it sends back what it
 gets, obeys messages that begin with '!', and tells what it sees.
@@ -12,10 +13,12 @@ import sys
 
 from endpoint import Endpoint
 from harness import Process, Server, TestCase, main, pattern
+from nginx import Nginx, proxy
 from tls_harness import chain_and_key, file, identity, roots
 
-KIND, SIDE, SCHEME, COMPRESSION = sys.argv[1:5]
-ENCRYPTED = SCHEME == "wss"
+KIND, SIDE, SCHEME, COMPRESSION, *BEHIND = sys.argv[1:]
+CLIENT_IS_ENCRYPTED = SCHEME == "wss"
+SERVER_IS_ENCRYPTED = (BEHIND or [SCHEME]) == ["wss"]
 
 # Around each change of the length's form, and the largest message that sluice takes by default.
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1 << 20]
@@ -26,17 +29,27 @@ class Connection:
 
     def __init__(self, endpoint, target="", subprotocols=()):
         self.endpoint = endpoint
+        self.nginx = None
         peer = os.environ["WEBSOCKET_PEER"]
         compress = [] if COMPRESSION == "plain" else ["--deflate=" + COMPRESSION]
         if SIDE == "client":
-            flags = compress + ([identity("p256")] if ENCRYPTED else [])
+            flags = compress + ([identity("p256")] if SERVER_IS_ENCRYPTED else [])
             self.sluice = Server([peer, "serve", "127.0.0.1:0", "chat", "more", *flags])
-            endpoint.command("connect", url=f"{SCHEME}://{self.sluice.address}/{target}",
-                             subprotocols=list(subprotocols), ca=file("root.pem") if ENCRYPTED else None)
+            endpoint.command("connect", url=f"{SCHEME}://{self.front(self.sluice.address)}/{target}",
+                             subprotocols=list(subprotocols), ca=file("root.pem") if CLIENT_IS_ENCRYPTED else None)
         else:
-            flags = compress + ([roots()] if ENCRYPTED else [])
-            self.sluice = Process([peer, "connect", f"{SCHEME}://127.0.0.1:{endpoint.port}/{target}", *subprotocols,
-                                   *flags])
+            flags = compress + ([roots()] if CLIENT_IS_ENCRYPTED else [])
+            address = self.front(f"127.0.0.1:{endpoint.port}")
+            self.sluice = Process([peer, "connect", f"{SCHEME}://{address}/{target}", *subprotocols, *flags])
+
+    def front(self, address):
+        """Where to reach the server at this address: there, or through nginx."""
+        if not BEHIND:
+            return address
+        trust = f'proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_trusted_certificate {file("root.pem")};'
+        self.nginx = Nginx(proxy("https" if SERVER_IS_ENCRYPTED else "http", address,
+                                 trust if SERVER_IS_ENCRYPTED else ""), encrypted=CLIENT_IS_ENCRYPTED)
+        return f"127.0.0.1:{self.nginx.port}"
 
     def __enter__(self):
         self.sluice.__enter__()
@@ -44,6 +57,8 @@ class Connection:
 
     def __exit__(self, *arguments):
         self.sluice.__exit__(*arguments)
+        if self.nginx:
+            self.nginx.__exit__(*arguments)
 
     def open(self):
         """Both sides say that it is open; what they say."""
@@ -71,7 +86,7 @@ class InteropTest(TestCase):
     def setUpClass(cls):
         cls.endpoint = cls.enter_for_all(Endpoint(KIND))
         if SIDE == "server":
-            chain, key = chain_and_key("p256") if ENCRYPTED else (None, None)
+            chain, key = chain_and_key("p256") if SERVER_IS_ENCRYPTED else (None, None)
             cls.endpoint.command("serve", chain=chain, key=key)
             cls.endpoint.port = cls.endpoint.expect("listening")["port"]
 

@@ -17,13 +17,17 @@
 //   !ping PAYLOAD          sends a ping; its pong is reported
 //   !abort                 resets the connection
 //
-// As a server it refuses the target /refused with 403.
+// As a server it refuses the target /refused with 403. With --page=FILE it answers plain requests
+// with that page, which may ask for /tell?TEXT: the text is told as it is in the target, with its
+// percent signs.
 
 #include <signal.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -39,6 +43,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/signals.h"
@@ -87,11 +92,15 @@ absl::string_view AsText(absl::Span<const uint8_t> bytes) {
 
 class Peer : public sluice::websocket::Handler {
  public:
-  explicit Peer(EventLoop& loop, bool stop_at_close) : loop_(loop), stop_at_close_(stop_at_close) {}
+  Peer(EventLoop& loop, bool stop_at_close, std::string page = "")
+      : loop_(loop), stop_at_close_(stop_at_close), page_(std::move(page)) {}
 
  private:
   void OnRequest(const HandshakeRequest& request, HandshakeReply& reply) override {
-    if (request.path() == "/refused") reply.Respond(403, "not here");
+    if (request.path() == "/refused") return reply.Respond(403, "not here");
+    if (request.wants_websocket() || page_.empty()) return;
+    if (request.path() == "/tell") Tell(absl::StrCat("told\ttext=", request.query()));
+    reply.Respond(200, page_, "text/html; charset=utf-8");
   }
 
   void OnOpen(Connection& connection) override {
@@ -141,6 +150,7 @@ class Peer : public sluice::websocket::Handler {
 
   EventLoop& loop_;
   const bool stop_at_close_;
+  const std::string page_;
 };
 
 void TellFailed(const absl::Status& status) {
@@ -164,7 +174,7 @@ sluice::tls::HandshakeOptions HandshakeOptionsOf(const TlsFlags& flags) {
 using Compression = std::shared_ptr<const sluice::websocket::Compression>;
 
 int Serve(EventLoop& loop, absl::string_view where, std::vector<std::string> subprotocols,
-          Compression compression, const TlsFlags& flags) {
+          Compression compression, std::string page, const TlsFlags& flags) {
   const absl::StatusOr<SocketAddress> address = SocketAddress::Parse(where);
   if (!address.ok()) return Fail(address.status().ToString());
   std::shared_ptr<const sluice::tls::ServerContext> context;
@@ -173,7 +183,7 @@ int Serve(EventLoop& loop, absl::string_view where, std::vector<std::string> sub
     if (!made.ok()) return Fail(made.status().ToString());
     context = *std::move(made);
   }
-  Peer peer(loop, /*stop_at_close=*/false);
+  Peer peer(loop, /*stop_at_close=*/false, std::move(page));
   Server::Options options;
   options.connection.compression = std::move(compression);
   options.handshake.subprotocols = std::move(subprotocols);
@@ -237,22 +247,36 @@ int Connect(EventLoop& loop, absl::string_view url, std::vector<std::string> sub
   return connected.ok() ? 0 : Fail(connected.ToString());
 }
 
-// Takes its word out of the command line.
-absl::StatusOr<Compression> TakeCompression(std::vector<std::string>& words) {
-  constexpr absl::string_view kFlag = "--deflate=";
-  const auto flag = std::find_if(words.begin(), words.end(), [&](const std::string& word) {
-    return absl::StartsWith(word, kFlag);
+// Takes the word that begins with `flag` out of the command line; the rest of it.
+absl::optional<std::string> Take(std::vector<std::string>& words, absl::string_view flag) {
+  const auto found = std::find_if(words.begin(), words.end(), [&](const std::string& word) {
+    return absl::StartsWith(word, flag);
   });
-  if (flag == words.end()) return nullptr;
-  const std::string kind = flag->substr(kFlag.size());
-  words.erase(flag);
-  const bool contexts = kind == "contexts";
-  if (!contexts && kind != "alone")
+  if (found == words.end()) return absl::nullopt;
+  std::string value = found->substr(flag.size());
+  words.erase(found);
+  return value;
+}
+
+absl::StatusOr<Compression> TakeCompression(std::vector<std::string>& words) {
+  const absl::optional<std::string> kind = Take(words, "--deflate=");
+  if (!kind.has_value()) return nullptr;
+  const bool contexts = *kind == "contexts";
+  if (!contexts && *kind != "alone")
     return absl::InvalidArgumentError("--deflate is alone or contexts");
   auto deflate =
       sluice::websocket::Deflate::Create({.send_context = contexts, .receive_context = contexts});
   if (!deflate.ok()) return deflate.status();
   return *std::move(deflate);
+}
+
+absl::StatusOr<std::string> TakePage(std::vector<std::string>& words) {
+  const absl::optional<std::string> path = Take(words, "--page=");
+  if (!path.has_value()) return "";
+  std::ifstream file(*path);
+  std::string page(std::istreambuf_iterator<char>(file), {});
+  if (page.empty()) return absl::NotFoundError(absl::StrCat("there is nothing in ", *path));
+  return page;
 }
 
 }  // namespace
@@ -261,6 +285,8 @@ int main(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   absl::StatusOr<Compression> compression = TakeCompression(words);
   if (!compression.ok()) return Fail(compression.status().ToString());
+  absl::StatusOr<std::string> page = TakePage(words);
+  if (!page.ok()) return Fail(page.status().ToString());
   const absl::StatusOr<TlsFlags> flags = TlsFlags::Take(words);
   if (!flags.ok()) return Fail(flags.status().ToString());
   if (words.size() < 2) return Fail("serve ADDRESS:PORT | connect URL, and subprotocols");
@@ -268,7 +294,8 @@ int main(int argc, char** argv) {
   absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create();
   if (!loop.ok()) return Fail(loop.status().ToString());
   if (words[0] == "serve")
-    return Serve(**loop, words[1], std::move(subprotocols), *std::move(compression), *flags);
+    return Serve(**loop, words[1], std::move(subprotocols), *std::move(compression),
+                 *std::move(page), *flags);
   if (words[0] == "connect")
     return Connect(**loop, words[1], std::move(subprotocols), *std::move(compression), *flags);
   return Fail("neither serve nor connect");
