@@ -29,6 +29,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -104,6 +105,7 @@ class Peer : public sluice::websocket::Handler {
   }
 
   void OnOpen(Connection& connection) override {
+    open_.insert(&connection);
     Tell(absl::StrCat("open\tsubprotocol=", connection.subprotocol()));
   }
 
@@ -123,10 +125,10 @@ class Peer : public sluice::websocket::Handler {
     Tell(absl::StrCat("pong\tpayload=", Escaped(AsText(payload))));
   }
 
-  void OnClose(Connection& /*connection*/, const CloseInfo& info) override {
+  void OnClose(Connection& connection, const CloseInfo& info) override {
     Tell(absl::StrCat("close\tcode=", static_cast<int>(info.code),
                       "\tby=", info.by_peer ? "peer" : "sluice", "\tclean=", info.clean ? 1 : 0,
-                      "\treason=", Escaped(info.reason),
+                      "\topened=", open_.erase(&connection), "\treason=", Escaped(info.reason),
                       "\tstatus=", Escaped(info.status.ToString())));
     if (stop_at_close_) loop_.Stop();
   }
@@ -151,6 +153,7 @@ class Peer : public sluice::websocket::Handler {
   EventLoop& loop_;
   const bool stop_at_close_;
   const std::string page_;
+  std::set<const Connection*> open_;
 };
 
 void TellFailed(const absl::Status& status) {
