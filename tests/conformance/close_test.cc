@@ -38,9 +38,10 @@ Case Fails(const std::string& id, const std::string& close_payload, int code) {
 }
 
 std::string Repeated(const std::string& pattern, size_t size) {
-  std::string all;
-  while (all.size() < size) all += pattern;
-  return all.substr(0, size);
+  std::string all = pattern;
+  while (all.size() < size) all += all;
+  all.resize(size);
+  return all;
 }
 
 void AddAroundTheClose(std::vector<Case>& cases) {

@@ -8,8 +8,8 @@ namespace {
 
 constexpr char kKey[] = {'\x37', '\xfa', '\x21', '\x3d'};  // of the examples in RFC 6455
 
-void Mask(std::string& bytes, size_t from, const char* key) {
-  for (size_t i = from; i < bytes.size(); ++i) bytes[i] ^= key[(i - from) % 4];
+void Mask(char* bytes, size_t size, const char* key) {
+  for (size_t i = 0; i < size; ++i) bytes[i] ^= key[i % 4];
 }
 
 void AppendNumber(std::string& out, uint64_t number, int octets) {
@@ -55,7 +55,7 @@ std::string Encode(const Frame& frame, bool masked) {
   if (masked) out.append(kKey, 4);
   const size_t header = out.size();
   out += frame.payload;
-  if (masked) Mask(out, header, kKey);
+  if (masked) Mask(&out[header], size, kKey);
   return out;
 }
 
@@ -94,7 +94,7 @@ std::optional<Frame> FrameReader::Next() {
   if (control && (!frame.fin || size > 125)) return Wrong("a control frame is long or fragmented");
   if (there - header < size) return std::nullopt;
   frame.payload = bytes_.substr(at_ + header, size);
-  if (masked_) Mask(frame.payload, 0, &bytes_[at_ + header - 4]);
+  if (masked_) Mask(&frame.payload[0], frame.payload.size(), &bytes_[at_ + header - 4]);
   at_ += header + size;
   if (at_ == bytes_.size()) {
     bytes_.clear();

@@ -18,9 +18,8 @@ constexpr size_t kKiB = 1024;
 constexpr size_t kMiB = 1024 * kKiB;
 
 std::string Repeated(const std::string& pattern, size_t size) {
-  std::string all;
-  all.reserve(size + pattern.size());
-  while (all.size() < size) all += pattern;
+  std::string all = pattern;
+  while (all.size() < size) all += all;
   all.resize(size);
   return all;
 }
