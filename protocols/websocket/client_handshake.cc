@@ -43,11 +43,14 @@ absl::Status CheckOptions(const ClientHandshake::Options& options) {
   if (!http::IsFieldText(options.origin)) {
     return absl::InvalidArgumentError("WebSocket handshake: the origin is malformed");
   }
-  for (const std::string& name : options.subprotocols) {
-    if (!http::IsToken(name)) {
+  const std::vector<std::string>& names = options.subprotocols;
+  for (auto name = names.begin(); name != names.end(); ++name) {
+    const auto refuse = [&](absl::string_view why) {
       return absl::InvalidArgumentError(absl::StrCat("WebSocket handshake: the subprotocol \"",
-                                                     absl::CHexEscape(name), "\" is malformed"));
-    }
+                                                     absl::CHexEscape(*name), "\" is ", why));
+    };
+    if (!http::IsToken(*name)) return refuse("malformed");
+    if (std::find(names.begin(), name, *name) != name) return refuse("there twice");
   }
   for (const auto& [name, value] : options.headers) {
     if (!http::IsToken(name) || !http::IsFieldText(value) || IsWrittenByTheHandshake(name)) {

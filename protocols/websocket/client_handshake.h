@@ -58,7 +58,7 @@ class ClientHandshake {
   };
 
   // kInvalidArgument if the options do not make a request: an empty host, characters that a header
-  // cannot have, a header that the handshake writes itself.
+  // cannot have, a subprotocol twice, a header that the handshake writes itself.
   static absl::StatusOr<ClientHandshake> Create(const Options& options);
 
   absl::string_view request() const { return request_; }

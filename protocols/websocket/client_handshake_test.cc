@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "sluice/protocols/websocket/deflate.h"
 #include "sluice/protocols/websocket/handshake.h"
 
 namespace sluice::websocket {
@@ -206,6 +207,13 @@ TEST_F(ClientHandshakeTest, OptionsThatMakeNoRequestAreRefused) {
   EXPECT_TRUE(refused(bad));
 }
 
+TEST_F(ClientHandshakeTest, Section41SubprotocolsAreUnique) {
+  asked.subprotocols = {"v2", "v1", "v2"};
+  const absl::Status status = ClientHandshake::Create(asked).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the subprotocol \"v2\" is there twice"));
+}
+
 // ---- answers
 // --------------------------------------------------------------------------------------
 
@@ -231,6 +239,11 @@ TEST_F(ClientHandshakeTest, Section41AcceptMustAnswerTheKey) {
               StartsWith("FAILED_PRECONDITION"));
 }
 
+TEST_F(ClientHandshakeTest, Section41AcceptMayHaveSpaceAroundIt) {
+  EXPECT_EQ(ReadWith("Accept: ACCEPT", "Accept:\t  ACCEPT \t"), "open:");
+  EXPECT_EQ(ReadWith("Accept: ACCEPT", "Accept:ACCEPT"), "open:");
+}
+
 TEST_F(ClientHandshakeTest, Section41UpgradeAndConnectionAreNeeded) {
   for (absl::string_view line : {"", "Upgrade: h2c\r\n", "Upgrade: websocket, h2c\r\n",
                                  "Upgrade: websocket\r\nUpgrade: websocket\r\n"}) {
@@ -243,6 +256,42 @@ TEST_F(ClientHandshakeTest, Section41UpgradeAndConnectionAreNeeded) {
 TEST_F(ClientHandshakeTest, Section41ExtensionsThatWereNotOfferedAreErrors) {
   EXPECT_THAT(ReadWith("Upgrade:", "Sec-WebSocket-Extensions: permessage-deflate\r\nUpgrade:"),
               HasSubstr("extension that was not offered"));
+}
+
+TEST_F(ClientHandshakeTest, Rfc7692Section5AnAnswerThatTheOfferDoesNotAllowIsAnError) {
+  asked.compression = *Deflate::Create({});
+  const auto read = [&](absl::string_view value) {
+    return ReadWith("Upgrade:", absl::StrCat("Sec-WebSocket-Extensions: ", value, "\r\nUpgrade:"));
+  };
+  const std::string good = "permessage-deflate; server_no_context_takeover";
+  EXPECT_EQ(read(good), "open:");
+  EXPECT_EQ(Read(kAnswer), "open:") << "the server does not compress";
+  EXPECT_THAT(read("permessage-bzip2"), HasSubstr("was not offered"));
+  EXPECT_THAT(read("permessage-deflate"), HasSubstr("is missing, though it was asked for"));
+  for (absl::string_view bad : {"; what", "; client_max_window_bits", "; server_max_window_bits=16",
+                                "; server_no_context_takeover"}) {
+    EXPECT_THAT(read(absl::StrCat(good, bad)), HasSubstr("is unknown, there twice or has a value"))
+        << bad;
+  }
+}
+
+TEST_F(ClientHandshakeTest, Section91MalformedExtensionsAreErrors) {
+  asked.compression = *Deflate::Create({});
+  for (absl::string_view bad : {"", "permessage-deflate;", "permessage-deflate; a=\"b c\""}) {
+    EXPECT_THAT(
+        ReadWith("Upgrade:", absl::StrCat("Sec-WebSocket-Extensions: ", bad, "\r\nUpgrade:")),
+        HasSubstr("an extension is malformed"))
+        << bad;
+  }
+}
+
+TEST_F(ClientHandshakeTest, Section1132ExtensionsAreAnsweredInOneHeader) {
+  asked.compression = *Deflate::Create({});
+  const std::string header =
+      "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+  EXPECT_EQ(ReadWith("Upgrade:", absl::StrCat(header, "Upgrade:")), "open:");
+  EXPECT_THAT(ReadWith("Upgrade:", absl::StrCat(header, header, "Upgrade:")),
+              HasSubstr("more extensions than were offered"));
 }
 
 TEST_F(ClientHandshakeTest, Section41SubprotocolsThatWereNotOfferedAreErrors) {
