@@ -4,6 +4,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "sluice/core/stream_testing.h"
 #include "sluice/protocols/websocket/client.h"
 #include "sluice/protocols/websocket/frame.h"
+#include "sluice/protocols/websocket/handshake.h"
 #include "sluice/protocols/websocket/mask.h"
 #include "sluice/protocols/websocket/server.h"
 
@@ -777,6 +779,84 @@ TEST_F(PairTest, AClientPingsAndIsAnswered) {
   loop.Advance(absl::Minutes(10));
   EXPECT_NE(client_log.current, nullptr);
   EXPECT_NE(server_log.current, nullptr);
+}
+
+TEST_F(PairTest, Section41NothingIsSentBeforeTheAnswer) {
+  client_options.handshake.host = "example.com";
+  client = *Client::Create(client_options);
+  pair = std::make_unique<StreamPair>(loop.loop());
+  StreamRecorder server_peer(pair->TakeServer());
+  Connection& connection = client->Open(pair->TakeClient(), client_log);
+  EXPECT_EQ(connection.SendText("early"), SendResult::kRefused);
+  EXPECT_EQ(connection.SendPing(), SendResult::kRefused);
+  loop.RunUntilIdle();
+  EXPECT_EQ(connection.SendText("early"), SendResult::kRefused);
+  loop.RunUntilIdle();
+  EXPECT_THAT(server_peer.received(), testing::EndsWith("\r\n\r\n"));
+}
+
+TEST_F(PairTest, Section721ALostConnectionIsAbnormalWithItsStatus) {
+  Start();
+  client_log.events.clear();
+  pair->Break(absl::UnavailableError("cable cut"));
+  loop.RunUntilIdle();
+  EXPECT_EQ(client_log.all(), "close:1006");
+  EXPECT_EQ(client_log.status, absl::UnavailableError("cable cut"));
+}
+
+// A client whose server says what the test makes it say.
+class RawServerTest : public PairTest {
+ protected:
+  void StartOpen() {
+    client_options.handshake.host = "example.com";
+    client = *Client::Create(client_options);
+    pair = std::make_unique<StreamPair>(loop.loop());
+    peer = std::make_unique<StreamRecorder>(pair->TakeServer());
+    peer->KeepOpen();
+    client->Open(pair->TakeClient(), client_log);
+    loop.RunUntilIdle();
+    std::string request = peer->TakeReceived();
+    request.erase(0, request.find("Key: ") + 5);
+    Say(absl::StrCat("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+                     "Sec-WebSocket-Accept: ", AcceptForKey(request.substr(0, 24)), "\r\n\r\n"));
+    ASSERT_NE(client_log.current, nullptr);
+    client_log.events.clear();
+  }
+  void Say(absl::string_view bytes) {
+    peer->stream().Send(bytes);
+    loop.RunUntilIdle();
+  }
+
+  std::unique_ptr<StreamRecorder> peer;
+};
+
+TEST_F(RawServerTest, Section53EveryFrameHasAKeyOfItsOwn) {
+  StartOpen();
+  std::set<std::string> keys;
+  for (int i = 0; i < 100; ++i) {
+    client_log.current->SendText("same");
+    client_log.current->SendPing();
+    loop.RunUntilIdle();
+    const std::string frames = peer->TakeReceived();
+    ASSERT_EQ(frames.size(), 2 + 4 + 4 + 2 + 4u);
+    EXPECT_EQ(frames.substr(0, 2), "\x81\x84");
+    keys.insert(frames.substr(2, 4));
+    keys.insert(frames.substr(12, 4));
+  }
+  EXPECT_EQ(keys.size(), 200u);
+}
+
+TEST_F(RawServerTest, Section711AClientWaitsForTheServerToEndTheConnectionButNotForEver) {
+  client_options.connection.close_timeout = absl::Seconds(5);
+  StartOpen();
+  Say(Frame(Opcode::kClose, CloseOf(1000), /*masked=*/false));
+  loop.Advance(absl::Seconds(4));
+  EXPECT_FALSE(peer->ended());
+  loop.Advance(absl::Seconds(2));
+  EXPECT_TRUE(peer->ended());
+  peer->stream().Close();
+  loop.RunUntilIdle();
+  EXPECT_EQ(client_log.all(), "close:1000:clean:peer");
 }
 
 TEST(ClientTest, OptionsThatMakeNoRequestAreRefused) {

@@ -324,7 +324,10 @@ TEST(DeflateTest, AClientRefusesAnAnswerThatItCannotKeepTo) {
   for (const absl::string_view answer :
        {"permessage-bzip2", "permessage-deflate", "permessage-deflate; what",
         "permessage-deflate; server_no_context_takeover; client_max_window_bits",
-        "permessage-deflate; server_no_context_takeover; server_max_window_bits=16"}) {
+        "permessage-deflate; server_no_context_takeover; client_max_window_bits=08",
+        "permessage-deflate; server_no_context_takeover; server_max_window_bits=16",
+        "permessage-deflate; server_no_context_takeover=1",
+        "permessage-deflate; server_no_context_takeover; server_no_context_takeover"}) {
     EXPECT_EQ(Agree({}, answer).code(), absl::StatusCode::kFailedPrecondition) << answer;
   }
   const DeflateOptions small{.receive_context = true, .receive_window_bits = 10};

@@ -338,6 +338,24 @@ TEST_F(HandshakeTest, Section91ExtensionsAreNegotiatedAway) {
   EXPECT_THAT(outcome.answer, Not(HasSubstr("Extensions")));
 }
 
+TEST_F(HandshakeTest, Section91MalformedExtensionsAreRefused) {
+  for (absl::string_view bad : {"a;", "a;;b", "a;b=", "a b", "a;b=\"c d\"", "a;b=\"c"}) {
+    EXPECT_EQ(StatusWithLine(absl::StrCat("Sec-WebSocket-Extensions: ", bad)), 400) << bad;
+  }
+}
+
+TEST_F(HandshakeTest, Section1132ExtensionsMayBeOfferedInSeveralHeaders) {
+  std::vector<std::string> names;
+  const auto look = [&](const HandshakeRequest& request, HandshakeReply&) {
+    names.clear();
+    for (const Extension& extension : request.extensions()) names.push_back(extension.name);
+  };
+  decide = look;
+  EXPECT_EQ(StatusWithLine("Sec-WebSocket-Extensions: a, b; x\r\nSec-WebSocket-Extensions: c"),
+            101);
+  EXPECT_THAT(names, ElementsAre("a", "b", "c"));
+}
+
 // ---- subprotocols and origins
 // ---------------------------------------------------------------------
 
@@ -365,6 +383,7 @@ TEST_F(HandshakeTest, SubprotocolsMayBeOfferedInSeveralHeaders) {
 
 TEST_F(HandshakeTest, MalformedSubprotocolsAreRefused) {
   EXPECT_EQ(StatusWith("superchat", "super chat"), 400);
+  EXPECT_EQ(StatusWith("superchat", "\"superchat\""), 400);
 }
 
 TEST_F(HandshakeTest, OriginsThatAreNotAllowedGet403) {

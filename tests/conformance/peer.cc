@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/stream.h"
+#include "sluice/protocols/websocket/connection_options.h"
 #include "sluice/protocols/websocket/handshake.h"
 
 namespace sluice::conformance {

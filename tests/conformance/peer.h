@@ -26,7 +26,12 @@
 
 #include "absl/strings/string_view.h"
 #include "sluice/core/stream_testing.h"
+#include "sluice/protocols/websocket/client.h"
+#include "sluice/protocols/websocket/compression.h"
 #include "sluice/protocols/websocket/connection.h"
+#include "sluice/protocols/websocket/frame.h"
+#include "sluice/protocols/websocket/handler.h"
+#include "sluice/protocols/websocket/server.h"
 #include "sluice/tests/conformance/frames.h"
 #include "sluice/tests/conformance/peer_deflate.h"
 
