@@ -410,6 +410,13 @@ TEST_F(ServerTest, Section552PingsAreAnsweredWithTheirPayload) {
   EXPECT_EQ(log.all(), "text:t");
 }
 
+TEST_F(ServerTest, Section55APingIsCutTo125Bytes) {
+  StartOpen();
+  log.current->SendPing(std::vector<uint8_t>(126, 'p'));
+  loop.RunUntilIdle();
+  EXPECT_EQ(peer->TakeReceived(), FromServer(Opcode::kPing, std::string(125, 'p')));
+}
+
 TEST_F(ServerTest, Section553AFloodOfPingsIsBoundedAndTheLastIsAnswered) {
   StartOpen();
   log.current->stream().SetLimits({2000, 1000, 100000});

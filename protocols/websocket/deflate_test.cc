@@ -280,6 +280,9 @@ TEST(DeflateTest, AServerAnswersWhatItWillDo) {
   EXPECT_EQ(Answer(contexts, "permessage-deflate; server_max_window_bits=8"),
             "; server_no_context_takeover; server_max_window_bits=8")
       << "zlib has no context so small";
+  EXPECT_EQ(Answer(contexts, "permessage-deflate; server_no_context_takeover, permessage-deflate"),
+            "; server_no_context_takeover")
+      << "the first is the client's preference";
 }
 
 TEST(DeflateTest, AnOfferThatIsNotUnderstoodIsPassedOver) {
