@@ -6,10 +6,12 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
@@ -18,9 +20,11 @@
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/protocols/websocket/client.h"
+#include "sluice/protocols/websocket/client_handshake.h"
 #include "sluice/protocols/websocket/connection.h"
 #include "sluice/protocols/websocket/deflate.h"
 #include "sluice/protocols/websocket/frame.h"
+#include "sluice/protocols/websocket/handshake.h"
 #include "sluice/protocols/websocket/internal/words.h"
 #include "sluice/protocols/websocket/mask.h"
 #include "sluice/protocols/websocket/server.h"
@@ -108,39 +112,85 @@ class CompressedConnectionTest : public testing::Test {
   std::unique_ptr<StreamPair> pair_;
 };
 
-TEST_F(CompressedConnectionTest, ManyDifferentMessagesComeBack) {
-  for (const bool context : {false, true}) {
-    const auto deflate = Make({.send_context = context, .receive_context = context});
-    Join(deflate, deflate);
-    EXPECT_TRUE(at_client_.compresses);
-    std::vector<std::string> sent;
-    for (uint32_t i = 0; i < 256; ++i) {
-      sent.push_back(Words(i * 17, i));
-      at_client_.current->SendText(sent.back());
+// What the two sides agree on: whether each has a context, and the windows of both, from 8 bits on.
+struct Agreement {
+  bool server_context;
+  bool client_context;
+  int window;
+};
+
+class EachAgreement : public CompressedConnectionTest,
+                      public testing::WithParamInterface<Agreement> {
+ protected:
+  void JoinAsAgreed(size_t max_chunk) {
+    const auto [server_context, client_context, window] = GetParam();
+    // A server sends with the window of the client's wish, which may be of 8 bits.
+    Join(Make({.send_context = server_context,
+               .receive_context = client_context,
+               .receive_window_bits = window}),
+         Make({.send_context = client_context,
+               .receive_context = server_context,
+               .receive_window_bits = window}),
+         max_chunk);
+    ASSERT_TRUE(at_server_.compresses);
+    ASSERT_TRUE(at_client_.compresses);
+  }
+  // All are answered; the client's answers are the server's messages.
+  void Send(const std::vector<std::string>& messages) {
+    for (const std::string& message : messages) {
+      at_client_.current->SendText(message);
+      loop_.RunUntilIdle();  // so that the queue's limits are of no concern
     }
-    loop_.RunUntilIdle();
-    EXPECT_TRUE(at_server_.messages == sent);
-    EXPECT_TRUE(at_client_.messages == sent);
-    at_client_.current->Close();
-    loop_.RunUntilIdle();
+    EXPECT_TRUE(at_server_.messages == messages);
+    EXPECT_TRUE(at_client_.messages == messages);
+  }
+};
+
+TEST_P(EachAgreement, DifferentMessagesInARowComeBack) {
+  JoinAsAgreed(/*max_chunk=*/0);
+  std::vector<std::string> messages;
+  size_t bytes = 0;
+  for (uint32_t i = 0; i < 256; ++i) {
+    messages.push_back(Words(i * 17, i));
+    // In a window of 8 bits only short ones are compressed.
+    if (GetParam().window == 8) messages.back().resize(std::min<size_t>(i, 256));
+    bytes += messages.back().size();
+  }
+  Send(messages);
+  EXPECT_LT(pair_->to_server().bytes_arrived(), bytes * 9 / 10) << "they were compressed";
+  EXPECT_LT(pair_->to_client().bytes_arrived(), bytes * 9 / 10) << "they were compressed";
+}
+
+TEST_P(EachAgreement, MessagesInPiecesOfAFewBytesComeBack) {
+  for (const size_t chunk : {1, 2, 3, 7}) {
+    JoinAsAgreed(chunk);
+    std::vector<std::string> messages;
+    for (uint32_t i = 0; i < 8; ++i) messages.push_back(Words(60 + i * 90, i / 2));
+    Send(messages);
     at_server_.messages.clear();
     at_client_.messages.clear();
+    at_client_.current->Close();
+    loop_.RunUntilIdle();
   }
 }
 
-TEST_F(CompressedConnectionTest, InPiecesOfAFewBytes) {
-  for (const size_t chunk : {1, 2, 3, 7}) {
-    const auto deflate = Make({.send_context = true, .receive_context = true});
-    Join(deflate, deflate, chunk);
-    const std::string message = Words(5000, static_cast<uint32_t>(chunk));
-    for (int i = 0; i < 3; ++i) at_client_.current->SendText(message);
-    loop_.RunUntilIdle();
-    EXPECT_TRUE(at_client_.messages == std::vector<std::string>(3, message)) << chunk;
-    at_client_.messages.clear();
-    at_client_.current->Close();
-    loop_.RunUntilIdle();
+std::vector<Agreement> Agreements() {
+  std::vector<Agreement> all;
+  for (int window = 8; window <= 15; ++window) {
+    for (const bool server : {false, true}) {
+      for (const bool client : {false, true}) all.push_back({server, client, window});
+    }
   }
+  return all;
 }
+
+std::string NameOf(const testing::TestParamInfo<Agreement>& one) {
+  const auto [server_context, client_context, window] = one.param;
+  return absl::StrCat(server_context ? "ServerContext" : "", client_context ? "ClientContext" : "",
+                      server_context || client_context ? "" : "NoContext", "Window", window);
+}
+
+INSTANTIATE_TEST_SUITE_P(, EachAgreement, testing::ValuesIn(Agreements()), NameOf);
 
 TEST_F(CompressedConnectionTest, OnlyWhereBothWantIt) {
   Join(Make(), nullptr);
@@ -178,6 +228,173 @@ TEST_F(CompressedConnectionTest, APreparedMessageIsForAll) {
   at_server_.current->Send(prepared);
   loop_.RunUntilIdle();
   EXPECT_EQ(at_client_.messages, std::vector<std::string>{text});
+}
+
+// The budget of contexts, over any number of connections on a loop.
+class Connections {
+ public:
+  Connections(std::shared_ptr<const Compression> at_server,
+              std::shared_ptr<const Compression> at_client)
+      : server_({.connection = {.compression = std::move(at_server)}, .handshake = {}}) {
+    Client::Options options;
+    options.connection.compression = std::move(at_client);
+    options.handshake.host = "h";
+    client_ = *Client::Create(options);
+  }
+
+  struct Ends {
+    Recorder server{/*echoes=*/true};
+    Recorder client{/*echoes=*/false};
+    std::unique_ptr<StreamPair> pair;
+  };
+
+  Ends& Open() {
+    Ends& ends = *ends_.emplace_back(std::make_unique<Ends>());
+    ends.pair = std::make_unique<StreamPair>(loop_.loop());
+    server_.Serve(ends.pair->TakeServer(), ends.server);
+    client_->Open(ends.pair->TakeClient(), ends.client);
+    loop_.RunUntilIdle();
+    return ends;
+  }
+  // Whether the server's second answer, which is the same, refers to the first.
+  bool HasContext(Ends& ends) {
+    const std::string message = Words(1000, 1);
+    uint64_t before = 0;
+    for (int i = 0; i < 2; ++i) {
+      before = ends.pair->to_client().bytes_arrived();
+      ends.client.current->SendText(message);
+      loop_.RunUntilIdle();
+      EXPECT_TRUE(ends.client.messages.back() == message);
+    }
+    return ends.pair->to_client().bytes_arrived() - before < 60;
+  }
+  void RunUntilIdle() { loop_.RunUntilIdle(); }
+
+ private:
+  std::vector<std::unique_ptr<Ends>> ends_;  // outlive the loop, as makers do
+  Server server_;
+  std::unique_ptr<Client> client_;
+  VirtualLoop loop_;
+};
+
+std::shared_ptr<const Deflate> Contexts(std::shared_ptr<ContextBudget> budget = nullptr) {
+  return Make({.send_context = true, .receive_context = true, .budget = std::move(budget)});
+}
+
+TEST(BudgetTest, PastItNewConnectionsHaveNoContext) {
+  const auto budget = std::make_shared<ContextBudget>(700'000);
+  Connections connections(Contexts(budget), Contexts());
+  auto& first = connections.Open();
+  const size_t of_one = budget->used_bytes();
+  EXPECT_GT(of_one, 256u * 1024) << "zlib's two windows, and more";
+  auto& second = connections.Open();
+  EXPECT_EQ(budget->used_bytes(), 2 * of_one);
+  auto& third = connections.Open();
+  EXPECT_EQ(budget->used_bytes(), 2 * of_one);
+  EXPECT_TRUE(connections.HasContext(first));
+  EXPECT_TRUE(connections.HasContext(second));
+  EXPECT_TRUE(third.client.compresses);
+  EXPECT_FALSE(connections.HasContext(third));
+
+  first.client.current->Close();
+  connections.RunUntilIdle();
+  EXPECT_EQ(budget->used_bytes(), of_one);
+  EXPECT_TRUE(connections.HasContext(connections.Open())) << "there is room again";
+}
+
+TEST(BudgetTest, EachEndOfAConnectionGivesItBack) {
+  const auto budget = std::make_shared<ContextBudget>(1'000'000);
+  Connections connections(Contexts(budget), Contexts(budget));
+  using Ends = Connections::Ends;
+  for (void (*end)(Ends&) :
+       {+[](Ends& ends) { ends.client.current->Close(); },
+        +[](Ends& ends) { ends.server.current->Close(); },
+        +[](Ends& ends) { ends.server.current->Abort(absl::AbortedError("")); },
+        +[](Ends& ends) { ends.pair->Break(); }}) {
+    Ends& ends = connections.Open();
+    EXPECT_GT(budget->used_bytes(), 600'000u) << "both sides take of it";
+    end(ends);
+    connections.RunUntilIdle();
+    EXPECT_EQ(ends.client.current, nullptr);
+    EXPECT_EQ(budget->used_bytes(), 0u);
+  }
+  {
+    Connections others(Contexts(budget), Contexts(budget));
+    others.Open();
+  }
+  EXPECT_EQ(budget->used_bytes(), 0u) << "after the loop's end";
+}
+
+// The rest of an answer is wrong; the compression that was agreed on before was taken back.
+TEST(BudgetTest, AFailedHandshakeGivesItBack) {
+  const auto budget = std::make_shared<ContextBudget>(1'000'000);
+  ClientHandshake::Options options;
+  options.host = "h";
+  options.compression = Contexts(budget);
+  {
+    auto handshake = *ClientHandshake::Create(options);
+    const std::string request(handshake.request());
+    const std::string key = request.substr(request.find("-Key: ") + 6, 24);
+    const std::string answer = absl::StrCat(
+        "HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+        AcceptForKey(key),
+        "\r\nSec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: x\r\n\r\n");
+    absl::Span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(answer.data()), answer.size());
+    EXPECT_THAT(std::string(handshake.Read(bytes).status().message()), HasSubstr("subprotocol"));
+  }
+  EXPECT_EQ(budget->used_bytes(), 0u);
+}
+
+// Ends the connection while it decides about the request.
+TEST(BudgetTest, AServerThatEndsTheConnectionInOnRequestGivesItBack) {
+  class Aborting : public Recorder {
+   public:
+    Aborting() : Recorder(/*echoes=*/false) {}
+    void OnRequest(const HandshakeRequest&, HandshakeReply&) override {
+      connection->Abort(absl::AbortedError(""));
+    }
+    Connection* connection = nullptr;
+  };
+  const auto budget = std::make_shared<ContextBudget>(1'000'000);
+  Aborting at_server;
+  Recorder at_client(/*echoes=*/false);
+  const Server server({.connection = {.compression = Contexts(budget)}, .handshake = {}});
+  Client::Options options;
+  options.connection.compression = Contexts();
+  options.handshake.host = "h";
+  const auto client = *Client::Create(options);
+  VirtualLoop loop;
+  StreamPair pair(loop.loop());
+  at_server.connection = &server.Serve(pair.TakeServer(), at_server);
+  client->Open(pair.TakeClient(), at_client);
+  loop.RunUntilIdle();
+  EXPECT_EQ(at_server.current, nullptr);
+  EXPECT_EQ(budget->used_bytes(), 0u);
+}
+
+// What it lends is never more than it has, and all comes back.
+TEST(BudgetTest, LoopsShareOne) {
+  const auto budget = std::make_shared<ContextBudget>(1'500'000);
+  const auto deflate = Contexts(budget);
+  const PreparedMessage prepared = PreparedMessage::Text(Words(500, 9), deflate.get());
+  const auto run = [&] {
+    Connections connections(deflate, Contexts());
+    for (int round = 0; round < 20; ++round) {
+      std::vector<Connections::Ends*> open;
+      for (int i = 0; i < 4; ++i) open.push_back(&connections.Open());
+      for (auto* const ends : open) {
+        connections.HasContext(*ends);
+        ends->server.current->Send(prepared);
+        EXPECT_LE(budget->used_bytes(), budget->max_bytes());
+        ends->client.current->Close();
+        connections.RunUntilIdle();
+      }
+    }
+  };
+  std::thread other(run);
+  run();
+  other.join();
+  EXPECT_EQ(budget->used_bytes(), 0u);
 }
 
 // A server whose peer says what the test makes it say.
