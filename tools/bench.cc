@@ -20,6 +20,9 @@
 
 ABSL_FLAG(bool, verify, true, "do not compare each answer with what was sent");
 ABSL_FLAG(bool, json, false, "prints one JSON object instead of tables");
+ABSL_FLAG(bool, text, false,
+          "sends text, records as in JSON, which becomes less than half when it is compressed; "
+          "otherwise random bytes, which stay what they are");
 
 namespace sluice::tools {
 namespace {
@@ -38,6 +41,8 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   options.protocol = target->protocol;
   options.url = target->url;
   options.encryption = target->encryption;
+  options.compress = target->compress;
+  options.text = absl::GetFlag(FLAGS_text);
 
   RaiseDescriptorLimit();
   const absl::StatusOr<LoadResult> result = RunLoad(options);
@@ -53,7 +58,7 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
 
 Command BenchCommand(const ProtocolTable& protocols) {
   std::vector<std::string> flags = LoadFlagNames();
-  flags.insert(flags.end(), {"poller", "timeout", "verify", "json"});
+  flags.insert(flags.end(), {"poller", "timeout", "verify", "json", "text"});
   return {
       .name = "bench",
       .summary = "puts a load on an echo server and tells how it went",

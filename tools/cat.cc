@@ -21,7 +21,7 @@
 
 ABSL_FLAG(bool, verbose, false,
           "tells on standard error what the connection is: the address and, over TLS, version, "
-          "cipher, and the server's certificates");
+          "cipher, and the server's certificates; with --deflate, whether the server compresses");
 
 namespace sluice::tools {
 namespace {
@@ -38,6 +38,7 @@ int RunCat(const ProtocolTable& protocols, const Invocation& invocation) {
       {.protocol = target->protocol,
        .url = target->url,
        .encryption = target->encryption,
+       .compress = target->compress,
        .connect_timeout = absl::GetFlag(FLAGS_timeout).value(),
        .max_message_bytes = static_cast<size_t>(absl::GetFlag(FLAGS_max_message_bytes).value()),
        .input = STDIN_FILENO,

@@ -36,6 +36,7 @@ absl::Status CatSession::Run() {
   absl::StatusOr<std::unique_ptr<ClientFactory>> factory =
       options_.protocol->NewClientFactory({.max_message_bytes = options_.max_message_bytes,
                                            .handshake_timeout = options_.connect_timeout,
+                                           .compress = options_.compress,
                                            .url = options_.url});
   if (!factory.ok()) return factory.status();
   factory_ = *std::move(factory);
@@ -62,7 +63,14 @@ void CatSession::Log(const Stream& stream) {
   std::fwrite(text.data(), 1, text.size(), options_.log);
 }
 
-void CatSession::OnOpen(Client& /*client*/) { input_.Continue(); }
+void CatSession::OnOpen(Client& client) {
+  if (options_.log != nullptr && options_.compress) {
+    std::fputs(client.compresses() ? "messages are compressed\n"
+                                   : "messages are not compressed: the server does not want it\n",
+               options_.log);
+  }
+  input_.Continue();
+}
 
 void CatSession::OnInput(absl::StatusOr<absl::string_view> piece) {
   if (has_ended_) return;

@@ -39,6 +39,7 @@ class CatSession final : private Client::Handler {
     const Protocol* protocol = nullptr;
     Url url = {};
     std::shared_ptr<const ClientEncryption> encryption = nullptr;  // null for a plain connection
+    bool compress = false;                                         // needs a protocol that can
     absl::Duration connect_timeout = absl::Seconds(10);
     size_t max_message_bytes = 1024 * 1024;  // also of a line
     int input = 0;

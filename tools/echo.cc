@@ -39,8 +39,6 @@ ABSL_FLAG(Connections, max_connections, Connections(100'000),
           "accepts no more than this at a time; others wait in the system's queue");
 ABSL_FLAG(Timeout, drain_timeout, Timeout(absl::Seconds(10)),
           "after SIGTERM or SIGINT, how long connections have to finish");
-ABSL_FLAG(bool, deflate, false,
-          "compresses messages for clients that ask for it (websocket: permessage-deflate)");
 ABSL_FLAG(bool, reuse_port, false,
           "lets other processes listen on the same port and share its connections (SO_REUSEPORT)");
 ABSL_FLAG(bool, own_descriptor_tables, false,

@@ -13,7 +13,10 @@ absl::Duration Since(std::chrono::steady_clock::time_point time) {
 
 }  // namespace
 
-Load::Load(const LoadOptions& options) : options_(options), pattern_(options.size, options.seed) {}
+Load::Load(const LoadOptions& options)
+    : options_(options),
+      pattern_(options.size, options.seed,
+               options.text ? MessagePattern::kText : MessagePattern::kNoise) {}
 
 Load::~Load() {
   if (group_ == nullptr) return;
@@ -58,6 +61,7 @@ absl::Status Load::StartWorkers() {
     absl::StatusOr<std::unique_ptr<ClientFactory>> factory =
         options_.protocol->NewClientFactory({.max_message_bytes = options_.size,
                                              .handshake_timeout = options_.timeout,
+                                             .compress = options_.compress,
                                              .url = options_.url});
     if (!factory.ok()) return factory.status();
     clients.push_back(*std::move(factory));

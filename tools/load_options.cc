@@ -29,6 +29,7 @@ uint64_t LoadErrors::total() const {
 
 LoadResult& LoadResult::operator+=(const LoadResult& other) {
   connections += other.connections;
+  compressed += other.compressed;
   messages += other.messages;
   bytes += other.bytes;
   elapsed = std::max(elapsed, other.elapsed);

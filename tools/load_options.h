@@ -28,8 +28,10 @@ struct LoadOptions {
   absl::Duration duration = absl::Seconds(5);
   absl::Duration timeout = absl::Seconds(5);  // for a connection to open, and for an answer
   int threads = 1;
-  bool verify = true;  // compares each answer with what was sent
-  uint64_t seed = 1;   // of what is sent
+  bool compress = false;  // needs a protocol that can
+  bool text = false;      // is sent, which compresses; else noise, which does not
+  bool verify = true;     // compares each answer with what was sent
+  uint64_t seed = 1;      // of what is sent
 };
 
 // What went wrong, by kind. One failed connection counts once.
@@ -55,6 +57,7 @@ struct LoadErrors {
 
 struct LoadResult {
   int connections = 0;    // that opened
+  int compressed = 0;     // of these, with a server that agreed to compress
   uint64_t messages = 0;  // answers
   uint64_t bytes = 0;     // that they carried, which is as much as was sent for them
   absl::Duration elapsed =

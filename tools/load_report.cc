@@ -50,6 +50,14 @@ std::string ErrorsLine(const LoadErrors& errors, const Terminal& terminal) {
                       "\n  the first: ", PrintableLine(errors.first), "\n");
 }
 
+std::string CompressionLine(const LoadOptions& options, const LoadResult& result) {
+  if (!options.compress) return "";
+  return absl::StrCat("compression agreed on for ",
+                      FormatCount(static_cast<uint64_t>(result.compressed)), " of ",
+                      Plural(static_cast<uint64_t>(result.connections), "connection"),
+                      options.text ? "" : "; random bytes do not become less (--text)", "\n");
+}
+
 std::string ProgressLine(const LoadOptions& options, const Load::Progress& progress) {
   const std::string errors =
       progress.errors == 0 ? "" : absl::StrCat("  ", Plural(progress.errors, "error"));
@@ -70,8 +78,8 @@ std::string LoadReport(absl::string_view title, const LoadOptions& options,
       title, "\n", Plural(static_cast<uint64_t>(result.connections), "connection"), ", ",
       FormatCount(static_cast<uint64_t>(options.pipeline)), " in flight on each, messages of ",
       FormatBytes(static_cast<double>(options.size)), ", ",
-      Plural(static_cast<uint64_t>(options.threads), "thread"), ", ", Seconds(result.elapsed),
-      "\n\n");
+      Plural(static_cast<uint64_t>(options.threads), "thread"), ", ", Seconds(result.elapsed), "\n",
+      CompressionLine(options, result), "\n");
   if (result.messages > 0) {
     std::vector<std::string> header = {"messages", "messages/s", "each way", "mean"};
     std::vector<std::string> row = {FormatCount(result.messages),
@@ -119,8 +127,10 @@ std::string LoadReportJson(absl::string_view url, const LoadOptions& options,
       .Add("protocol", options.protocol->name())
       .Add("connections", int64_t{options.connections})
       .Add("connections_opened", int64_t{result.connections})
+      .Add("connections_compressed", int64_t{result.compressed})
       .Add("pipeline", int64_t{options.pipeline})
       .Add("size", static_cast<uint64_t>(options.size))
+      .Add("text", options.text)
       .Add("threads", int64_t{options.threads})
       .Add("seconds", absl::ToDoubleSeconds(result.elapsed))
       .Add("messages", result.messages)

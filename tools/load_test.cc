@@ -62,12 +62,13 @@ class Misbehaving final : public Protocol {
 class LoadTest : public testing::Test {
  protected:
   // Starts a server of `protocol` that the load will connect to.
-  void Serve(const Protocol& protocol, size_t max_message_bytes = 1 << 20) {
+  void Serve(const Protocol& protocol, size_t max_message_bytes = 1 << 20, bool compress = false) {
     absl::StatusOr<std::unique_ptr<EchoServer>> started =
         EchoServer::Start({.protocol = &protocol,
                            .listen = SocketAddress::Ipv4Loopback(0),
                            .threads = 2,
-                           .max_message_bytes = max_message_bytes});
+                           .max_message_bytes = max_message_bytes,
+                           .compress = compress});
     ASSERT_TRUE(started.ok()) << started.status();
     server = *std::move(started);
     options.protocol = &protocol;
@@ -112,6 +113,21 @@ TEST_F(LoadTest, EveryMessageOfEveryProtocolComesBack) {
     EXPECT_EQ(totals.errors, 0u);
     if (protocol->has_messages()) {
       EXPECT_EQ(totals.messages, result.messages);
+    }
+  }
+}
+
+TEST_F(LoadTest, CompressedMessagesComeBackWhereTheServerAgrees) {
+  options.compress = true;
+  for (const bool compress : {false, true}) {
+    for (const bool text : {false, true}) {
+      Serve(*websocket, 1 << 20, compress);
+      options.text = text;
+      const LoadResult result = Run();
+      EXPECT_EQ(result.compressed, compress ? 7 : 0);
+      EXPECT_EQ(result.errors.total(), 0u) << result.errors.first;
+      EXPECT_GE(result.messages, 21u);
+      EXPECT_EQ(server->Stop(absl::Minutes(1)).bytes, result.bytes);
     }
   }
 }

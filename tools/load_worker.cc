@@ -76,8 +76,9 @@ class LoadWorker::Connection final : private Client::Handler {
            sent_ - received_ < pipeline) {
       sent_at_[sent_ % pipeline] = now;
       const absl::Span<const uint8_t> message = worker_.pattern_.Message(number_, sent_);
-      blocked_ = client_->Send(Client::Kind::kBinary, message) !=
-                 SendResult::kSent;  // when refused, OnClose follows
+      const auto kind = worker_.options_.text ? Client::Kind::kText : Client::Kind::kBinary;
+      blocked_ =
+          client_->Send(kind, message) != SendResult::kSent;  // when refused, OnClose follows
       ++sent_;
     }
   }
@@ -121,8 +122,10 @@ class LoadWorker::Connection final : private Client::Handler {
   }
 
   // Client::Handler:
-  void OnOpen(Client& /*client*/) override {
-    if (state_ == State::kHandshaking) Become(State::kOpen);
+  void OnOpen(Client& client) override {
+    if (state_ != State::kHandshaking) return;
+    if (client.compresses()) ++worker_.result_.compressed;
+    Become(State::kOpen);
   }
   void OnMessage(Client& /*client*/, absl::Span<const uint8_t> bytes) override {
     if (state_ != State::kOpen) return;

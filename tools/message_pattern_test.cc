@@ -5,7 +5,10 @@
 #include <set>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
+#include "sluice/protocols/websocket/deflate.h"
 
 namespace sluice::tools {
 namespace {
@@ -34,6 +37,21 @@ TEST(MessagePatternTest, NeighboursInSequenceDiffer) {
 TEST(MessagePatternTest, ConnectionsDiffer) {
   const MessagePattern pattern(16, 1);
   EXPECT_NE(pattern.Message(1, 0).data(), pattern.Message(2, 0).data());
+}
+
+TEST(MessagePatternTest, TextIsAsciiThatCompressesToLessThanHalf) {
+  const MessagePattern text(1024, 1, MessagePattern::kText), noise(1024, 1);
+  const auto deflate = *websocket::Deflate::Create({});
+  for (uint64_t sequence = 0; sequence < 1000; ++sequence) {
+    const absl::Span<const uint8_t> message = text.Message(3, sequence);
+    ASSERT_TRUE(std::all_of(message.begin(), message.end(), absl::ascii_isascii));
+    const size_t compressed = deflate->CompressAlone(message).size();
+    ASSERT_GT(compressed, 0u);
+    ASSERT_LT(compressed, 512u);
+    ASSERT_TRUE(deflate->CompressAlone(noise.Message(3, sequence)).empty());
+    const absl::Span<const uint8_t> next = text.Message(3, sequence + 1);
+    ASSERT_FALSE(std::equal(message.begin(), message.end(), next.begin()));
+  }
 }
 
 TEST(MessagePatternTest, TheSeedDecidesTheContent) {

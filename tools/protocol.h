@@ -94,6 +94,8 @@ class Client {
   virtual ~Client() = default;
 
   virtual bool is_open() const { return true; }
+  // Once it is open: whether the server has agreed to ClientOptions::compress.
+  virtual bool compresses() const { return false; }
   // Copies the message.
   virtual SendResult Send(Kind kind, absl::Span<const uint8_t> message) = 0;
   // No message follows. Answers to what was sent are still received; then it ends gracefully.
@@ -126,6 +128,7 @@ struct ServerOptions {
 struct ClientOptions {
   size_t max_message_bytes = 1024 * 1024;
   absl::Duration handshake_timeout = absl::Seconds(10);
+  bool compress = false;  // messages, where the server wants it and the protocol can
   Url url = {};
 };
 
@@ -141,7 +144,7 @@ class Protocol {
   const std::string& name() const { return name_; }
   const UrlScheme& scheme() const { return scheme_; }
   UrlScheme encrypted_scheme() const;
-  // Whether ServerOptions::compress means something.
+  // Whether ServerOptions::compress, and that of clients, mean something.
   virtual bool can_compress() const { return false; }
   bool has_messages() const { return has_messages_; }
 

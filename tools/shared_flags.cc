@@ -8,3 +8,6 @@ ABSL_FLAG(sluice::tools::MessageBytes, max_message_bytes, sluice::tools::Message
           "longer messages from the peer are refused, and end the connection");
 ABSL_FLAG(sluice::tools::Timeout, timeout, sluice::tools::Timeout(absl::Seconds(5)),
           "how long a connection may take to open, and, for bench, an answer to come");
+ABSL_FLAG(
+    bool, deflate, false,
+    "compresses messages, where the other side wants it, too (websocket: permessage-deflate)");

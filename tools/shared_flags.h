@@ -17,5 +17,6 @@ using MessageBytes = ByteCount<1, (int64_t{1} << 31) - 1>;
 ABSL_DECLARE_FLAG(sluice::tools::Threads, threads);
 ABSL_DECLARE_FLAG(sluice::tools::MessageBytes, max_message_bytes);
 ABSL_DECLARE_FLAG(sluice::tools::Timeout, timeout);
+ABSL_DECLARE_FLAG(bool, deflate);
 
 #endif  // SLUICE_TOOLS_SHARED_FLAGS_H_

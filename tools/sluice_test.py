@@ -214,6 +214,8 @@ class UsageTest(unittest.TestCase):
         self.assert_bad_usage("echo", "--deflate", says="--protocol=raw does not compress; websocket does")
         self.assert_bad_usage("bench", "tcp://[::1]:1", "--threads=3", "--connections=2",
                               says="--threads may not be more than --connections")
+        for command in ("bench", "cat"):
+            self.assert_bad_usage(command, "tcp://[::1]:1", "--deflate", says="--deflate: tcp:// does not compress; ws:// does")
         self.assert_bad_usage("demo", "--size=0", says="takes a number of bytes from 1 to 1GiB")
 
     @unittest.skipUnless(sys.platform == "linux", "other systems have kqueue")
@@ -429,6 +431,21 @@ class BenchTest(unittest.TestCase):
                 totals = echo.stop()
                 self.assertEqual((totals["bytes"], totals["errors"]), (report["bytes"], 0))
 
+    def test_messages_are_compressed_where_the_server_agrees(self):
+        for server, compressed in ((("--deflate",), 3), ((), 0)):
+            with Echo("--protocol=websocket", *server) as echo:
+                report = self.bench(f"ws://{echo.address}", "--connections=3", "--deflate", "--text")
+                self.assertTrue(report["ok"], report)
+                self.assertTrue(report["text"])
+                self.assertEqual((report["connections_opened"], report["connections_compressed"]), (3, compressed))
+                self.assertEqual(echo.stop()["bytes"], report["bytes"])
+
+    def test_the_report_says_whether_messages_are_compressed(self):
+        with Echo("--protocol=websocket", "--deflate") as echo:
+            result = run("bench", f"ws://{echo.address}", "--connections=3", "--duration=100ms", "--deflate")
+            self.assertIn("compression agreed on for 3 of 3 connections; random bytes do not become less (--text)\n",
+                          result.stdout.decode())
+
     def test_the_report_is_a_table_and_a_picture(self):
         with Echo() as echo:
             for locale, bar, other in (("C.UTF-8", "█", "#"), ("C", "#", "█")):
@@ -528,6 +545,15 @@ class CatTest(unittest.TestCase):
                 self.assertEqual((result.returncode, result.stdout, result.stderr), (0, b"one\ntwo\n", b""), scheme)
                 totals = echo.stop()
                 self.assertEqual((totals["connections"], totals["errors"]), (1, 0))
+
+    def test_verbose_says_whether_messages_are_compressed(self):
+        line = "so that it is long enough to be compressed ".encode() * 3 + b"\n"
+        for server, says in ((("--deflate",), "messages are compressed\n"),
+                             ((), "messages are not compressed: the server does not want it\n")):
+            with Echo("--protocol=websocket", *server) as echo:
+                result = run("cat", f"ws://{echo.address}", "--deflate", "--verbose", stdin=line)
+                self.assertEqual((result.returncode, result.stdout), (0, line))
+                self.assertEqual(result.stderr.decode(), f"connected to {echo.address}\n{says}")
 
     def test_an_answer_that_comes_after_the_pong_is_printed(self):
         # A server may answer a ping at once, and a message when its handler gets to it.

@@ -2,6 +2,11 @@
 
 #include <utility>
 
+#include "absl/flags/flag.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "sluice/tools/shared_flags.h"
+
 namespace sluice::tools {
 
 absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocation& invocation) {
@@ -10,6 +15,11 @@ absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocati
   if (!url.ok()) return url.status();
   Target target;
   target.protocol = protocols.FindByScheme(url->scheme);
+  target.compress = absl::GetFlag(FLAGS_deflate);
+  if (target.compress && !target.protocol->can_compress()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--deflate: ", url->scheme, ":// does not compress; ws:// does"));
+  }
   target.url = *std::move(url);
   if (protocols.encryption() == nullptr) return target;
   auto encryption = protocols.encryption()->NewClient(target.url, target.protocol->alpn());
@@ -22,6 +32,7 @@ absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocati
 
 std::vector<std::string> WithClientFlags(const ProtocolTable& protocols,
                                          std::vector<std::string> flags) {
+  flags.emplace_back("deflate");
   if (protocols.encryption() == nullptr) return flags;
   const std::vector<std::string> more = protocols.encryption()->client_flags();
   flags.insert(flags.end(), more.begin(), more.end());

@@ -1,5 +1,5 @@
-// Target is what a client's command connects to: a URL, the protocol that it names, and TLS where
-// it asks for it.
+// Target is what a client's command connects to: a URL, the protocol that it names, and TLS and
+// compression where they are asked for.
 #ifndef SLUICE_TOOLS_TARGET_H_
 #define SLUICE_TOOLS_TARGET_H_
 
@@ -19,13 +19,14 @@ struct Target {
   const Protocol* protocol;
   Url url;
   std::shared_ptr<const ClientEncryption> encryption;  // null for a plain connection
+  bool compress = false;
 };
 
 // Of the command's only argument, and of the flags. What the user has to be warned of is said. An
 // error is bad usage.
 absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocation& invocation);
 
-// `flags` and those that say how to encrypt.
+// `flags`, --deflate, and those that say how to encrypt.
 std::vector<std::string> WithClientFlags(const ProtocolTable& protocols,
                                          std::vector<std::string> flags);
 

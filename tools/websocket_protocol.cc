@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,7 @@
 #include "sluice/core/timer.h"
 #include "sluice/protocols/websocket/client.h"
 #include "sluice/protocols/websocket/close_code.h"
+#include "sluice/protocols/websocket/compression.h"
 #include "sluice/protocols/websocket/connection.h"
 #include "sluice/protocols/websocket/deflate.h"
 #include "sluice/protocols/websocket/server.h"
@@ -17,13 +19,17 @@
 namespace sluice::tools {
 namespace {
 
+std::shared_ptr<const websocket::Compression> CompressionOf(bool compress) {
+  if (!compress) return nullptr;
+  return *websocket::Deflate::Create({});
+}
+
 // One handler for all connections of a loop.
 class WebSocketEcho final : private websocket::Handler, public EchoService {
  public:
   explicit WebSocketEcho(const ServerOptions& options)
       : server_({.connection = {.max_message_bytes = options.max_message_bytes,
-                                .compression =
-                                    options.compress ? *websocket::Deflate::Create({}) : nullptr},
+                                .compression = CompressionOf(options.compress)},
                  .handshake = {}}) {}
 
   void Serve(std::unique_ptr<Stream> stream) override {
@@ -71,6 +77,7 @@ class WebSocketClient final : public Client, private websocket::Handler {
         connection_(client.Open(std::move(stream), *this)) {}
 
   bool is_open() const override { return connection_.open(); }
+  bool compresses() const override { return connection_.compresses(); }
   SendResult Send(Kind kind, absl::Span<const uint8_t> message) override {
     if (kind == Kind::kBinary) return connection_.SendBinary(message);
     return connection_.SendText({reinterpret_cast<const char*>(message.data()), message.size()});
@@ -167,6 +174,7 @@ class WebSocket final : public Protocol {
     websocket::Client::Options client_options;
     client_options.connection.max_message_bytes = options.max_message_bytes;
     client_options.connection.handshake_timeout = options.handshake_timeout;
+    client_options.connection.compression = CompressionOf(options.compress);
     client_options.handshake.host = options.url.authority;
     client_options.handshake.target = options.url.target;
     absl::StatusOr<std::unique_ptr<websocket::Client>> client =
