@@ -144,19 +144,17 @@ void Connection::ArmTimer(absl::Duration after) {
 
 std::string Connection::Peer() const { return stream_->peer_address().ToString(); }
 
-std::unique_ptr<Handler> Connection::SetHandler(Handler& handler) {
-  return ReplaceHandler(handler, false);
+void Connection::SetHandler(Handler& handler) { ReplaceHandler(handler, false); }
+
+void Connection::SetHandler(std::unique_ptr<Handler> handler) {
+  ReplaceHandler(*handler.release(), true);
 }
 
-std::unique_ptr<Handler> Connection::SetHandler(std::unique_ptr<Handler> handler) {
-  return ReplaceHandler(*handler.release(), true);
-}
-
-std::unique_ptr<Handler> Connection::ReplaceHandler(Handler& handler, bool owns_handler) {
-  std::unique_ptr<Handler> given(owns_handler_ ? handler_ : nullptr);
+// It may be the old one that asks for this, in the middle of a callback.
+void Connection::ReplaceHandler(Handler& handler, bool owned) {
+  if (owns_handler_) stream_->loop().Post([old = std::unique_ptr<Handler>(handler_)] {});
   handler_ = &handler;
-  owns_handler_ = owns_handler;
-  return given;
+  owns_handler_ = owned;
 }
 
 // The opening handshake.
@@ -189,10 +187,11 @@ void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
   absl::Span<const uint8_t> rest = bytes;
   if (ServerHandshake* const server = extras_->server_handshake.get()) {
     const auto decide = [this](const HandshakeRequest& request, HandshakeReply& reply) {
-      handler_->OnRequest(request, reply);
+      handler_->OnRequest(*this, request, reply);
     };
     std::string answer;
     const ServerHandshake::Result result = server->Read(rest, decide, answer);
+    if (state_ == State::kEnded) return;  // OnRequest has aborted
     compression_ = server->TakeCompression();
     if (result == ServerHandshake::kNeedMore) return;
     stream_->Send(answer);

@@ -13,6 +13,19 @@
 //   auto on_accept = [&](std::unique_ptr<Stream> stream) { server.Serve(std::move(stream), echo);
 //   };
 //
+// Example, one port for chat rooms, each guest with a state of his own, and for a health check:
+//
+//   class Lobby : public websocket::Handler {
+//     void OnRequest(websocket::Connection& c, const websocket::HandshakeRequest& request,
+//                    websocket::HandshakeReply& reply) override {
+//       if (request.path() == "/health") return reply.Respond(200, "well\n");
+//       const auto room = request.FindInQuery("room");
+//       if (!room.has_value()) return reply.Respond(404, "which room?\n");
+//       c.SetHandler(std::make_unique<Guest>(*room, c.stream().peer_address()));
+//     }
+//     void OnMessage(websocket::Connection&, const websocket::Message&) override {}
+//   };
+//
 // Lifetime. A Connection belongs to itself: it lives from Serve or Open until Handler::OnClose has
 // returned. Until then pointers to it are good. It ends through Close or Abort, the peer, a broken
 // rule or limit, or a deadline; OnClose comes exactly once and last. The Server or Client that made
@@ -92,10 +105,11 @@ class Connection final : private StreamHandler {
   // Ends at once, without a closing handshake.
   void Abort(absl::Status status);
 
-  // Another handler gets the events that follow, borrowed or given as the first one was. Returns
-  // the one that it takes the place of, where that had been given.
-  std::unique_ptr<Handler> SetHandler(Handler& handler);
-  std::unique_ptr<Handler> SetHandler(std::unique_ptr<Handler> handler);
+  // From now on calls go to this handler, which is borrowed, or given and then destroyed after
+  // OnClose. In any callback. The one before, if it was given, is destroyed by the loop, once the
+  // callback has returned.
+  void SetHandler(Handler& handler);
+  void SetHandler(std::unique_ptr<Handler> handler);
 
   // Until resumed no OnMessage; what has arrived already is held back (at most what the loop
   // receives in one turn).
@@ -109,7 +123,8 @@ class Connection final : private StreamHandler {
   bool open() const { return state_ == State::kOpen; }
   Role role() const { return settings().role; }
   size_t queued_bytes() const;
-  // For addresses, limits, deadlines and the loop. Not for sending or closing.
+  // For addresses, limits, deadlines, the loop, and whatever else its own class tells. Not for
+  // sending or closing.
   Stream& stream() { return *stream_; }
 
   // The subprotocol that was agreed on, or "". In OnOpen.
@@ -160,6 +175,7 @@ class Connection final : private StreamHandler {
   Extras& extras();
   void Shake(std::unique_ptr<ServerHandshake> handshake);
   void Shake(std::unique_ptr<ClientHandshake> handshake);
+  void ReplaceHandler(Handler& handler, bool owned);
   void BeginHandshake();
   void ContinueHandshake(absl::Span<uint8_t> bytes);
   void Opened();

@@ -34,7 +34,7 @@ using testing::StartsWith;
 // Writes down what happens, and does on the way what a test asks for.
 class Log : public Handler {
  public:
-  void OnRequest(const HandshakeRequest& request, HandshakeReply& reply) override {
+  void OnRequest(Connection&, const HandshakeRequest& request, HandshakeReply& reply) override {
     events.push_back(absl::StrCat("request:", request.target()));
     if (on_request) on_request(request, reply);
   }

@@ -55,8 +55,12 @@ class Handler {
  public:
   virtual ~Handler() = default;
 
-  // A server's: whether to accept what a client asks for, and how; by default it is accepted.
-  virtual void OnRequest(const HandshakeRequest& /*request*/, HandshakeReply& /*reply*/) {}
+  // A server's: whether to accept what a client asks for, and how; by default it is accepted. The
+  // connection is there for who asks (peer_address() of its stream(), and that itself, which is
+  // what Serve was given: over TLS a tls::TlsStream, by dynamic_cast), for SetHandler and for
+  // Abort.
+  virtual void OnRequest(Connection& /*connection*/, const HandshakeRequest& /*request*/,
+                         HandshakeReply& /*reply*/) {}
 
   // The handshake has succeeded. connection.subprotocol() is there during this call.
   virtual void OnOpen(Connection& /*connection*/) {}

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "sluice/protocols/internal/http_status.h"
+#include "sluice/protocols/websocket/internal/query.h"
 #include "sluice/protocols/websocket/internal/sha1.h"
 
 namespace sluice::websocket {
@@ -79,6 +80,10 @@ absl::string_view HandshakeRequest::query() const {
   return mark == absl::string_view::npos ? "" : target_.substr(mark + 1);
 }
 
+absl::optional<std::string> HandshakeRequest::FindInQuery(absl::string_view name) const {
+  return internal::FindInQuery(query(), name);
+}
+
 void HandshakeReply::Respond(int status, absl::string_view body, absl::string_view content_type) {
   status_ = status >= 200 && status <= 599 ? status : 500;
   body_ = std::string(body);
@@ -128,7 +133,8 @@ ServerHandshake::Result ServerHandshake::Read(absl::Span<const uint8_t>& bytes, 
     return Refuse(status, reply.body_, answer);
   }
   decide(request, reply);
-  if (reply.status_ != 101) return Refuse(reply.status_, reply.body_, answer, &reply);
+  answered_by_application_ = reply.status_ != 101;
+  if (answered_by_application_) return Refuse(reply.status_, reply.body_, answer, &reply);
   if (!request.wants_websocket_) return Refuse(426, "this is a WebSocket server", answer);
   status_ = 101;
   subprotocol_ = reply.subprotocol_;
@@ -170,7 +176,9 @@ int ServerHandshake::Examine(HandshakeRequest& request, HandshakeReply& reply) {
     return refuse(400, "the request line is malformed");
   }
   if (version / 10 != 1 || version < 11) return refuse(505, "only HTTP/1.1 is spoken here");
-  if (method != "GET") return refuse(405, "only GET opens a WebSocket");
+  is_head_ = method == "HEAD";
+  if (method != "GET" && !is_head_) return refuse(405, "only GET opens a WebSocket");
+  request.method_ = method;
   const Target target = ParseTarget(line.substr(space1 + 1, space2 - space1 - 1));
   request.target_ = target.path;
   if (request.target_.empty()) return refuse(400, "the request target is malformed");
@@ -186,7 +194,7 @@ int ServerHandshake::Examine(HandshakeRequest& request, HandshakeReply& reply) {
   if (head.Count("Origin") > 1) return refuse(400, "more than one Origin header");
   request.origin_ = head.Find("Origin").value_or("");
 
-  request.wants_websocket_ = head.AnyListHas("Upgrade", "websocket");
+  request.wants_websocket_ = !is_head_ && head.AnyListHas("Upgrade", "websocket");
   if (!request.wants_websocket_) return 101;  // a plain GET: the application may know an answer
   if (!head.AnyListHas("Connection", "upgrade")) {
     return refuse(400, "the Connection header does not list Upgrade");
@@ -234,7 +242,7 @@ ServerHandshake::Result ServerHandshake::Refuse(int status, absl::string_view bo
   if (reply == nullptr) absl::StrAppend(&text, "\n");
   absl::StrAppend(&answer, "HTTP/1.1 ", status, " ", http::ReasonPhrase(status), "\r\n");
   // RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455 section 4.4.
-  if (status == 405 && reply == nullptr) absl::StrAppend(&answer, "Allow: GET\r\n");
+  if (status == 405 && reply == nullptr) absl::StrAppend(&answer, "Allow: GET, HEAD\r\n");
   if (status == 426) {
     absl::StrAppend(&answer, "Upgrade: websocket\r\nSec-WebSocket-Version: ", kVersion,
                     "\r\nConnection: Upgrade, close\r\n");
@@ -249,7 +257,7 @@ ServerHandshake::Result ServerHandshake::Refuse(int status, absl::string_view bo
   absl::StrAppend(&answer, "Content-Type: ",
                   reply != nullptr ? reply->content_type_ : "text/plain; charset=utf-8",
                   "\r\nContent-Length: ", text.size(), "\r\n",
-                  reply != nullptr ? reply->headers_ : "", "\r\n", text);
+                  reply != nullptr ? reply->headers_ : "", "\r\n", is_head_ ? "" : text);
   return kRefused;
 }
 

@@ -20,7 +20,7 @@
 //   a head that is not HTTP, obs-fold, control characters, a bare CR or LF             400
 //   no Host or two; a body; no Sec-WebSocket-Key of 16 bytes, or two; and the like     400
 //   an Origin that is not on the list                                                  403
-//   a method other than GET                                                            405
+//   a method other than GET and HEAD                                                   405
 //   a request line or head over Options::max_head_bytes; over max_headers         414; 431
 //   no WebSocket wanted, or a version other than 13                                    426
 //   HTTP/1.0, or a major version other than 1                                          505
@@ -52,10 +52,16 @@ class HandshakeRequest {
  public:
   using Header = http::HttpField;
 
+  // "GET"; or "HEAD", which asks for the same answer without its body, and for no WebSocket.
+  absl::string_view method() const { return method_; }
   // As the client wrote it, percent-encoding included: "/chat?room=1".
   absl::string_view target() const { return target_; }
   absl::string_view path() const { return target_.substr(0, target_.find('?')); }
   absl::string_view query() const;  // after the '?'; empty if there is none
+  // The first value of that name in the query, "name=value&...", decoded as an HTML form's is: '+'
+  // is a space and %41 an 'A', so that any bytes may come out; a '%' without two hexadecimal digits
+  // stands for itself. Empty for a name without '='.
+  absl::optional<std::string> FindInQuery(absl::string_view name) const;
   absl::string_view host() const { return host_; }
   absl::string_view origin() const { return origin_; }  // empty if not sent: not a browser
 
@@ -63,7 +69,7 @@ class HandshakeRequest {
   // The first header of that name, in any case.
   absl::optional<absl::string_view> Find(absl::string_view name) const { return head_.Find(name); }
 
-  // False for a plain GET, which can only be answered by HandshakeReply::Respond.
+  // False for a plain GET or HEAD, which can only be answered by HandshakeReply::Respond.
   bool wants_websocket() const { return wants_websocket_; }
   // What the client offers, in its order of preference.
   absl::Span<const absl::string_view> subprotocols() const { return subprotocols_; }
@@ -73,7 +79,7 @@ class HandshakeRequest {
   friend class ServerHandshake;
 
   http::HttpHead head_;
-  absl::string_view target_, host_, origin_;
+  absl::string_view method_, target_, host_, origin_;
   std::vector<absl::string_view> subprotocols_;
   std::vector<Extension> extensions_;
   bool wants_websocket_ = false;
@@ -84,7 +90,7 @@ class HandshakeRequest {
 class HandshakeReply {
  public:
   // Answers with this status and body instead of opening a WebSocket; the connection is closed
-  // afterwards. Status from 200 to 599; others count as 500.
+  // afterwards. Status from 200 to 599; others count as 500. A HEAD gets the body's length only.
   void Respond(int status, absl::string_view body,
                absl::string_view content_type = "text/plain; charset=utf-8");
 
@@ -125,7 +131,7 @@ class ServerHandshake {
 
   enum Result : uint8_t { kNeedMore, kAccepted, kRefused };
 
-  // Decides about a request that is in order, or is a plain GET.
+  // Decides about a request that is in order, or is a plain GET or HEAD.
   using Decide = absl::FunctionRef<void(const HandshakeRequest&, HandshakeReply&)>;
 
   explicit ServerHandshake(const Options& options)
@@ -138,6 +144,8 @@ class ServerHandshake {
   // What was decided: the status of the answer (101: accepted) and the subprotocol, if any.
   int status() const { return status_; }
   const std::string& subprotocol() const { return subprotocol_; }
+  // Whether that status is Decide's word.
+  bool answered_by_application() const { return answered_by_application_; }
   // What was agreed on of compression; null for none.
   Compression::SessionPtr TakeCompression() { return std::move(compression_); }
 
@@ -151,6 +159,8 @@ class ServerHandshake {
   http::HeadReader reader_;
   std::string key_;
   int status_ = 0;
+  bool is_head_ = false;
+  bool answered_by_application_ = false;
   std::string subprotocol_;
   Compression::SessionPtr compression_;
 };

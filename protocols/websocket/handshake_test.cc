@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -228,10 +230,10 @@ TEST_F(HandshakeTest, MalformedRequestLinesAreRefused) {
 }
 
 TEST_F(HandshakeTest, OtherMethodsAreRefusedWith405) {
-  for (absl::string_view method : {"POST", "HEAD", "OPTIONS", "get"}) {
+  for (absl::string_view method : {"POST", "OPTIONS", "get", "head"}) {
     EXPECT_EQ(StatusWith("GET", method), 405);
   }
-  EXPECT_THAT(AnswerWith("GET", "POST"), HasSubstr("\r\nAllow: GET\r\n"));
+  EXPECT_THAT(AnswerWith("GET", "POST"), HasSubstr("\r\nAllow: GET, HEAD\r\n"));
 }
 
 TEST_F(HandshakeTest, Section421VersionOfHttpIsAtLeast11) {
@@ -459,6 +461,74 @@ TEST_F(HandshakeTest, TheApplicationMayAnswerAPlainGetWithAPage) {
   EXPECT_THAT(outcome.answer, StartsWith("HTTP/1.1 200 OK\r\n"));
   EXPECT_THAT(outcome.answer, HasSubstr("\r\nContent-Type: text/html\r\nContent-Length: 6\r\n"));
   EXPECT_THAT(outcome.answer, EndsWith("\r\n\r\n<html>"));
+}
+
+TEST_F(HandshakeTest, AHeadGetsTheAnswerOfAGetWithoutItsBody) {
+  std::string seen;
+  const auto page = [&](const HandshakeRequest& request, HandshakeReply& reply) {
+    absl::StrAppend(&seen, request.method(), request.wants_websocket() ? "! " : " ");
+    reply.Respond(200, "<html>", "text/html");
+  };
+  decide = page;
+  const std::string get = Read("GET / HTTP/1.1\r\nHost: h\r\n\r\n").answer;
+  seen.clear();
+  EXPECT_EQ(ReadSplit("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", 0).answer + "<html>", get);
+  EXPECT_EQ(seen, "HEAD ");
+}
+
+TEST_F(HandshakeTest, AHeadOpensNoWebSocketAndItsRefusalHasNoBody) {
+  const Outcome outcome = Read(absl::StrReplaceAll(kRequest, {{"GET", "HEAD"}}));
+  EXPECT_EQ(outcome.status, 426);
+  EXPECT_THAT(outcome.answer, EndsWith("\r\nContent-Length: 27\r\n\r\n"));
+}
+
+TEST_F(HandshakeTest, WhoseAnswerItIsCanBeAsked) {
+  for (const int by_application : {0, 404}) {
+    const auto answer = [&](const HandshakeRequest&, HandshakeReply& reply) {
+      if (by_application != 0) reply.Respond(by_application, "");
+    };
+    for (const absl::string_view request :
+         {absl::string_view("GET / HTTP/1.1\r\nHost: h\r\n\r\n"), absl::string_view("\1")}) {
+      ServerHandshake handshake(options);
+      absl::Span<const uint8_t> bytes = AsBytes(request);
+      std::string ignored;
+      EXPECT_EQ(handshake.Read(bytes, answer, ignored), ServerHandshake::kRefused);
+      EXPECT_EQ(handshake.answered_by_application(), by_application != 0 && request.size() > 1);
+    }
+  }
+}
+
+TEST_F(HandshakeTest, WhatStandsInTheQueryCanBeAskedFor) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"/", "none"},
+      {"/?", "none"},
+      {"/?rooms=1", "none"},
+      {"/?xroom=1&roo=2", "none"},
+      {"/?room=1", "=1"},
+      {"/?room", "="},
+      {"/?room=", "="},
+      {"/?room=1&room=2", "=1"},
+      {"/?a=b&&room=1=2&c", "=1=2"},
+      {"/?room=a+b%20c%2Bd%26%3d", "=a b c+d&="},
+      {"/?%72oom=1", "=1"},
+      {"/?room=caf%C3%a9", "=caf\xc3\xa9"},
+      {"/?room=%0d%0a", "=\r\n"},
+      {"/?room=100%", "=100%"},
+      {"/?room=%4", "=%4"},
+      {"/?room=%zz%4g%g4", "=%zz%4g%g4"},
+      {"/?room=%41", "=A"},
+      {"/?room=a?b/c", "=a?b/c"},
+  };
+  for (const auto& [target, expected] : cases) {
+    std::string seen = "not asked";
+    const auto look = [&seen](const HandshakeRequest& request, HandshakeReply&) {
+      const absl::optional<std::string> room = request.FindInQuery("room");
+      seen = room.has_value() ? "=" + *room : "none";
+    };
+    decide = look;
+    EXPECT_EQ(StatusWith("/chat HTTP", target + " HTTP"), 101);
+    EXPECT_EQ(seen, expected) << target;
+  }
 }
 
 TEST_F(HandshakeTest, AnswersThatMayHaveNoBodyHaveNone) {

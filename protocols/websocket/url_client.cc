@@ -64,7 +64,7 @@ class UrlClient::OpeningHandler final : public Handler {
   void Forget() { opening_ = nullptr; }
 
  private:
-  void OnOpen(Connection& connection) override { opening_->OnOpen(connection); }  // this is gone
+  void OnOpen(Connection& connection) override { opening_->OnOpen(connection); }
   void OnMessage(Connection&, const Message&) override {}
   void OnClose(Connection&, const CloseInfo& info) override {
     if (opening_ != nullptr) opening_->Fail(info.status);
@@ -105,9 +105,11 @@ void UrlClient::Opening::OnOpen(Connection& connection) {
   timer_.Cancel();
   at_connection_ = nullptr;
   Handler& handler = handler_;
-  const std::unique_ptr<Handler> opening_handler =
-      given_handler_ != nullptr ? connection.SetHandler(std::move(given_handler_))
-                                : connection.SetHandler(handler);
+  if (given_handler_ != nullptr) {
+    connection.SetHandler(std::move(given_handler_));
+  } else {
+    connection.SetHandler(handler);
+  }
   handler.OnOpen(connection);
 }
 

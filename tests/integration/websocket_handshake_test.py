@@ -195,8 +195,9 @@ class CurlTest(HandshakeTest):
     def test_a_post_gets_405(self):
         self.assertEqual(self.curl("--data", "x=1")[0], 405)
 
-    def test_a_head_gets_405_without_a_body(self):
-        self.assertEqual(self.curl("--head")[0], 405)
+    def test_a_head_gets_the_answer_of_a_get_without_its_body(self):
+        status, headers = self.curl("--head")
+        self.assertEqual((status, headers["upgrade"]), (426, "websocket"))
 
     def test_http_1_0_gets_505(self):
         self.assertEqual(self.curl("--http1.0")[0], 505)

@@ -97,7 +97,8 @@ class Peer : public sluice::websocket::Handler {
       : loop_(loop), stop_at_close_(stop_at_close), page_(std::move(page)) {}
 
  private:
-  void OnRequest(const HandshakeRequest& request, HandshakeReply& reply) override {
+  void OnRequest(Connection& /*connection*/, const HandshakeRequest& request,
+                 HandshakeReply& reply) override {
     if (request.path() == "/refused") return reply.Respond(403, "not here");
     if (request.wants_websocket() || page_.empty()) return;
     if (request.path() == "/tell") Tell(absl::StrCat("told\ttext=", request.query()));
