@@ -36,6 +36,8 @@ constexpr absl::Duration kPongRetry = absl::Milliseconds(100);
 // So much is read from sources in one turn, for others to have theirs.
 constexpr size_t kSourceBudget = 256 * 1024;
 constexpr size_t kMaxCloseReason = kMaxControlPayloadBytes - 2;
+// Of pings and pongs in a second: what its 12 bits can count to.
+constexpr uint16_t kMaxControlFrames = 4095;
 
 // Cut so that no character is cut.
 absl::string_view CutReason(absl::string_view reason) {
@@ -121,7 +123,8 @@ Connection::Connection(std::unique_ptr<Stream> stream, const Settings& settings,
       heard_(false),
       close_sent_(false),
       close_received_(false),
-      filling_(false) {}
+      filling_(false),
+      control_frames_(0) {}
 
 Connection::~Connection() = default;
 
@@ -279,11 +282,28 @@ void Connection::ReceiveInPlace() {
   stream_->ReceiveInto(space);
 }
 
+// False for one too many.
+bool Connection::CountControlFrame() {
+  const uint16_t limit =
+      std::min(settings().options.max_control_frames_per_second, kMaxControlFrames);
+  if (limit == 0) return true;
+  const auto second = static_cast<uint32_t>(stream_->loop().now().nanoseconds() /
+                                            absl::ToInt64Nanoseconds(absl::Seconds(1)));
+  if (std::exchange(control_second_, second) != second) control_frames_ = 0;
+  if (control_frames_ == limit) return false;
+  ++control_frames_;
+  return true;
+}
+
 void Connection::DeliverControl(const FrameDecoder::Event& event) {
   switch (event.kind) {
     case FrameDecoder::Event::kPing:
-      return DeliverPing(event.bytes());
     case FrameDecoder::Event::kPong:
+      if (!CountControlFrame()) {
+        return Fail(CloseCode::kPolicyViolation,
+                    absl::StrCat("more than ", control_frames_, " pings and pongs in a second"));
+      }
+      if (event.kind == FrameDecoder::Event::kPing) return DeliverPing(event.bytes());
       if (state_ == State::kOpen) handler_->OnPong(*this, event.bytes());
       return;
     case FrameDecoder::Event::kClose:
@@ -724,13 +744,23 @@ void Connection::Abort(absl::Status status) {
   stream_->Abort(std::move(status));
 }
 
+absl::Status Connection::FailureFor(CloseCode code, absl::string_view why) const {
+  switch (code) {
+    case CloseCode::kMessageTooBig:
+      return absl::ResourceExhaustedError(absl::StrCat(Peer(), ": ", why, " of ",
+                                                       settings().options.max_message_bytes,
+                                                       " bytes (max_message_bytes)"));
+    case CloseCode::kPolicyViolation:
+      return absl::ResourceExhaustedError(
+          absl::StrCat(Peer(), ": ", why, " (max_control_frames_per_second)"));
+    default:
+      return absl::InvalidArgumentError(absl::StrCat(Peer(), ": ", why));
+  }
+}
+
 // `why` goes to the peer as the reason, and to our user with the peer's address.
 void Connection::Fail(CloseCode code, absl::string_view why) {
-  extras().failure = code == CloseCode::kMessageTooBig
-                         ? absl::ResourceExhaustedError(absl::StrCat(
-                               Peer(), ": ", why, " of ", settings().options.max_message_bytes,
-                               " bytes (max_message_bytes)"))
-                         : absl::InvalidArgumentError(absl::StrCat(Peer(), ": ", why));
+  extras().failure = FailureFor(code, why);
   if (!close_sent_) {
     const absl::string_view reason = CutReason(why);
     extras_->close_code = code;

@@ -188,6 +188,7 @@ class Connection final : private StreamHandler {
   void Inflate(absl::Span<const uint8_t> compressed, bool last);
   bool HoldsCompressed() const;
   void DeliverControl(const FrameDecoder::Event& event);
+  bool CountControlFrame();
   void DeliverPing(absl::Span<const uint8_t> payload);
   void ArmPong(absl::Duration after);
   void AnswerPing();
@@ -217,6 +218,7 @@ class Connection final : private StreamHandler {
   void FailSending(absl::Status status);
 
   void Fail(CloseCode code, absl::string_view why);
+  absl::Status FailureFor(CloseCode code, absl::string_view why) const;
   void EndStream();
   void AwaitClose();
   void ArmTimer(absl::Duration after);
@@ -242,6 +244,9 @@ class Connection final : private StreamHandler {
   bool close_sent_ : 1;
   bool close_received_ : 1;
   bool filling_ : 1;  // the stream was given a place in the decoder's memory
+  // The pings and pongs of the last second of the loop's clock that had any, and which that was.
+  uint16_t control_frames_ : 12;
+  uint32_t control_second_ = 0;
 };
 
 }  // namespace sluice::websocket

@@ -24,6 +24,12 @@ struct ConnectionOptions {
   // pings.
   absl::Duration ping_interval = absl::InfiniteDuration();
   absl::Duration pong_timeout = absl::Seconds(10);
+  // Pings and pongs that a peer may send in each second of the loop's clock; one more and the
+  // connection is closed with kPolicyViolation. They may come all at once, so around the turn of a
+  // second twice as many. At most 4095; 0 for any number. Pongs that answer our own pings count:
+  // who pings more often raises it. (Fragments without payload are limited within a message, see
+  // FrameDecoder::Options; messages without payload are messages.)
+  uint16_t max_control_frames_per_second = 100;
   // Whether and how messages are compressed, where the peer agrees: deflate.h. Null: not.
   std::shared_ptr<const Compression> compression = nullptr;
   // Null: none.

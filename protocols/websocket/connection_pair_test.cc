@@ -418,6 +418,7 @@ TEST_F(ServerTest, Section55APingIsCutTo125Bytes) {
 }
 
 TEST_F(ServerTest, Section553AFloodOfPingsIsBoundedAndTheLastIsAnswered) {
+  options.max_control_frames_per_second = 0;
   StartOpen();
   log.current->stream().SetLimits({2000, 1000, 100000});
   pair->to_client().set_capacity(1);
@@ -431,6 +432,7 @@ TEST_F(ServerTest, Section553AFloodOfPingsIsBoundedAndTheLastIsAnswered) {
 }
 
 TEST_F(ServerTest, Section553PongsForAPeerThatDoesNotReadQueueLittle) {
+  options.max_control_frames_per_second = 0;
   StartOpen();
   pair->to_client().set_capacity(1000);
   pair->to_client().Hold();
