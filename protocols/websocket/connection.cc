@@ -29,9 +29,10 @@ constexpr size_t kSmallPayload = 2048;
 // A message that was gathered is handed over with its memory from here on; below, copying is
 // cheaper.
 constexpr size_t kLargePayload = 4096;
-// Behind more than this, a pong waits until the peer has read, and stands for all pings since.
+// Behind more than this there is one pong at a time: the next one waits until the peer has come to
+// it, and stands for all pings since.
 constexpr size_t kPongQueueBytes = 4096;
-// How soon to look again whether the peer has read, below the mark at which the stream tells.
+// How soon to look again whether the peer has read.
 constexpr absl::Duration kPongRetry = absl::Milliseconds(100);
 // So much is read from sources in one turn, for others to have theirs.
 constexpr size_t kSourceBudget = 256 * 1024;
@@ -82,12 +83,14 @@ struct Connection::Extras {
   std::unique_ptr<ClientHandshake> client_handshake;
   Timer timer;    // the deadline of the handshake or of the close, or keep-alive
   Timer release;  // held bytes are delivered when it runs: never from inside ResumeReceiving
-  Timer pong;     // while a ping waits, unless OnSendReady will come
+  Timer pong;     // while a ping waits or a pong is queued
   std::vector<uint8_t> held;
   size_t queued = 0;  // by the stream, when OnTimer looked last
   bool awaiting_pong = false;
   bool ping_waits = false;  // a ping that could not be answered yet, and its payload
   std::vector<uint8_t> ping;
+  bool pong_queued = false;  // behind more than kPongQueueBytes, and perhaps still so
+  size_t since_pong = 0;     // bytes of messages sent since then
   std::unique_ptr<Ordered> ordered;
   std::unique_ptr<Inflating> inflating;
   // The first close frame.
@@ -239,7 +242,7 @@ void Connection::DropExtras() {
   const bool needed = state_ != State::kOpen || extras_->server_handshake != nullptr ||
                       extras_->client_handshake != nullptr || extras_->timer.armed() ||
                       extras_->release.armed() || !extras_->held.empty() || extras_->ping_waits ||
-                      extras_->inflating != nullptr || has_ordered_;
+                      extras_->pong_queued || extras_->inflating != nullptr || has_ordered_;
   if (!needed) extras_ = nullptr;
 }
 
@@ -385,8 +388,8 @@ void Connection::Inflate(absl::Span<const uint8_t> compressed, bool last) {
   }
 }
 
-// A peer that pings and does not read gets one pong when it reads again: RFC 6455 section 5.5.3
-// asks for the latest only.
+// A peer that pings and does not read has one pong queued and gets one more when it has read that:
+// RFC 6455 section 5.5.3 asks for the latest only.
 void Connection::DeliverPing(absl::Span<const uint8_t> payload) {
   if (state_ != State::kOpen) return;
   if (!blocked_ && stream_->queued_bytes() <= kPongQueueBytes) {
@@ -406,12 +409,26 @@ void Connection::ArmPong(absl::Duration after) {
 }
 
 void Connection::AnswerPing() {
-  if (!extras_->ping_waits || state_ != State::kOpen) return;
-  if (blocked_) return;  // OnSendReady answers
-  if (stream_->queued_bytes() > kPongQueueBytes) return ArmPong(kPongRetry);
-  extras_->ping_waits = false;
-  SendControlFrame(Opcode::kPong, extras_->ping);
+  if (state_ != State::kOpen) return;
+  if (extras_->ping_waits && MayPong()) SendPong();
+  if (extras_->ping_waits || stream_->queued_bytes() > kPongQueueBytes) return ArmPong(kPongRetry);
+  extras_->pong_queued = false;
   DropExtras();
+}
+
+// All that is queued was sent after the last pong: so that has left.
+bool Connection::MayPong() const {
+  const size_t queued = stream_->queued_bytes();
+  if (!extras_->pong_queued) return !blocked_ || queued > kPongQueueBytes;
+  return queued <= extras_->since_pong || (!blocked_ && queued <= kPongQueueBytes);
+}
+
+// Where the stream has no room even in its reserve, the ping waits on.
+void Connection::SendPong() {
+  if (SendControlFrame(Opcode::kPong, extras_->ping) == SendResult::kRefused) return;
+  extras_->ping_waits = false;
+  extras_->pong_queued = stream_->queued_bytes() > kPongQueueBytes;
+  extras_->since_pong = 0;
 }
 
 void Connection::OnPeersClose(const FrameDecoder::Event& event) {
@@ -489,6 +506,16 @@ SendResult Connection::NoteOwn(SendResult result) {
   return result;
 }
 
+// The same of a message, or part of one, with its size as it is sent.
+SendResult Connection::NoteMessage(SendResult result, size_t bytes) {
+  if (result != SendResult::kRefused) NoteOutgoing(bytes);
+  return Note(result);
+}
+
+void Connection::NoteOutgoing(size_t bytes) {
+  if (ABSL_PREDICT_FALSE(extras_ != nullptr)) extras_->since_pong += bytes;
+}
+
 SendResult Connection::SendFrame(Opcode opcode, absl::Span<const uint8_t> payload) {
   if (state_ != State::kOpen) return SendResult::kRefused;
   uint8_t rsv = 0;
@@ -502,10 +529,11 @@ SendResult Connection::SendFrame(Opcode opcode, absl::Span<const uint8_t> payloa
   if (ABSL_PREDICT_FALSE(has_ordered_))
     return SendBehind(EncodeFrame(role(), {opcode, rsv}, payload));
   if (payload.size() > kSmallPayload)
-    return Note(stream_->Send(EncodeFrame(role(), {opcode, rsv}, payload)));
+    return NoteMessage(stream_->Send(EncodeFrame(role(), {opcode, rsv}, payload)), payload.size());
   uint8_t frame[kMaxFrameHeaderBytes + kSmallPayload];
-  return Note(stream_->Send(
-      absl::MakeConstSpan(frame, EncodeFrame(role(), {opcode, rsv}, payload, frame))));
+  return NoteMessage(
+      stream_->Send(absl::MakeConstSpan(frame, EncodeFrame(role(), {opcode, rsv}, payload, frame))),
+      payload.size());
 }
 
 SendResult Connection::SendText(absl::string_view text) {
@@ -522,7 +550,7 @@ SendResult Connection::Send(const PreparedMessage& message) {
   const bool compressed = compression_ != nullptr && !message.compressed_.empty() &&
                           compression_->MaySendAlone(message.payload_bytes_);
   const Slice& frame = compressed ? message.compressed_ : message.frame_;
-  if (ABSL_PREDICT_TRUE(!has_ordered_)) return Note(stream_->Send(frame));
+  if (ABSL_PREDICT_TRUE(!has_ordered_)) return NoteMessage(stream_->Send(frame), frame.size());
   Buffer behind;
   behind.Append(frame);
   return SendBehind(std::move(behind));
@@ -542,14 +570,15 @@ SendResult Connection::SendInPlace(const Message& message) {
   uint8_t* const begin = current->event.payload - header_bytes;
   EncodeFrameHeader({.opcode = opcode, .payload_bytes = payload.size()}, begin);
   const auto frame = absl::MakeConstSpan(begin, header_bytes + payload.size());
-  if (ABSL_PREDICT_TRUE(current->lent)) return Note(stream_->SendLent(frame));
+  if (ABSL_PREDICT_TRUE(current->lent))
+    return NoteMessage(stream_->SendLent(frame), payload.size());
   if (payload.size() >= kLargePayload) {
     if (const BlockPtr memory = decoder_.TakeStorage()) {
       current->taken = Slice::FromBlock(*memory, frame);
-      return Note(stream_->Send(current->taken));
+      return NoteMessage(stream_->Send(current->taken), payload.size());
     }
   }
-  return Note(stream_->Send(frame));
+  return NoteMessage(stream_->Send(frame), payload.size());
 }
 
 SendResult Connection::SendControlFrame(Opcode opcode, absl::Span<const uint8_t> payload) {
@@ -566,9 +595,10 @@ SendResult Connection::SendPing(absl::Span<const uint8_t> payload) {
 
 void Connection::OnSendReady(Stream& /*stream*/) {
   blocked_ = false;
+  if (state_ == State::kClosing && !close_sent_)
+    return SendCloseFrame(extras_->close_code, extras_->close_reason);
   if (state_ != State::kOpen) return;
-  if (extras_ != nullptr && std::exchange(extras_->ping_waits, false))
-    SendControlFrame(Opcode::kPong, extras_->ping);
+  if (extras_ != nullptr && extras_->ping_waits) SendPong();
   if (ABSL_PREDICT_FALSE(has_ordered_)) return AdvanceOrdered();
   TellSendReady();
 }
@@ -622,7 +652,8 @@ SendResult Connection::SendPart(internal::OutgoingMessage& message, absl::Span<c
     messages.Wait(message, messages.EncodePart(message, bytes, last));
     return NoteWaiting();
   }
-  const SendResult result = Note(stream_->Send(messages.EncodePart(message, bytes, last)));
+  const SendResult result =
+      NoteMessage(stream_->Send(messages.EncodePart(message, bytes, last)), bytes.size());
   if (last) AdvanceLater();
   return result;
 }
@@ -673,6 +704,7 @@ void Connection::AdvanceOrdered() {
   if (state_ != State::kOpen || !has_ordered_) return;
   internal::OutgoingMessages& messages = extras_->ordered->messages;
   const auto transmit = [this](Buffer frames) {
+    NoteOutgoing(frames.size());
     return NoteOwn(stream_->Send(std::move(frames))) == SendResult::kSent;
   };
   const auto progress = messages.Advance(blocked_, kSourceBudget, transmit);
@@ -699,17 +731,18 @@ void Connection::FailSending(absl::Status status) {
 
 // The end.
 
+// Where the stream has no room even in its reserve, close_sent_ stays false.
 void Connection::SendCloseFrame(CloseCode code, absl::string_view reason) {
-  close_sent_ = true;
   if (code == CloseCode::kNoStatus) {
-    SendControlFrame(Opcode::kClose, {});
+    close_sent_ = SendControlFrame(Opcode::kClose, {}) != SendResult::kRefused;
     return;
   }
   uint8_t payload[kMaxControlPayloadBytes];
   payload[0] = static_cast<uint8_t>(static_cast<uint16_t>(code) >> 8);
   payload[1] = static_cast<uint8_t>(code);
   std::copy(reason.begin(), reason.end(), payload + 2);
-  SendControlFrame(Opcode::kClose, absl::MakeConstSpan(payload, 2 + reason.size()));
+  close_sent_ = SendControlFrame(Opcode::kClose, absl::MakeConstSpan(payload, 2 + reason.size())) !=
+                SendResult::kRefused;
 }
 
 void Connection::Close(CloseCode code, absl::string_view reason) {

@@ -36,7 +36,10 @@
 //
 // Sending: any number of messages at any time from Handler::OnOpen on; they queue, within the
 // limits of the Stream (StreamLimits). What a callback sends leaves in one system call when it
-// returns. Pings are answered by themselves, the latest one only while the peer does not read.
+// returns. Pings are answered by themselves; of those that come while an answer still waits behind
+// other messages, for a peer that reads slowly, the latest only. Pings, pongs and the close frame
+// may pass the hard limit by a reserve (Stream::SendControl); a pong or close frame for which there
+// is no room even there leaves when the peer has read.
 //
 // Rules that a peer breaks, and limits that it passes, close the connection with the code that RFC
 // 6455 section 7.4.1 has for them; the message of CloseInfo::status says which it was.
@@ -169,7 +172,6 @@ class Connection final : private StreamHandler {
   void OnDrain(Stream& stream) override;
   void OnClose(Stream& stream, const absl::Status& status) override;
 
-  std::unique_ptr<Handler> ReplaceHandler(Handler& handler, bool owns_handler);
   const Settings& settings() const { return static_cast<const Settings&>(decoder_.options()); }
   const Delivery* delivery() const;
   Extras& extras();
@@ -192,6 +194,8 @@ class Connection final : private StreamHandler {
   void DeliverPing(absl::Span<const uint8_t> payload);
   void ArmPong(absl::Duration after);
   void AnswerPing();
+  bool MayPong() const;
+  void SendPong();
   void OnPeersClose(const FrameDecoder::Event& event);
   void Hold(absl::Span<const uint8_t> bytes);
   void ReleaseHeld();
@@ -202,6 +206,8 @@ class Connection final : private StreamHandler {
   void SendCloseFrame(CloseCode code, absl::string_view reason);
   SendResult Note(SendResult result);
   SendResult NoteOwn(SendResult result);
+  SendResult NoteMessage(SendResult result, size_t bytes);
+  void NoteOutgoing(size_t bytes);
   void TellSendReady();
 
   SendResult SendPart(internal::OutgoingMessage& message, absl::Span<const uint8_t> bytes,
