@@ -10,10 +10,12 @@
 #include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/monotonic_time.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/timer.h"
 #include "sluice/protocols/websocket/internal/frame_encoding.h"
 #include "sluice/protocols/websocket/internal/outgoing_messages.h"
+#include "sluice/protocols/websocket/internal/random.h"
 #include "sluice/protocols/websocket/utf8.h"
 
 namespace sluice::websocket {
@@ -48,9 +50,16 @@ absl::string_view CutReason(absl::string_view reason) {
   return reason.substr(0, end);
 }
 
+// At random from zero up to it.
+absl::Duration RandomPart(absl::Duration whole) {
+  uint32_t random;
+  internal::FillRandom(&random, sizeof(random));
+  return whole * (random / 4294967296.0);
+}
+
 }  // namespace
 
-void Handler::OnDrain(Connection& connection) { connection.Close(CloseCode::kGoingAway); }
+void Handler::OnDrain(Connection& connection) { connection.Close(connection.options().drain.code); }
 
 // While a message in parts is being sent.
 struct Connection::Ordered {
@@ -81,16 +90,19 @@ struct Connection::Extras {
 
   std::unique_ptr<ServerHandshake> server_handshake;  // until OnOpen has returned, one of them
   std::unique_ptr<ClientHandshake> client_handshake;
-  Timer timer;    // the deadline of the handshake or of the close, or keep-alive
+  Timer timer;    // the deadline of the handshake or of the close, or the next of an open one's
   Timer release;  // held bytes are delivered when it runs: never from inside ResumeReceiving
   Timer pong;     // while a ping waits or a pong is queued
   std::vector<uint8_t> held;
-  size_t queued = 0;  // by the stream, when OnTimer looked last
+  MonotonicTime keep_alive_at = MonotonicTime::InfiniteFuture();
+  MonotonicTime drain_at = MonotonicTime::InfiniteFuture();
+  MonotonicTime active_at;  // when a message came or went last
+  size_t queued = 0;        // by the stream, when OnTimer looked last
   bool awaiting_pong = false;
-  bool ping_waits = false;  // a ping that could not be answered yet, and its payload
-  std::vector<uint8_t> ping;
   bool pong_queued = false;  // behind more than kPongQueueBytes, and perhaps still so
-  size_t since_pong = 0;     // bytes of messages sent since then
+  bool ping_waits = false;   // a ping that could not be answered yet, and its payload
+  std::vector<uint8_t> ping;
+  size_t since_pong = 0;  // bytes of messages sent since then
   std::unique_ptr<Ordered> ordered;
   std::unique_ptr<Inflating> inflating;
   // The first close frame.
@@ -228,11 +240,13 @@ void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
 void Connection::Opened() {
   state_ = State::kOpen;
   extras_->timer.Cancel();
+  extras_->active_at = stream_->loop().now();
   handler_->OnOpen(*this);
   extras_->server_handshake = nullptr;
   extras_->client_handshake = nullptr;
   if (state_ != State::kOpen) return;
-  ArmTimer(settings().options.ping_interval);
+  extras_->keep_alive_at = stream_->loop().now() + options().ping_interval;
+  ArmDeadline();
   DropExtras();
 }
 
@@ -277,8 +291,14 @@ void Connection::ReceiveFrames(absl::Span<uint8_t> bytes, bool lent) {
   }
 }
 
+// A message came or went, or part of one.
+void Connection::NoteActivity() {
+  if (ABSL_PREDICT_FALSE(extras_ != nullptr)) extras_->active_at = stream_->loop().now();
+}
+
 // The stream puts the rest of a long payload into its place itself.
 void Connection::ReceiveInPlace() {
+  NoteActivity();
   const absl::Span<uint8_t> space = decoder_.ReceiveSpace();
   if (!filling_ && space.empty()) return;
   filling_ = !space.empty();
@@ -322,6 +342,7 @@ void Connection::DeliverControl(const FrameDecoder::Event& event) {
 
 void Connection::DeliverMessage(const FrameDecoder::Event& event, bool lent) {
   if (state_ != State::kOpen) return;  // after Close nothing is delivered
+  NoteActivity();
   if (ABSL_PREDICT_FALSE(parts_wanted_)) return DeliverPart(event);
   if (ABSL_PREDICT_FALSE(event.rsv != 0)) return DeliverCompressed(event);
   const Delivery current(*this, event, lent);
@@ -348,6 +369,7 @@ void Connection::ReceiveInParts(bool in_parts) {
 
 void Connection::DeliverPart(const FrameDecoder::Event& event) {
   if (state_ != State::kOpen) return;
+  NoteActivity();
   if (event.rsv == 0) {
     return handler_->OnMessagePart(
         *this, MessagePart{event.is_text, event.first, event.last, event.bytes()});
@@ -461,6 +483,7 @@ void Connection::PauseReceiving() {
 void Connection::ResumeReceiving() {
   if (!paused_) return;
   paused_ = false;
+  NoteActivity();
   const bool holds = extras_ != nullptr && (!extras_->held.empty() || HoldsCompressed());
   if (!holds) return stream_->ResumeReceiving();
   stream_->loop().ArmTimer(extras_->release, absl::ZeroDuration());
@@ -513,7 +536,9 @@ SendResult Connection::NoteMessage(SendResult result, size_t bytes) {
 }
 
 void Connection::NoteOutgoing(size_t bytes) {
-  if (ABSL_PREDICT_FALSE(extras_ != nullptr)) extras_->since_pong += bytes;
+  if (ABSL_PREDICT_TRUE(extras_ == nullptr)) return;
+  extras_->since_pong += bytes;
+  extras_->active_at = stream_->loop().now();
 }
 
 SendResult Connection::SendFrame(Opcode opcode, absl::Span<const uint8_t> payload) {
@@ -814,8 +839,13 @@ void Connection::EndStream() {
 }
 
 void Connection::OnDrain(Stream& stream) {
-  if (state_ == State::kOpen) return handler_->OnDrain(*this);
-  if (state_ == State::kHandshake) stream.Close();
+  if (state_ == State::kHandshake) return stream.Close();
+  if (state_ != State::kOpen) return;
+  const absl::Duration spread = options().drain.spread;
+  if (spread <= absl::ZeroDuration()) return handler_->OnDrain(*this);
+  if (extras().drain_at != MonotonicTime::InfiniteFuture()) return;  // a second drain
+  extras_->drain_at = stream.loop().now() + RandomPart(spread);
+  ArmDeadline();
 }
 
 void Connection::OnClose(Stream& /*stream*/, const absl::Status& status) {
@@ -845,6 +875,32 @@ void Connection::OnClose(Stream& /*stream*/, const absl::Status& status) {
 
 // Deadlines.
 
+// An open connection's next.
+void Connection::ArmDeadline() {
+  const MonotonicTime next = std::min(
+      {extras_->keep_alive_at, extras_->drain_at, extras_->active_at + options().idle_timeout});
+  extras_->timer.Cancel();
+  if (next != MonotonicTime::InfiniteFuture()) stream_->loop().ArmTimer(extras_->timer, next);
+}
+
+void Connection::OnDeadline() {
+  const MonotonicTime now = stream_->loop().now();
+  if (extras_->drain_at <= now) {
+    extras_->drain_at = MonotonicTime::InfiniteFuture();
+    ArmDeadline();
+    DropExtras();
+    return handler_->OnDrain(*this);
+  }
+  if (paused_) NoteActivity();
+  const absl::Duration idle_timeout = options().idle_timeout;
+  if (extras_->active_at + idle_timeout <= now && !QueueMoved()) {
+    return Close(CloseCode::kGoingAway,
+                 absl::StrCat("idle for ", absl::FormatDuration(idle_timeout)));
+  }
+  if (extras_->keep_alive_at <= now) KeepAlive();
+  if (state_ == State::kOpen) ArmDeadline();
+}
+
 void Connection::OnTimer() {
   switch (state_) {
     case State::kHandshake:
@@ -852,7 +908,7 @@ void Connection::OnTimer() {
           absl::StrCat(Peer(), ": the opening handshake was not complete within ",
                        absl::FormatDuration(settings().options.handshake_timeout))));
     case State::kOpen:
-      return KeepAlive();
+      return OnDeadline();
     case State::kClosing:
     case State::kEnded:
       // The close frame stands behind what is queued.
@@ -868,7 +924,9 @@ void Connection::OnTimer() {
 // Whether the peer has taken something, or there was more to take, since the last time.
 bool Connection::QueueMoved() {
   const size_t queued = stream_->queued_bytes();
-  return std::exchange(extras_->queued, queued) != queued && queued > 0;
+  const bool moved = std::exchange(extras_->queued, queued) != queued && queued > 0;
+  if (moved) NoteActivity();
+  return moved;
 }
 
 void Connection::KeepAlive() {
@@ -887,7 +945,8 @@ void Connection::KeepAlive() {
     SendControlFrame(Opcode::kPing, {});
     extras_->queued = stream_->queued_bytes();  // our own ping is no move of the peer's
   }
-  ArmTimer(extras_->awaiting_pong ? options.pong_timeout : options.ping_interval);
+  extras_->keep_alive_at = stream_->loop().now() +
+                           (extras_->awaiting_pong ? options.pong_timeout : options.ping_interval);
 }
 
 }  // namespace sluice::websocket

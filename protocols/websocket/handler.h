@@ -77,7 +77,8 @@ class Handler {
   // After a send that answered kBlocked: the queue has fallen to its low mark.
   virtual void OnSendReady(Connection& /*connection*/) {}
 
-  // The loop is draining. The default closes with kGoingAway.
+  // The loop is draining: DrainOptions in connection_options.h say when this is called, and with
+  // what code the default closes.
   virtual void OnDrain(Connection& connection);
 
   // The last call; also after a handshake that failed, and then the only one.
