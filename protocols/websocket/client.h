@@ -17,6 +17,7 @@
 #include "sluice/protocols/websocket/client_handshake.h"
 #include "sluice/protocols/websocket/connection.h"
 #include "sluice/protocols/websocket/connection_options.h"
+#include "sluice/protocols/websocket/counters.h"
 #include "sluice/protocols/websocket/handler.h"
 
 namespace sluice::websocket {
@@ -36,6 +37,8 @@ class Client {
   // Sends the handshake. The handler is borrowed, or given and then destroyed after OnClose.
   Connection& Open(std::unique_ptr<Stream> stream, Handler& handler) const;
   Connection& Open(std::unique_ptr<Stream> stream, std::unique_ptr<Handler> handler) const;
+
+  const Counters& counters() const { return settings_.counters; }
 
  private:
   Connection& Start(std::unique_ptr<Stream> stream, Handler& handler, bool owns_handler) const;

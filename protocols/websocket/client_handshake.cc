@@ -125,7 +125,9 @@ absl::StatusOr<bool> ClientHandshake::Read(absl::Span<const uint8_t>& bytes) {
     const absl::optional<http::StatusLine> line = http::ParseStatusLine(head.start_line());
     if (!line.has_value() || line->minor_version == 0)
       return BadAnswer("its status line is malformed");
-    if (line->status == 101) {
+    const int status = line->status;
+    if (status >= 200 || status == 101) status_ = status;
+    if (status == 101) {
       if (absl::Status examined = Examine(head); !examined.ok()) return examined;
       return true;
     }

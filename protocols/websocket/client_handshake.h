@@ -67,6 +67,8 @@ class ClientHandshake {
   // connection is open, false while more is needed. Not to be called after true or an error.
   absl::StatusOr<bool> Read(absl::Span<const uint8_t>& bytes);
 
+  // The status of the answer; 0 while none was understood.
+  int status() const { return status_; }
   // Once open: the one of the offered subprotocols that the server chose; empty if none.
   const std::string& subprotocol() const { return subprotocol_; }
   // What was agreed on of compression; null for none.
@@ -87,6 +89,7 @@ class ClientHandshake {
   std::string expected_accept_;
   http::HeadReader reader_;
   int interim_answers_ = 0;
+  int status_ = 0;
   std::string subprotocol_;
   std::shared_ptr<const Compression> offered_compression_;
   Compression::SessionPtr compression_;

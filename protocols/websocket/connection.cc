@@ -105,6 +105,8 @@ struct Connection::Extras {
   size_t since_pong = 0;  // bytes of messages sent since then
   std::unique_ptr<Ordered> ordered;
   std::unique_ptr<Inflating> inflating;
+  enum class HandshakeEnd : uint8_t { kBrokenOff, kRefused, kTimedOut };
+  HandshakeEnd handshake_end = HandshakeEnd::kBrokenOff;  // if it fails
   // The first close frame.
   CloseCode close_code = CloseCode::kAbnormal;
   std::string close_reason;
@@ -195,6 +197,7 @@ void Connection::Shake(std::unique_ptr<ClientHandshake> handshake) {
 }
 
 void Connection::BeginHandshake() {
+  ++counters().handshaking;
   ArmTimer(settings().options.handshake_timeout);
   if (extras_->client_handshake != nullptr) stream_->Send(extras_->client_handshake->request());
   stream_->SetHandler(*this);
@@ -214,6 +217,7 @@ void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
     if (result == ServerHandshake::kNeedMore) return;
     stream_->Send(answer);
     if (result == ServerHandshake::kRefused) {
+      extras_->handshake_end = Extras::HandshakeEnd::kRefused;
       extras_->failure = absl::FailedPreconditionError(absl::StrCat(
           Peer(), ": the opening handshake was refused with status ", server->status()));
       return EndStream();
@@ -222,6 +226,7 @@ void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
     const absl::StatusOr<bool> open = extras_->client_handshake->Read(rest);
     if (open.ok() && !*open) return;
     if (!open.ok()) {
+      extras_->handshake_end = Extras::HandshakeEnd::kRefused;
       extras_->failure = open.status();
       // There is nothing to send. A server that keeps the connection for a further request, as HTTP
       // servers do, would not end it soon.
@@ -239,6 +244,9 @@ void Connection::ContinueHandshake(absl::Span<uint8_t> bytes) {
 
 void Connection::Opened() {
   state_ = State::kOpen;
+  --counters().handshaking;
+  ++counters().opened;
+  ++counters().open;
   extras_->timer.Cancel();
   extras_->active_at = stream_->loop().now();
   handler_->OnOpen(*this);
@@ -326,6 +334,7 @@ void Connection::DeliverControl(const FrameDecoder::Event& event) {
         return Fail(CloseCode::kPolicyViolation,
                     absl::StrCat("more than ", control_frames_, " pings and pongs in a second"));
       }
+      ++(event.kind == FrameDecoder::Event::kPing ? counters().in.pings : counters().in.pongs);
       if (event.kind == FrameDecoder::Event::kPing) return DeliverPing(event.bytes());
       if (state_ == State::kOpen) handler_->OnPong(*this, event.bytes());
       return;
@@ -347,6 +356,8 @@ void Connection::DeliverMessage(const FrameDecoder::Event& event, bool lent) {
   if (ABSL_PREDICT_FALSE(event.rsv != 0)) return DeliverCompressed(event);
   const Delivery current(*this, event, lent);
   const Settings& shared = settings();
+  ++shared.counters.in.messages;
+  shared.counters.in.bytes += event.size;
   shared.delivery = &current;
   handler_->OnMessage(*this, Message{event.is_text, event.bytes()});
   shared.delivery = nullptr;
@@ -359,6 +370,12 @@ void Connection::DeliverCompressed(const FrameDecoder::Event& event) {
   if (message.error != nullptr) return Fail(message.code, message.error);
   if (event.is_text && !IsValidUtf8(message.bytes))
     return Fail(CloseCode::kInvalidPayload, "a text message is not UTF-8");
+  Counters::Traffic& in = counters().in;
+  ++in.messages;
+  in.bytes += message.bytes.size();
+  ++in.compressed_messages;
+  in.plain_bytes += message.bytes.size();
+  in.compressed_bytes += event.size;
   handler_->OnMessage(*this, Message{event.is_text, message.bytes});
 }
 
@@ -371,6 +388,7 @@ void Connection::DeliverPart(const FrameDecoder::Event& event) {
   if (state_ != State::kOpen) return;
   NoteActivity();
   if (event.rsv == 0) {
+    CountPart(event.size, event.last);
     return handler_->OnMessagePart(
         *this, MessagePart{event.is_text, event.first, event.last, event.bytes()});
   }
@@ -380,7 +398,13 @@ void Connection::DeliverPart(const FrameDecoder::Event& event) {
     extras_->inflating->part.is_text = event.is_text;
     extras_->inflating->part.first = true;
   }
+  counters().in.compressed_bytes += event.size;
   Inflate(event.bytes(), event.last);
+}
+
+void Connection::CountPart(size_t bytes, bool last) {
+  if (last) ++counters().in.messages;
+  counters().in.bytes += bytes;
 }
 
 // Delivers what `compressed` comes to, piece by piece, as long as it is wanted.
@@ -404,6 +428,10 @@ void Connection::Inflate(absl::Span<const uint8_t> compressed, bool last) {
       return Fail(CloseCode::kInvalidPayload, "a text message is not UTF-8");
     }
     inflating.part.first = false;
+    CountPart(part.payload.size(), part.last);
+    Counters::Traffic& in = counters().in;
+    in.plain_bytes += part.payload.size();
+    if (part.last) ++in.compressed_messages;
     if (part.last) extras_->inflating = nullptr;
     handler_->OnMessagePart(*this, part);
     if (part.last) return DropExtras();
@@ -535,30 +563,61 @@ SendResult Connection::NoteMessage(SendResult result, size_t bytes) {
   return Note(result);
 }
 
+void Connection::CountParts(uint64_t messages, uint64_t bytes) {
+  counters().out.messages += messages;
+  counters().out.bytes += bytes;
+}
+
 void Connection::NoteOutgoing(size_t bytes) {
   if (ABSL_PREDICT_TRUE(extras_ == nullptr)) return;
   extras_->since_pong += bytes;
   extras_->active_at = stream_->loop().now();
 }
 
+SendResult Connection::Refused() {
+  ++counters().sends_refused;
+  return SendResult::kRefused;
+}
+
+// A message: `bytes` of payload, and to how many they were compressed, if they were.
+inline SendResult Connection::CountMessage(SendResult result, size_t bytes,
+                                           size_t compressed_bytes) {
+  if (ABSL_PREDICT_FALSE(result == SendResult::kRefused)) return Refused();
+  Counters::Traffic& out = counters().out;
+  ++out.messages;
+  out.bytes += bytes;
+  if (ABSL_PREDICT_TRUE(compressed_bytes == 0)) return result;
+  ++out.compressed_messages;
+  out.plain_bytes += bytes;
+  out.compressed_bytes += compressed_bytes;
+  return result;
+}
+
 SendResult Connection::SendFrame(Opcode opcode, absl::Span<const uint8_t> payload) {
-  if (state_ != State::kOpen) return SendResult::kRefused;
+  if (state_ != State::kOpen) return Refused();
+  const size_t bytes = payload.size();
+  size_t compressed_bytes = 0;
   uint8_t rsv = 0;
   if (ABSL_PREDICT_FALSE(compression_ != nullptr)) {
     const absl::Span<const uint8_t> compressed = compression_->Compress(payload);
     if (!compressed.empty()) {
       payload = compressed;
+      compressed_bytes = compressed.size();
       rsv = kCompressed;
     }
   }
-  if (ABSL_PREDICT_FALSE(has_ordered_))
-    return SendBehind(EncodeFrame(role(), {opcode, rsv}, payload));
-  if (payload.size() > kSmallPayload)
-    return NoteMessage(stream_->Send(EncodeFrame(role(), {opcode, rsv}, payload)), payload.size());
+  if (ABSL_PREDICT_FALSE(has_ordered_)) {
+    return CountMessage(SendBehind(EncodeFrame(role(), {opcode, rsv}, payload)), bytes,
+                        compressed_bytes);
+  }
+  if (payload.size() > kSmallPayload) {
+    const SendResult result = stream_->Send(EncodeFrame(role(), {opcode, rsv}, payload));
+    return CountMessage(NoteMessage(result, payload.size()), bytes, compressed_bytes);
+  }
   uint8_t frame[kMaxFrameHeaderBytes + kSmallPayload];
-  return NoteMessage(
-      stream_->Send(absl::MakeConstSpan(frame, EncodeFrame(role(), {opcode, rsv}, payload, frame))),
-      payload.size());
+  const SendResult result =
+      stream_->Send(absl::MakeConstSpan(frame, EncodeFrame(role(), {opcode, rsv}, payload, frame)));
+  return CountMessage(NoteMessage(result, payload.size()), bytes, compressed_bytes);
 }
 
 SendResult Connection::SendText(absl::string_view text) {
@@ -570,15 +629,19 @@ SendResult Connection::SendBinary(absl::Span<const uint8_t> bytes) {
 }
 
 SendResult Connection::Send(const PreparedMessage& message) {
-  if (state_ != State::kOpen) return SendResult::kRefused;
+  if (state_ != State::kOpen) return Refused();
   if (role() == Role::kClient) return SendFrame(message.opcode_, message.payload());
   const bool compressed = compression_ != nullptr && !message.compressed_.empty() &&
                           compression_->MaySendAlone(message.payload_bytes_);
   const Slice& frame = compressed ? message.compressed_ : message.frame_;
-  if (ABSL_PREDICT_TRUE(!has_ordered_)) return NoteMessage(stream_->Send(frame), frame.size());
+  const size_t compressed_bytes = compressed ? message.compressed_bytes_ : 0;
+  if (ABSL_PREDICT_TRUE(!has_ordered_)) {
+    return CountMessage(NoteMessage(stream_->Send(frame), frame.size()), message.payload_bytes_,
+                        compressed_bytes);
+  }
   Buffer behind;
   behind.Append(frame);
-  return SendBehind(std::move(behind));
+  return CountMessage(SendBehind(std::move(behind)), message.payload_bytes_, compressed_bytes);
 }
 
 SendResult Connection::SendInPlace(const Message& message) {
@@ -595,22 +658,27 @@ SendResult Connection::SendInPlace(const Message& message) {
   uint8_t* const begin = current->event.payload - header_bytes;
   EncodeFrameHeader({.opcode = opcode, .payload_bytes = payload.size()}, begin);
   const auto frame = absl::MakeConstSpan(begin, header_bytes + payload.size());
+  const size_t bytes = payload.size();
   if (ABSL_PREDICT_TRUE(current->lent))
-    return NoteMessage(stream_->SendLent(frame), payload.size());
+    return CountMessage(NoteMessage(stream_->SendLent(frame), bytes), bytes);
   if (payload.size() >= kLargePayload) {
     if (const BlockPtr memory = decoder_.TakeStorage()) {
       current->taken = Slice::FromBlock(*memory, frame);
-      return NoteMessage(stream_->Send(current->taken), payload.size());
+      return CountMessage(NoteMessage(stream_->Send(current->taken), bytes), bytes);
     }
   }
-  return NoteMessage(stream_->Send(frame), payload.size());
+  return CountMessage(NoteMessage(stream_->Send(frame), bytes), bytes);
 }
 
 SendResult Connection::SendControlFrame(Opcode opcode, absl::Span<const uint8_t> payload) {
   uint8_t frame[kMaxFrameHeaderBytes + kMaxControlPayloadBytes];
   payload = payload.first(std::min(payload.size(), kMaxControlPayloadBytes));
-  return NoteOwn(stream_->SendControl(
+  const SendResult result = NoteOwn(stream_->SendControl(
       absl::MakeConstSpan(frame, EncodeFrame(role(), {opcode}, payload, frame))));
+  if (result == SendResult::kRefused) return result;
+  if (opcode == Opcode::kPing) ++counters().out.pings;
+  if (opcode == Opcode::kPong) ++counters().out.pongs;
+  return result;
 }
 
 SendResult Connection::SendPing(absl::Span<const uint8_t> payload) {
@@ -661,7 +729,7 @@ MessageWriter Connection::StartMessage(MessageType type) {
 }
 
 SendResult Connection::SendFrom(MessageType type, std::unique_ptr<MessageSource> source) {
-  if (state_ != State::kOpen) return SendResult::kRefused;
+  if (state_ != State::kOpen) return Refused();
   ordered().messages.Start(*this, type, std::move(source));
   AdvanceLater();
   return SendResult::kSent;
@@ -669,16 +737,19 @@ SendResult Connection::SendFrom(MessageType type, std::unique_ptr<MessageSource>
 
 SendResult Connection::SendPart(internal::OutgoingMessage& message, absl::Span<const uint8_t> bytes,
                                 bool last) {
-  if (state_ != State::kOpen) return SendResult::kRefused;
+  if (state_ != State::kOpen) return Refused();
   if (bytes.empty() && !last) return SendResult::kSent;
   internal::OutgoingMessages& messages = extras_->ordered->messages;
   if (!messages.IsFirst(message)) {
-    if (!MayWait(kMaxFrameHeaderBytes + bytes.size())) return SendResult::kRefused;
+    if (!MayWait(kMaxFrameHeaderBytes + bytes.size())) return Refused();
     messages.Wait(message, messages.EncodePart(message, bytes, last));
+    CountParts(last ? 1 : 0, bytes.size());
     return NoteWaiting();
   }
   const SendResult result =
       NoteMessage(stream_->Send(messages.EncodePart(message, bytes, last)), bytes.size());
+  if (result == SendResult::kRefused) return Refused();
+  CountParts(last ? 1 : 0, bytes.size());
   if (last) AdvanceLater();
   return result;
 }
@@ -733,6 +804,7 @@ void Connection::AdvanceOrdered() {
     return NoteOwn(stream_->Send(std::move(frames))) == SendResult::kSent;
   };
   const auto progress = messages.Advance(blocked_, kSourceBudget, transmit);
+  CountParts(progress.messages_read, progress.bytes_read);
   if (!progress.failure.ok()) return FailSending(progress.failure);
   if (progress.more) AdvanceLater();
   if (messages.done()) {
@@ -848,6 +920,35 @@ void Connection::OnDrain(Stream& stream) {
   ArmDeadline();
 }
 
+void Connection::CountEnd(const CloseInfo& info) {
+  Counters& counters = this->counters();
+  const bool shaking = extras_ != nullptr && (extras_->server_handshake != nullptr ||
+                                              extras_->client_handshake != nullptr);
+  if (!shaking) {
+    --counters.open;
+    Counters::Closed& closed = counters.closed[info.code];
+    ++(info.by_peer ? closed.by_peer : closed.by_us);
+    return;
+  }
+  --counters.handshaking;
+  switch (extras_->handshake_end) {
+    case Extras::HandshakeEnd::kTimedOut:
+      ++counters.timed_out;
+      return;
+    case Extras::HandshakeEnd::kBrokenOff:
+      ++counters.broken_off;
+      return;
+    case Extras::HandshakeEnd::kRefused:
+      break;
+  }
+  if (const ServerHandshake* const server = extras_->server_handshake.get()) {
+    ++counters.refused[server->status()];
+    if (server->answered_by_application()) ++counters.refused_by_handler;
+  } else {
+    ++counters.refused[extras_->client_handshake->status()];
+  }
+}
+
 void Connection::OnClose(Stream& /*stream*/, const absl::Status& status) {
   CloseInfo info;
   std::string reason;
@@ -865,6 +966,7 @@ void Connection::OnClose(Stream& /*stream*/, const absl::Status& status) {
                       : absl::UnavailableError("the connection ended without a closing handshake");
   }
   state_ = State::kEnded;
+  CountEnd(info);
   DropOrdered();
   if (ConnectionObserver* const observer = settings().options.observer)
     observer->OnClose(*this, info);
@@ -904,6 +1006,7 @@ void Connection::OnDeadline() {
 void Connection::OnTimer() {
   switch (state_) {
     case State::kHandshake:
+      extras_->handshake_end = Extras::HandshakeEnd::kTimedOut;
       return Abort(absl::DeadlineExceededError(
           absl::StrCat(Peer(), ": the opening handshake was not complete within ",
                        absl::FormatDuration(settings().options.handshake_timeout))));

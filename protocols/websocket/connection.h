@@ -66,6 +66,7 @@
 #include "sluice/protocols/websocket/close_code.h"
 #include "sluice/protocols/websocket/compression.h"
 #include "sluice/protocols/websocket/connection_options.h"
+#include "sluice/protocols/websocket/counters.h"
 #include "sluice/protocols/websocket/decoder.h"
 #include "sluice/protocols/websocket/frame.h"
 #include "sluice/protocols/websocket/handler.h"
@@ -157,6 +158,7 @@ class Connection final : private StreamHandler {
     }
     ConnectionOptions options;
     mutable const Delivery* delivery = nullptr;  // the OnMessage under way
+    mutable Counters counters;
   };
   struct Extras;
   struct Ordered;
@@ -174,6 +176,8 @@ class Connection final : private StreamHandler {
   void OnClose(Stream& stream, const absl::Status& status) override;
 
   const Settings& settings() const { return static_cast<const Settings&>(decoder_.options()); }
+  Counters& counters() const { return settings().counters; }
+  void CountEnd(const CloseInfo& info);
   const Delivery* delivery() const;
   Extras& extras();
   void Shake(std::unique_ptr<ServerHandshake> handshake);
@@ -188,6 +192,7 @@ class Connection final : private StreamHandler {
   void DeliverMessage(const FrameDecoder::Event& event, bool lent);
   void DeliverCompressed(const FrameDecoder::Event& event);
   void DeliverPart(const FrameDecoder::Event& event);
+  void CountPart(size_t bytes, bool last);
   void Inflate(absl::Span<const uint8_t> compressed, bool last);
   bool HoldsCompressed() const;
   void DeliverControl(const FrameDecoder::Event& event);
@@ -208,6 +213,9 @@ class Connection final : private StreamHandler {
   SendResult Note(SendResult result);
   SendResult NoteOwn(SendResult result);
   SendResult NoteMessage(SendResult result, size_t bytes);
+  SendResult Refused();
+  void CountParts(uint64_t messages, uint64_t bytes);
+  SendResult CountMessage(SendResult result, size_t bytes, size_t compressed_bytes = 0);
   void NoteOutgoing(size_t bytes);
   void NoteActivity();
   void TellSendReady();

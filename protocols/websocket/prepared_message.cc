@@ -11,6 +11,7 @@ PreparedMessage::PreparedMessage(Opcode opcode, absl::Span<const uint8_t> payloa
       payload_bytes_(payload.size()) {
   if (compression == nullptr) return;
   const absl::Span<const uint8_t> compressed = compression->CompressAlone(payload);
+  compressed_bytes_ = compressed.size();
   if (!compressed.empty())
     compressed_ = internal::EncodeServerFrame({opcode, internal::kCompressed}, compressed);
 }

@@ -40,6 +40,7 @@ class PreparedMessage {
   Slice compressed_;  // the same, compressed; empty for none
   Opcode opcode_;
   size_t payload_bytes_;
+  size_t compressed_bytes_ = 0;
 };
 
 }  // namespace sluice::websocket

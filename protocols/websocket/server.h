@@ -11,6 +11,7 @@
 #include "sluice/core/stream.h"
 #include "sluice/protocols/websocket/connection.h"
 #include "sluice/protocols/websocket/connection_options.h"
+#include "sluice/protocols/websocket/counters.h"
 #include "sluice/protocols/websocket/handler.h"
 #include "sluice/protocols/websocket/handshake.h"
 
@@ -31,6 +32,8 @@ class Server {
   // destroyed after OnClose.
   Connection& Serve(std::unique_ptr<Stream> stream, Handler& handler) const;
   Connection& Serve(std::unique_ptr<Stream> stream, std::unique_ptr<Handler> handler) const;
+
+  const Counters& counters() const { return settings_.counters; }
 
  private:
   Connection& Start(std::unique_ptr<Stream> stream, Handler& handler, bool owns_handler) const;

@@ -59,8 +59,8 @@ void OutgoingMessages::Wait(Buffer frames) {
   Wait(*messages_.back(), std::move(frames));
 }
 
-// The payload is read into where it leaves from, behind the room for its header.
-absl::Status OutgoingMessages::ReadPart(OutgoingMessage& message, Buffer& frame) {
+// The payload is read into where it leaves from, behind the room for its header. Returns its size.
+absl::StatusOr<size_t> OutgoingMessages::ReadPart(OutgoingMessage& message, Buffer& frame) {
   const absl::Span<uint8_t> memory = frame.Reserve(kMaxFrameHeaderBytes + kPartBytes);
   const absl::Span<uint8_t> room = memory.subspan(kMaxFrameHeaderBytes, kPartBytes);
   const absl::StatusOr<size_t> read = message.source->Read(room);
@@ -70,11 +70,12 @@ absl::Status OutgoingMessages::ReadPart(OutgoingMessage& message, Buffer& frame)
   EncodeFrame(role_, NextFrame(message, /*last=*/payload.empty()), payload, begin);
   frame.Commit(kMaxFrameHeaderBytes + payload.size());
   frame.Drain(static_cast<size_t>(begin - memory.data()));
-  return absl::OkStatus();
+  return payload.size();
 }
 
 OutgoingMessages::Progress OutgoingMessages::Advance(bool blocked, size_t budget,
                                                      Transmit transmit) {
+  Progress progress;
   while (!messages_.empty()) {
     OutgoingMessage& first = *messages_.front();
     if (!first.waiting.empty()) {
@@ -86,14 +87,22 @@ OutgoingMessages::Progress OutgoingMessages::Advance(bool blocked, size_t budget
       continue;
     }
     if (first.source == nullptr || blocked) break;
-    if (budget == 0) return {absl::OkStatus(), /*more=*/true};
+    if (budget == 0) {
+      progress.more = true;
+      break;
+    }
     Buffer frame;
-    if (absl::Status status = ReadPart(first, frame); !status.ok())
-      return {std::move(status), /*more=*/false};
+    const absl::StatusOr<size_t> read = ReadPart(first, frame);
+    if (!read.ok()) {
+      progress.failure = read.status();
+      break;
+    }
+    progress.bytes_read += *read;
+    if (first.finished) ++progress.messages_read;
     budget -= std::min(budget, frame.size());
     blocked = !transmit(std::move(frame));
   }
-  return {absl::OkStatus(), /*more=*/false};
+  return progress;
 }
 
 }  // namespace sluice::websocket::internal

@@ -67,14 +67,17 @@ class OutgoingMessages {
   // the stream takes more (it is not `blocked`, and `transmit` returns true), and up to `budget`.
   struct Progress {
     absl::Status failure;  // of a source
-    bool more;             // stopped by the budget
+    bool more = false;     // stopped by the budget
+    // From sources.
+    uint64_t messages_read = 0;  // to their end
+    uint64_t bytes_read = 0;
   };
   using Transmit = absl::FunctionRef<bool(Buffer frames)>;
   Progress Advance(bool blocked, size_t budget, Transmit transmit);
 
  private:
   static FrameKind NextFrame(OutgoingMessage& message, bool last);
-  absl::Status ReadPart(OutgoingMessage& message, Buffer& frame);
+  absl::StatusOr<size_t> ReadPart(OutgoingMessage& message, Buffer& frame);
 
   const Role role_;
   std::list<std::shared_ptr<OutgoingMessage>> messages_;
