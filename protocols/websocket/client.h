@@ -38,6 +38,7 @@ class Client {
   Connection& Open(std::unique_ptr<Stream> stream, Handler& handler) const;
   Connection& Open(std::unique_ptr<Stream> stream, std::unique_ptr<Handler> handler) const;
 
+  // Of its connections.
   const Counters& counters() const { return settings_.counters; }
 
  private:

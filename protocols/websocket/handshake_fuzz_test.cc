@@ -65,6 +65,10 @@ void Echo(const HandshakeRequest& request, HandshakeReply& reply) {
   for (const HandshakeRequest::Header& header : request.headers()) {
     reply.AddHeader("X", header.value);
   }
+  if (const auto decoded = request.FindInQuery("q"); decoded.has_value()) {
+    Check(decoded->size() <= request.query().size());
+    reply.AddHeader("Q", *decoded);
+  }
   if (!request.subprotocols().empty()) Check(reply.ChooseSubprotocol(request.subprotocols()[0]));
 }
 

@@ -33,6 +33,7 @@ class Server {
   Connection& Serve(std::unique_ptr<Stream> stream, Handler& handler) const;
   Connection& Serve(std::unique_ptr<Stream> stream, std::unique_ptr<Handler> handler) const;
 
+  // Of its connections.
   const Counters& counters() const { return settings_.counters; }
 
  private:
