@@ -131,21 +131,17 @@ class WebSocketTest(SlowReaderTest):
         self.assert_memory_grew_by_less_than(20 * 4 * MIB)
         self.assert_good_is_served()
 
-    def test_a_flood_of_pings_whose_answers_nobody_reads(self):
+    def test_a_flood_of_pings_is_ended(self):
         client = self.connect()
         payload = b"p" * 125
-        ping = wire.frame(wire.PING, payload)
-        count = 400000 * len(ping)
-        # They do not hold their sender back, since an answer that waits is replaced by the next.
-        self.assertEqual(self.offer(client, ping, count), count)
-        self.assert_memory_grew_by_less_than(4 * MIB)
-        client.sendall(wire.frame(wire.TEXT, b"after"))
+        client.sendall(wire.frame(wire.PING, payload) * 1000)
         pongs = 0
         while (answer := wire.receive_frame(client)) == (wire.PONG, payload):
             pongs += 1
-        self.assertEqual(answer, (wire.TEXT, b"after"))
         self.assertGreater(pongs, 0)
-        self.assertLess(pongs, 400000)
+        self.assertLess(pongs, 1000)
+        self.assertEqual((answer[0], answer[1][:2]), (wire.CLOSE, (1008).to_bytes(2, "big")))
+        self.assert_good_is_served()
 
 
 if __name__ == "__main__":
