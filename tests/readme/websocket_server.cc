@@ -11,7 +11,7 @@
 namespace websocket = sluice::websocket;
 
 class Clock : public websocket::Handler {
-  void OnRequest(const websocket::HandshakeRequest& request,
+  void OnRequest(websocket::Connection&, const websocket::HandshakeRequest& request,
                  websocket::HandshakeReply& reply) override {
     if (request.path() != "/time") reply.Respond(404, "only /time is here");
   }
