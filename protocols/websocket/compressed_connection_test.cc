@@ -350,7 +350,7 @@ TEST(BudgetTest, AServerThatEndsTheConnectionInOnRequestGivesItBack) {
   class Aborting : public Recorder {
    public:
     Aborting() : Recorder(/*echoes=*/false) {}
-    void OnRequest(const HandshakeRequest&, HandshakeReply&) override {
+    void OnRequest(Connection&, const HandshakeRequest&, HandshakeReply&) override {
       connection->Abort(absl::AbortedError(""));
     }
     Connection* connection = nullptr;

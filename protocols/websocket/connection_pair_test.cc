@@ -102,6 +102,7 @@ class ServerTest : public testing::Test {
     pair = std::make_unique<StreamPair>(loop.loop());
     peer = std::make_unique<StreamRecorder>(pair->TakeClient());
     peer->KeepOpen();
+    if (server != nullptr) earlier_servers.push_back(std::move(server));
     server = std::make_unique<Server>(Server::Options{options, {}});
     server->Serve(pair->TakeServer(), log);
   }
@@ -127,6 +128,7 @@ class ServerTest : public testing::Test {
   Log log;
   Log other_log;
   std::unique_ptr<Server> server;
+  std::vector<std::unique_ptr<Server>> earlier_servers;  // their connections may be there yet
   VirtualLoop loop;
   std::unique_ptr<StreamPair> pair;
   std::unique_ptr<StreamRecorder> peer;

@@ -87,7 +87,7 @@ class AtServer : public Handler {
   bool paused = false;
 
  private:
-  void OnRequest(const HandshakeRequest&, HandshakeReply& reply) override {
+  void OnRequest(Connection&, const HandshakeRequest&, HandshakeReply& reply) override {
     ++requests;
     if (refuse_with != 0) reply.Respond(refuse_with, "no");
   }

@@ -36,7 +36,7 @@ class Echo : public Handler {
   int refuse_with = 0;
 
  private:
-  void OnRequest(const HandshakeRequest& request, HandshakeReply& reply) override {
+  void OnRequest(Connection&, const HandshakeRequest& request, HandshakeReply& reply) override {
     requests.push_back(absl::StrCat(request.host(), request.target()));
     if (refuse_with != 0) reply.Respond(refuse_with, "no");
   }
