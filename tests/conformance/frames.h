@@ -2,9 +2,10 @@
 // comes back, strictly. Independent of the code under test on purpose.
 //
 // Example:
-//   std::string bytes = Encode({.opcode = kText, .payload = "Hello", .fin = false},
-//   /*masked=*/true); FrameReader reader(/*masked=*/false); reader.Append(bytes);
-//   std::optional<Frame> frame = reader.Next();          // nullopt: more is needed, or error()
+//   std::string bytes = Encode({.opcode = kText, .payload = "Hello"}, /*masked=*/true);
+//   FrameReader reader(/*masked=*/true);
+//   reader.Append(bytes);
+//   std::optional<Frame> frame = reader.Next();    // nullopt: more is needed, or error()
 //
 // Thread-compatible.
 #ifndef SLUICE_TESTS_CONFORMANCE_FRAMES_H_
