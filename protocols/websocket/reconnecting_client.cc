@@ -16,7 +16,7 @@ namespace {
 constexpr size_t kMessageBytes = 64;
 
 // How soon to look whether the transport has taken what was given to it, where nothing tells.
-constexpr absl::Duration kPumpInterval = absl::Milliseconds(20);
+constexpr absl::Duration kPumpInterval = absl::Milliseconds(50);
 
 // SplitMix64.
 uint64_t NextRandom(uint64_t& state) {
