@@ -118,7 +118,9 @@ class ConnectAttempt final : public internal::Tunnel {
   }
 
   void OnRefusal(const http::StatusLine& line) {
-    const absl::string_view hint = line.status != 407 ? ""
+    // Some proxies say 401, as a server would, to a wrong password.
+    const bool about_user = line.status == 407 || line.status == 401;
+    const absl::string_view hint = !about_user ? ""
                                    : with_user_
                                        ? " (the proxy does not accept this user name and password)"
                                        : " (the proxy wants a user name and password)";

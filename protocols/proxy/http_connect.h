@@ -15,7 +15,7 @@
 // TLS to the proxy whoever is on the way reads them.
 //
 // Errors name the proxy and the endpoint:
-//   kPermissionDenied     401, 403; 407: the proxy wants a user name and password, or others
+//   kPermissionDenied     403; 401, 407: the proxy wants a user name and password, or others
 //   kNotFound             404, 410
 //   kResourceExhausted    429, or an answer over the limits
 //   kUnavailable          500 and above (it cannot reach the server), or it ended the connection

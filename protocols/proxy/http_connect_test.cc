@@ -155,9 +155,11 @@ TEST_F(HttpConnectTest, AWishForAuthenticationIsClear) {
   EXPECT_EQ(status_.code(), absl::StatusCode::kPermissionDenied);
   EXPECT_THAT(Error(), HasSubstr("the proxy wants a user name and password"));
   options_.user = "me";
-  DialAndAnswer("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
-  EXPECT_EQ(status_.code(), absl::StatusCode::kPermissionDenied);
-  EXPECT_THAT(Error(), HasSubstr("does not accept this user name and password"));
+  for (const char* status : {"407 Proxy Authentication Required", "401 Unauthorized"}) {
+    DialAndAnswer(absl::StrCat("HTTP/1.1 ", status, "\r\n\r\n"));
+    EXPECT_EQ(status_.code(), absl::StatusCode::kPermissionDenied);
+    EXPECT_THAT(Error(), HasSubstr("does not accept this user name and password"));
+  }
 }
 
 TEST_F(HttpConnectTest, WhatIsNoAnswerIsRefused) {
