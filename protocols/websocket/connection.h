@@ -233,8 +233,8 @@ class Connection final : private StreamHandler {
   void DropOrdered();
   void FailSending(absl::Status status);
 
-  void Fail(CloseCode code, absl::string_view why);
-  absl::Status FailureFor(CloseCode code, absl::string_view why) const;
+  void Fail(CloseCode code, absl::string_view why, absl::string_view option = {});
+  void FailMessage(CloseCode code, absl::string_view why);
   void EndStream();
   void AwaitClose();
   void ArmTimer(absl::Duration after);

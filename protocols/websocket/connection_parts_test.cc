@@ -291,6 +291,19 @@ TEST_P(InPartsTest, OneOfWhichNothingHasLeftIsTakenBack) {
   EXPECT_EQ(ours().queued_bytes(), 0u);
 }
 
+TEST_P(InPartsTest, AfterATakenBackMessageOthersAreSentBeforeItsWaitersAreTold) {
+  Open();
+  ours().stream().SetLimits({/*high=*/1000, /*low=*/500, /*hard=*/50'000});
+  {
+    MessageWriter first = ours().StartMessage(MessageType::kText);
+    MessageWriter second = ours().StartMessage(MessageType::kText);
+    EXPECT_EQ(second.Write(std::string(2000, 'b')), SendResult::kBlocked);
+  }
+  ours().SendText("next");
+  EXPECT_EQ(Received(), "text:next");
+  EXPECT_EQ(ours_.Take(), "ready");
+}
+
 TEST_P(InPartsTest, AWriterMayBeMovedAndOutliveItsConnection) {
   Open();
   MessageWriter writer;

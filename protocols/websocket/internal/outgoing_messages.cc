@@ -52,7 +52,7 @@ void OutgoingMessages::Wait(OutgoingMessage& message, Buffer frames) {
 }
 
 void OutgoingMessages::Wait(Buffer frames) {
-  if (!messages_.back()->finished) {
+  if (messages_.empty() || !messages_.back()->finished) {
     messages_.push_back(std::make_shared<OutgoingMessage>());
     messages_.back()->finished = true;
   }
