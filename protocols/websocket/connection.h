@@ -125,6 +125,8 @@ class Connection final : private StreamHandler {
   void ReceiveInParts(bool in_parts = true);
 
   bool open() const { return state_ == State::kOpen; }
+  // Whether a send has answered kBlocked and OnSendReady is still to come.
+  bool blocked() const { return ready_owed_; }
   Role role() const { return settings().role; }
   const ConnectionOptions& options() const { return settings().options; }
   size_t queued_bytes() const;
