@@ -62,6 +62,10 @@ class EncryptedStream::LateClose final : private EventLoop::Member {
 
  private:
   void Settle() override {
+    if (stream_.handler() == nullptr) {  // it was taken away again
+      due_ = false;
+      return Park();
+    }
     const absl::Status status = status_;
     Leave();
     stream_.DeliverClose(status);  // this may be gone

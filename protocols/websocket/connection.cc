@@ -104,6 +104,7 @@ struct Connection::Extras {
   std::vector<uint8_t> ping;
   size_t since_pong = 0;  // bytes of messages sent since then
   std::unique_ptr<Ordered> ordered;
+  size_t dropped = 0;  // what waited in it when the end came
   std::unique_ptr<Inflating> inflating;
   enum class HandshakeEnd : uint8_t { kBrokenOff, kRefused, kTimedOut };
   HandshakeEnd handshake_end = HandshakeEnd::kBrokenOff;  // if it fails
@@ -500,6 +501,8 @@ void Connection::OnReceiveEnd(Stream& /*stream*/) {
   if (state_ == State::kHandshake) {
     extras().failure = absl::UnavailableError(
         absl::StrCat(Peer(), ": the peer ended the connection during the handshake"));
+    // A client has nothing to say any more that were worth waiting for.
+    if (role() == Role::kClient) stream_->SetLingerTimeout(absl::ZeroDuration());
   }
   EndStream();
 }
@@ -702,13 +705,15 @@ void Connection::TellSendReady() {
   ready_owed_ = false;
   if (ConnectionObserver* const observer = settings().options.observer) {
     observer->OnSendReady(*this);
-    if (ready_owed_ || state_ != State::kOpen) return;  // it has sent as much as may be
+    if (state_ != State::kOpen) return;
   }
   handler_->OnSendReady(*this);
 }
 
 size_t Connection::queued_bytes() const {
-  return stream_->queued_bytes() + (has_ordered_ ? extras_->ordered->messages.waiting_bytes() : 0);
+  if (ABSL_PREDICT_TRUE(extras_ == nullptr)) return stream_->queued_bytes();
+  return stream_->queued_bytes() + extras_->dropped +
+         (has_ordered_ ? extras_->ordered->messages.waiting_bytes() : 0);
 }
 
 // Messages in parts, and what waits behind them.
@@ -720,7 +725,9 @@ Connection::Ordered& Connection::ordered() {
 }
 
 void Connection::DropOrdered() {
-  if (has_ordered_) extras_->ordered = nullptr;
+  if (!has_ordered_) return;
+  extras_->dropped += extras_->ordered->messages.waiting_bytes();
+  extras_->ordered = nullptr;
   has_ordered_ = false;
 }
 
@@ -907,7 +914,10 @@ void Connection::EndStream() {
 }
 
 void Connection::OnDrain(Stream& stream) {
-  if (state_ == State::kHandshake) return stream.Close();
+  if (state_ == State::kHandshake) {
+    extras().failure = absl::CancelledError(absl::StrCat(Peer(), ": the event loop drains"));
+    return stream.Close();
+  }
   if (state_ != State::kOpen) return;
   const absl::Duration spread = options().drain.spread;
   if (spread <= absl::ZeroDuration()) return handler_->OnDrain(*this);

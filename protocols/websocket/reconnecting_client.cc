@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "sluice/protocols/websocket/frame.h"
 #include "sluice/protocols/websocket/internal/random.h"
@@ -40,8 +41,9 @@ uint64_t SeedFromSystem() {
 // Why a connection that was open is there no more; OK for a normal end.
 absl::Status StatusOf(const CloseInfo& info) {
   if (!info.status.ok() || !info.by_peer || info.code == CloseCode::kNormal) return info.status;
-  const std::string message = absl::StrCat("the peer closed with ", static_cast<int>(info.code),
-                                           info.reason.empty() ? "" : ": ", info.reason);
+  const std::string message =
+      absl::StrCat("the peer closed with ", static_cast<int>(info.code),
+                   info.reason.empty() ? "" : ": ", absl::Utf8SafeCHexEscape(info.reason));
   return ReconnectingClient::MayReconnect(info) ? absl::UnavailableError(message)
                                                 : absl::FailedPreconditionError(message);
 }
@@ -181,6 +183,7 @@ void ReconnectingClient::OnClose(Connection& connection, const CloseInfo& info) 
   if (!gone && !unsent.empty()) handler_.OnUnsent(std::move(unsent));
   if (gone) return;
   gone_ = nullptr;
+  connection.SetHandler(std::make_unique<Farewell>(url_client_));  // it goes after us
   connection_ = nullptr;
   if (closing_) return End(info.clean ? absl::OkStatus() : info.status);
   if (options_.may_reconnect(info)) return Retry(StatusOf(info));
@@ -218,7 +221,7 @@ void ReconnectingClient::Close(CloseCode code, absl::string_view reason) {
   if (closing_ || ended_) return;
   closing_ = true;
   if (connection() != nullptr) {
-    while (!waiting_.empty()) {
+    while (!waiting_.empty() && Fits(waiting_.front().payload.size())) {
       if (Give(waiting_.front().is_text, waiting_.front().payload) == SendResult::kRefused) break;
       waiting_bytes_ -= waiting_.front().payload.size() + kMessageBytes;
       waiting_.pop_front();
@@ -266,10 +269,15 @@ SendResult ReconnectingClient::Send(bool is_text, absl::string_view payload) {
 // will not take soon, nor what would end the connection by passing its hard limit.
 bool ReconnectingClient::MayGive(size_t payload_bytes) const {
   if (connection() == nullptr || blocked_) return false;
+  return connection_->queued_bytes() == 0 ||
+         (given_bytes_ <= options_.max_queued_bytes && Fits(payload_bytes));
+}
+
+// Under the hard limit, by which the connection would end.
+bool ReconnectingClient::Fits(size_t payload_bytes) const {
   const size_t queued = connection_->queued_bytes();
-  return queued == 0 || (given_bytes_ <= options_.max_queued_bytes &&
-                         queued + payload_bytes + kMaxFrameHeaderBytes <=
-                             options_.connect.dial.stream.limits.hard);
+  return queued == 0 ||
+         queued + payload_bytes + kMaxFrameHeaderBytes <= connection_->stream().limits().hard;
 }
 
 SendResult ReconnectingClient::Give(bool is_text, absl::string_view payload) {
@@ -309,10 +317,12 @@ void ReconnectingClient::DropWhatHasLeft() {
 void ReconnectingClient::GiveWaiting() {
   while (!waiting_.empty() && MayGive(waiting_.front().payload.size())) {
     const Kept& message = waiting_.front();
-    if (Give(message.is_text, message.payload) == SendResult::kRefused) return;
+    if (Give(message.is_text, message.payload) == SendResult::kRefused) break;
     waiting_bytes_ -= message.payload.size() + kMessageBytes;
     waiting_.pop_front();
   }
+  if (!waiting_.empty() && connection() != nullptr && !pump_.armed())
+    loop_.ArmTimer(pump_, kPumpInterval);
 }
 
 void ReconnectingClient::OnSendReady() {

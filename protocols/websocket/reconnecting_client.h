@@ -6,8 +6,10 @@
 // Example:
 //   class Chat : public websocket::ReconnectHandler {
 //     void OnMessage(websocket::Connection&, const websocket::Message& m) override {
-//     Show(m.text()); } void OnUnsent(std::vector<websocket::UnsentMessage> messages) override {
-//     Keep(messages); } void OnEnd(const absl::Status& why) override { Complain(why); }
+//       Show(m.text());
+//     }
+//     void OnUnsent(std::vector<websocket::UnsentMessage> messages) override { Keep(messages); }
+//     void OnEnd(const absl::Status& why) override { Complain(why); }
 //   };
 //   Chat chat;
 //   auto client = websocket::ReconnectingClient::Create(loop, "ws://10.0.0.1:9000/", {}, chat);
@@ -29,7 +31,8 @@
 // after max_attempts failures in a row.
 //
 // Loop-bound. It must be destroyed before its loop, and may be at any time, also in its callbacks:
-// an open connection is then aborted, and nothing is called any more. The handler must outlive it.
+// an open connection is then aborted, and nothing is called any more. The handler is of this client
+// alone, and must outlive it.
 #ifndef SLUICE_PROTOCOLS_WEBSOCKET_RECONNECTING_CLIENT_H_
 #define SLUICE_PROTOCOLS_WEBSOCKET_RECONNECTING_CLIENT_H_
 
@@ -87,8 +90,8 @@ class ReconnectHandler : public Handler {
   // The next attempt follows after this wait.
   virtual void OnRetry(const absl::Status& /*why*/, absl::Duration /*wait*/) {}
 
-  // The last call: there will be no further connection. OK after Close and after a peer's normal
-  // close.
+  // The last call: there will be no further connection. OK after a Close that the peer has answered
+  // and after a peer's normal close.
   virtual void OnEnd(const absl::Status& why) = 0;
 
  private:
@@ -106,7 +109,8 @@ class ReconnectingClient {
   // Whether an attempt that failed so is worth another: not kInvalidArgument, kPermissionDenied,
   // kUnauthenticated, kNotFound, kFailedPrecondition, kUnimplemented and kCancelled.
   static bool MayRetry(const absl::Status& failure);
-  // The same for a connection that was open: not after a close of ours; nor after one of the peer's
+  // The same for a connection that was open: not after a close of ours, by idle_timeout or by a
+  // drain as little as by Close; nor after one of the peer's
   // with 1000 (normal), 1008 (policy), or a code by which either side complains about what
   // the other sends (1002, 1003, 1007, 1009, 1010).
   static bool MayReconnect(const CloseInfo& info);
@@ -147,6 +151,7 @@ class ReconnectingClient {
   }
 
   // The one that is open; null for none. What is sent on it directly is not kept and not reported.
+  // Its handler is not to be replaced.
   Connection* connection() const;
 
   // Closes the connection, after what waits has been given to it, and makes no other. OnEnd
@@ -177,6 +182,7 @@ class ReconnectingClient {
 
   SendResult Send(bool is_text, absl::string_view payload);
   bool MayGive(size_t payload_bytes) const;
+  bool Fits(size_t payload_bytes) const;
   SendResult Give(bool is_text, absl::string_view payload);
   void DropWhatHasLeft();
   void GiveWaiting();

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -618,6 +619,102 @@ TEST_F(ReconnectTest, TheClientMayGoAtAnyMoment) {
     EXPECT_THAT(log_.events, IsEmpty());
     EXPECT_EQ(network_.connections(), 0u);
   }
+}
+
+TEST_F(ReconnectTest, TheClientMayGoInOnEndWithTheCompressionThatItAloneHas) {
+  AtServer at;
+  Server server({.connection = {.compression = *Deflate::Create({})}, .handshake = {}});
+  auto listener = *Listener::Listen(
+      server_host_.loop(), server_host_.Address(9000), {},
+      [&](std::unique_ptr<Stream> stream) { server.Serve(std::move(stream), at); });
+  options_.connect.client.connection.compression = *Deflate::Create({});
+  Create();
+  options_.connect.client.connection.compression = nullptr;
+  Run();
+  ASSERT_NE(client_->connection(), nullptr);
+  EXPECT_TRUE(client_->connection()->compresses());
+  log_.on_event = [this](absl::string_view event) {
+    if (absl::StartsWith(event, "end")) client_ = nullptr;
+  };
+  client_->Close();
+  Run(absl::Seconds(20));
+  EXPECT_EQ(client_, nullptr);
+}
+
+TEST_F(ReconnectTest, WhatWaitsBehindAMessageInPartsIsReported) {
+  Start();
+  MessageWriter writer = client_->connection()->StartMessage(MessageType::kText);
+  writer.Write("part");
+  Run();
+  EXPECT_NE(client_->SendText("behind"), SendResult::kRefused);
+  Run(absl::Seconds(1));
+  EXPECT_THAT(at_server_.received, IsEmpty());
+  Break();
+  RunUntilEvent("connected");
+  Run(absl::Seconds(1));
+  EXPECT_THAT(at_server_.received, IsEmpty());
+  EXPECT_EQ(log_.UnsentText(), "behind?");
+}
+
+TEST_F(ReconnectTest, ADrainInTheHandshakeIsTheEnd) {
+  std::vector<std::unique_ptr<Stream>> silent;
+  auto listener = *Listener::Listen(
+      server_host_.loop(), server_host_.Address(9000), {},
+      [&](std::unique_ptr<Stream> stream) { silent.push_back(std::move(stream)); });
+  Create();
+  Run();
+  bool drained = false;
+  client_host_.loop().Drain(absl::Seconds(30), [&] { drained = true; });
+  Run(absl::Seconds(20));
+  EXPECT_THAT(log_.events, ElementsAre("end CANCELLED"));
+  EXPECT_TRUE(drained);
+  EXPECT_EQ(silent.size(), 1u);
+}
+
+TEST_F(ReconnectTest, WhatDoesNotFitAtOnceIsGivenLater) {
+  options_.connect.dial.stream.limits = {.high = 64 << 10, .low = 16 << 10, .hard = 64 << 10};
+  Listen();
+  Create();
+  client_->SendText(std::string(40000, 'w'));
+  log_.on_event = [this](absl::string_view event) {
+    if (event == "connected") client_->connection()->SendText(std::string(50000, 'd'));
+  };
+  Run(absl::Seconds(10));
+  EXPECT_EQ(at_server_.received.size(), 2u);
+}
+
+TEST_F(ReconnectTest, CloseDoesNotPassTheHardLimit) {
+  options_.connect.dial.stream.limits = {.high = 64 << 10, .low = 16 << 10, .hard = 64 << 10};
+  LetServerStall();
+  Start();
+  for (int i = 0; i < 8; ++i) client_->SendText(std::string(30000, static_cast<char>('a' + i)));
+  Run();
+  client_->Close();
+  for (Connection* c : at_server_.open) c->ResumeReceiving();
+  Run(absl::Seconds(60));
+  EXPECT_EQ(log_.end, absl::OkStatus());
+  EXPECT_GT(at_server_.received.size(), 0u);
+}
+
+TEST_F(ReconnectTest, AServerThatEndsItsHalfInTheHandshakeIsNotWaitedFor) {
+  LetServerStall();
+  std::vector<std::unique_ptr<Stream>> silent;
+  class Deaf : public StreamHandler {
+    void OnReceive(Stream&, absl::Span<uint8_t>) override {}
+  } deaf;
+  auto listener = *Listener::Listen(server_host_.loop(), server_host_.Address(9000), {},
+                                    [&](std::unique_ptr<Stream> stream) {
+                                      stream->SetHandler(deaf);
+                                      stream->PauseReceiving();
+                                      stream->ShutdownSend();
+                                      silent.push_back(std::move(stream));
+                                    });
+  options_.connect.dial.timeout = absl::Seconds(1);
+  options_.connect.client.handshake.headers = {{"X-A", std::string(60000, 'a')}};
+  Create();
+  Run(absl::Seconds(0.1));
+  ASSERT_FALSE(log_.events.empty());
+  EXPECT_THAT(log_.events[0], HasSubstr("retry"));
 }
 
 }  // namespace

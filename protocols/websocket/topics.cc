@@ -278,6 +278,9 @@ absl::Status LocalTopics::Subscribe(Connection& connection, absl::string_view to
   if (absl::Status status = topics_.CheckName(topic); !status.ok()) return status;
   if (!connection.open())
     return absl::FailedPreconditionError("subscribe: the connection is not open");
+  if (connection.options().observer != this)
+    return absl::InvalidArgumentError(
+        "subscribe: this LocalTopics does not observe the connection");
   Bind(connection);
   if (&inbox_->loop != &connection.stream().loop())
     return absl::InvalidArgumentError("subscribe: the connection belongs to another loop");
@@ -425,7 +428,8 @@ void LocalTopics::Wait(Subscription& subscription, const PublicationPtr& publica
   if (member.line == nullptr) member.line = std::make_unique<WaitingLine>();
   const TopicOptions& options = subscription.local->topic->options;
   const size_t before = subscription.slow->messages;
-  const WaitingLine::Effect effect = member.line->Add(*subscription.slow, publication, options);
+  const WaitingLine::Effect effect = member.line->Add(
+      *subscription.slow, publication, options, topics_.options_.max_waiting_bytes_per_connection);
   Tell(*subscription.local, Topics::kWaiting, subscription.slow->messages - before);
   if (effect.dropped_oldest > 0) Tell(subscription, Topics::kDroppedOldest, effect.dropped_oldest);
   if (effect.dropped_newest) Tell(subscription, Topics::kDroppedNewest, 1);

@@ -36,7 +36,8 @@
 // keeps its place among other sends; they send it when the callback that they are in returns, or at
 // the end of the turn, with all else that was gathered, in one system call. To each other loop with
 // a subscriber it goes by a post, one for all that was published since the last, and is delivered
-// to who is subscribed when that runs. Messages of one thread arrive in their order, on every
+// to who is subscribed when that runs (to nobody, if the topic has lost its last subscriber there
+// meanwhile, though it may have a new one). Messages of one thread arrive in their order, on every
 // connection and across topics. Bytes are encoded and compressed once, and shared by all.
 //
 // No call here calls back, and all may be made from any callback, the OnSendReady, OnClose and
@@ -44,9 +45,9 @@
 //
 // Slow consumers. While a connection is blocked (Connection::blocked) its messages wait here. At
 // its OnSendReady they go on, in the order in which they were published, before its handler hears
-// of it; what the handler itself sends while the connection is blocked overtakes them. So a
-// connection that does not read holds no more memory than its stream's high mark (and one message),
-// and the bounds of what waits, for each of its topics.
+// of it, which it does though they may have filled the queue again; what the handler itself sends
+// while the connection is blocked overtakes them. So a connection that does not read holds no more
+// memory than its stream's high mark (and one message), and the bounds of what waits.
 //
 // Counts. Each message that a topic delivers to a subscriber is counted once: as delivered, as
 // dropped, conflated or lost, or as waiting. Lost is what waits when the subscription ends, and
@@ -118,6 +119,9 @@ class Topics {
     // Limits on what a peer may be allowed to choose.
     size_t max_name_bytes = 256;
     uint32_t max_topics_per_connection = 1024;
+    // What may wait for one connection, of all its topics together (with 64 for each message). Past
+    // it the topic that wants more goes by its policy. A single message may be larger.
+    size_t max_waiting_bytes_per_connection = size_t{4} << 20;
     // Bytes (with 64 for each message) that may be on their way to one loop. A single message may
     // be larger.
     size_t max_in_transit_bytes = size_t{16} << 20;
@@ -192,7 +196,8 @@ class LocalTopics final : public ConnectionObserver {
   ~LocalTopics();
 
   // Nothing changes where the connection is subscribed already. A subscription ends with its
-  // connection. Errors: kInvalidArgument (the name; a connection of another loop);
+  // connection, whose server must have this as its observer. Errors: kInvalidArgument (the name; a
+  // connection that this does not observe, or of another loop);
   // kFailedPrecondition (the connection is not open); kResourceExhausted
   // (max_topics_per_connection).
   absl::Status Subscribe(Connection& connection, absl::string_view topic);

@@ -574,7 +574,8 @@ TEST_F(TopicsTest, InOnSendReadyAnythingMayBeDone) {
   EXPECT_GT(readies, 0);
   Publish("t", "last");
   Run();
-  EXPECT_THAT(slow.Received(), ElementsAre("first", "waits", "from inside", "last"));
+  EXPECT_THAT(slow.Received(), ElementsAre("first", "waits", "last"))
+      << "what was published inside waited behind the others when it was unsubscribed";
 }
 
 // ---- several loops
@@ -661,13 +662,11 @@ TEST_F(TopicsTest, ALoopMayEndWithMessagesOnTheirWayAndAnotherTakeItsPlace) {
   EXPECT_THAT(there.Received(), ElementsAre("3"));
 }
 
-TEST_F(TopicsTest, ItMayGoWithMessagesOnTheirWay) {
+TEST_F(TopicsTest, WhatIsOnItsWayToATopicThatWasLeftReachesNobody) {
   Client& there = node(1).Add();
-  auto second = std::make_unique<LocalTopics>(shared());
-  EXPECT_TRUE(second->Subscribe(there.connection(), "t").ok());
+  EXPECT_TRUE(topics(1).Subscribe(there.connection(), "t").ok());
   Publish("t", "1");
-  EXPECT_TRUE(second->Unsubscribe(there.connection(), "t").ok());
-  second = nullptr;
+  EXPECT_TRUE(topics(1).Unsubscribe(there.connection(), "t").ok());
   Publish("t", "2");
   Run();
   EXPECT_THAT(there.Received(), IsEmpty());
@@ -1059,6 +1058,57 @@ TEST(TopicsModelTest, DoesExactlyWhatTheModelDoes) {
     Schedule(seed).Steps(600);
     if (testing::Test::HasFailure()) return;
   }
+}
+
+TEST_F(TopicsTest, AHandlerHearsOfSendReadyThoughMessagesWait) {
+  options.topic = {.policy = SlowConsumerPolicy::kDropOldest, .max_waiting_messages = 8};
+  Client& slow = AddStalled("t");
+  int told = 0;
+  node().on_send_ready = [&](Connection&) { ++told; };
+  EXPECT_EQ(slow.connection().SendText(std::string(200, 'h')), SendResult::kBlocked);
+  slow.pair().to_client().Hold();
+  size_t capacity = 0;
+  for (int i = 0; i < 1000; ++i) {
+    for (int j = 0; j < 3; ++j) Publish("t", absl::StrCat(i));
+    slow.Read(capacity += 250);
+    node().Run();
+  }
+  EXPECT_GT(told, 0);
+}
+
+TEST_F(TopicsTest, AConnectionThatIsNotObservedCannotSubscribe) {
+  LocalTopics other(shared());
+  Client& a = node(0).Add();
+  EXPECT_TRUE(absl::IsInvalidArgument(other.Subscribe(a.connection(), "t")));
+  a.connection().Abort(absl::CancelledError("x"));
+  Run();
+  EXPECT_TRUE(a.closed());
+  other.Publish("t", Text("x")).IgnoreError();
+}
+
+TEST_F(TopicsTest, WhatWaitsIsBoundedForAConnectionOfManyTopics) {
+  options.topic = {.policy = SlowConsumerPolicy::kDropOldest};
+  options.configure = [](absl::string_view name, TopicOptions& topic) {
+    if (name == "newest") topic.policy = SlowConsumerPolicy::kDropNewest;
+  };
+  options.max_waiting_bytes_per_connection = 10'000;
+  Client& slow = AddStalled("t");
+  Connection& connection = slow.connection();
+  for (int i = 0; i < 50; ++i)
+    EXPECT_TRUE(topics().Subscribe(connection, absl::StrCat("topic ", i)).ok());
+  EXPECT_TRUE(topics().Subscribe(connection, "newest").ok());
+  for (int i = 0; i < 50; ++i) Publish(absl::StrCat("topic ", i), std::string(936, 'x'));
+  EXPECT_EQ(shared().Totals().waiting, 10u);
+  EXPECT_EQ(shared().Totals().dropped_oldest, 40u);
+  Publish("newest", std::string(936, 'x'));
+  EXPECT_EQ(shared().Totals().dropped_newest, 1u);
+  Publish("topic 0", std::string(936, 'y'));  // which has one that waits, and gives that up
+  EXPECT_EQ(shared().Totals().waiting, 10u);
+  slow.Read();
+  Run();
+  const std::vector<std::string> received = slow.Received();
+  ASSERT_EQ(received.size(), 11u);
+  EXPECT_EQ(received.back(), std::string(936, 'y'));
 }
 
 }  // namespace

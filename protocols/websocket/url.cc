@@ -44,11 +44,24 @@ bool ParsePort(absl::string_view text, uint16_t& port) {
   return true;
 }
 
+// For messages: without what is nobody else's business, a password or what a query has of tokens.
+std::string Shown(absl::string_view url) {
+  const size_t query = std::min(url.find_first_of("?#"), url.size());
+  const absl::string_view tail = query < url.size() ? url.substr(query, 1) : "";
+  url = url.substr(0, query);
+  const size_t at = url.rfind('@');
+  if (at == absl::string_view::npos) return absl::StrCat(url, tail, tail.empty() ? "" : "...");
+  const size_t scheme = url.substr(0, at).find("://");
+  const size_t user = scheme == absl::string_view::npos ? 0 : scheme + 3;
+  return absl::StrCat(url.substr(0, user), "...", url.substr(at), tail, tail.empty() ? "" : "...");
+}
+
 }  // namespace
 
 absl::StatusOr<Url> ParseUrl(absl::string_view text) {
   const auto error = [text](absl::string_view why) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", absl::CHexEscape(text), "\": ", why));
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", absl::CHexEscape(Shown(text)), "\": ", why));
   };
   absl::string_view rest = text;
   Url url;

@@ -126,8 +126,9 @@ absl::StatusOr<std::unique_ptr<UrlClient>> UrlClient::Create(EventLoop& loop, ab
   const absl::StatusOr<Url> parsed = ParseUrl(url);
   if (!parsed.ok()) return parsed.status();
   if (parsed->secure && options.secure_dialer == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        url, ": a wss: URL needs a secure_dialer, such as a tls::Dialer of //tls:dialer"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("wss://", parsed->host,
+                     ": a wss: URL needs a secure_dialer, such as a tls::Dialer of //tls:dialer"));
   }
   Client::Options client_options = options.client;
   client_options.handshake.target = parsed->target;

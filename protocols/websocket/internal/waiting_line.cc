@@ -10,14 +10,19 @@ bool PastBounds(size_t messages, size_t bytes, const TopicOptions& options) {
          (bytes > options.max_waiting_bytes && messages > 1);
 }
 
+// Of an entry beside its message.
+constexpr size_t kEntryBytes = 64;
+
 }  // namespace
 
 WaitingLine::Effect WaitingLine::Add(Lane& lane, std::shared_ptr<const Publication> publication,
-                                     const TopicOptions& options) {
+                                     const TopicOptions& options, size_t max_bytes) {
   Effect effect;
+  const size_t added = kEntryBytes + publication->bytes();
   const bool keeps_newest = options.policy == SlowConsumerPolicy::kDropOldest ||
                             options.policy == SlowConsumerPolicy::kConflate;
-  if (!keeps_newest && PastBounds(lane.messages + 1, lane.bytes + publication->bytes(), options)) {
+  if (!keeps_newest && (PastBounds(lane.messages + 1, lane.bytes + publication->bytes(), options) ||
+                        (bytes_ + added > max_bytes && !empty()))) {
     effect.dropped_newest = options.policy == SlowConsumerPolicy::kDropNewest;
     effect.full = !effect.dropped_newest;
     return effect;
@@ -31,7 +36,8 @@ WaitingLine::Effect WaitingLine::Add(Lane& lane, std::shared_ptr<const Publicati
   } else {
     Append(lane, std::move(publication));
   }
-  while (PastBounds(lane.messages, lane.bytes, options)) {
+  while (PastBounds(lane.messages, lane.bytes, options) ||
+         (bytes_ > max_bytes && size() > 1 && lane.messages > 0)) {
     PopOldest(lane);
     ++effect.dropped_oldest;
   }
@@ -40,6 +46,7 @@ WaitingLine::Effect WaitingLine::Add(Lane& lane, std::shared_ptr<const Publicati
 
 void WaitingLine::Append(Lane& lane, std::shared_ptr<const Publication> publication) {
   lane.bytes += publication->bytes();
+  bytes_ += kEntryBytes + publication->bytes();
   entries_.push_back({std::move(publication), &lane, {}});
   const std::list<Entry>::iterator last = --entries_.end();
   if (lane.messages++ == 0) {
@@ -55,7 +62,9 @@ bool WaitingLine::Replace(Lane& lane, std::shared_ptr<const Publication>& public
   if (found == lane.keys.end()) return false;
   const std::list<Entry>::iterator entry = found->second;
   lane.keys.erase(found);  // its key lies in what is replaced
-  lane.bytes += publication->bytes() - entry->publication->bytes();
+  const size_t grown = publication->bytes() - entry->publication->bytes();  // modulo 2^64
+  lane.bytes += grown;
+  bytes_ += grown;
   entry->publication = std::move(publication);
   lane.keys[entry->publication->key] = entry;
   return true;
@@ -65,6 +74,7 @@ WaitingLine::Entry WaitingLine::PopOldest(Lane& lane) {
   const std::list<Entry>::iterator oldest = lane.oldest;
   if (!lane.keys.empty()) lane.keys.erase(oldest->publication->key);
   lane.bytes -= oldest->publication->bytes();
+  bytes_ -= kEntryBytes + oldest->publication->bytes();
   lane.oldest = oldest->newer;
   if (--lane.messages == 0) lane.keys = {};  // gives its memory back
   Entry entry = std::move(*oldest);

@@ -65,8 +65,10 @@ class WaitingLine {
     bool conflated = false;
     bool full = false;  // kClose: there is no room
   };
+  // `max_bytes` are for the whole line, with 64 for each message: past it the lane that wants more
+  // goes by its policy, too, and what it drops may be all that it has.
   Effect Add(Lane& lane, std::shared_ptr<const Publication> publication,
-             const TopicOptions& options);
+             const TopicOptions& options, size_t max_bytes);
 
   bool empty() const { return entries_.empty(); }
   size_t size() const { return entries_.size(); }
@@ -82,6 +84,7 @@ class WaitingLine {
   Entry PopOldest(Lane& lane);
 
   std::list<Entry> entries_;
+  size_t bytes_ = 0;
 };
 
 }  // namespace sluice::websocket::internal
