@@ -494,6 +494,7 @@ void Connection::OnPeersClose(const FrameDecoder::Event& event) {
   // The server ends the connection, the client waits for that: RFC 6455 section 7.1.1.
   if (role() == Role::kServer) return EndStream();
   state_ = State::kEnded;
+  DropOrdered();
   AwaitClose();
 }
 
@@ -727,8 +728,8 @@ Connection::Ordered& Connection::ordered() {
 void Connection::DropOrdered() {
   if (!has_ordered_) return;
   extras_->dropped += extras_->ordered->messages.waiting_bytes();
+  has_ordered_ = false;  // first: sources may call the connection when they go
   extras_->ordered = nullptr;
-  has_ordered_ = false;
 }
 
 MessageWriter Connection::StartMessage(MessageType type) {
@@ -748,7 +749,7 @@ SendResult Connection::SendPart(internal::OutgoingMessage& message, absl::Span<c
   if (state_ != State::kOpen) return Refused();
   if (bytes.empty() && !last) return SendResult::kSent;
   internal::OutgoingMessages& messages = extras_->ordered->messages;
-  if (!messages.IsFirst(message)) {
+  if (!messages.IsFirst(message) || !message.waiting.empty()) {
     if (!MayWait(kMaxFrameHeaderBytes + bytes.size())) return Refused();
     messages.Wait(message, messages.EncodePart(message, bytes, last));
     CountParts(last ? 1 : 0, bytes.size());
@@ -786,7 +787,8 @@ bool Connection::MayWait(size_t bytes) {
 }
 
 SendResult Connection::NoteWaiting() {
-  if (queued_bytes() <= stream_->limits().high) return SendResult::kSent;
+  if (!blocked_ && extras_->ordered->messages.waiting_bytes() <= stream_->limits().high)
+    return SendResult::kSent;
   ready_owed_ = true;
   return SendResult::kBlocked;
 }
@@ -823,8 +825,12 @@ void Connection::AdvanceOrdered() {
 }
 
 void Connection::TellWhenFewWait() {
-  const size_t waiting = has_ordered_ ? extras_->ordered->messages.waiting_bytes() : 0;
-  if (!blocked_ && ready_owed_ && waiting <= stream_->limits().low) TellSendReady();
+  if (blocked_ || !ready_owed_) return;
+  if (has_ordered_) {
+    const internal::OutgoingMessages& messages = extras_->ordered->messages;
+    if (!messages.is_writers_turn() && messages.waiting_bytes() > stream_->limits().low) return;
+  }
+  TellSendReady();
 }
 
 void Connection::FailSending(absl::Status status) {
@@ -1033,8 +1039,14 @@ void Connection::OnTimer() {
 // Whether the peer has taken something, or there was more to take, since the last time.
 bool Connection::QueueMoved() {
   const size_t queued = stream_->queued_bytes();
-  const bool moved = std::exchange(extras_->queued, queued) != queued && queued > 0;
-  if (moved) NoteActivity();
+  const size_t before = std::exchange(extras_->queued, queued);
+  // So little may have been a ping or close frame of our own that had only been gathered.
+  constexpr size_t kOwnFrame = kMaxFrameHeaderBytes + kMaxControlPayloadBytes;
+  const bool moved = queued != before && (queued > 0 || before > kOwnFrame);
+  if (moved) {
+    heard_ = true;
+    NoteActivity();
+  }
   return moved;
 }
 

@@ -38,8 +38,8 @@
 // limits of the Stream (StreamLimits). What a callback sends leaves in one system call when it
 // returns. Pings are answered by themselves; of those that come while an answer still waits behind
 // other messages, for a peer that reads slowly, the latest only. Pings, pongs and the close frame
-// may pass the hard limit by a reserve (Stream::SendControl); a pong or close frame for which there
-// is no room even there leaves when the peer has read.
+// may pass the hard limit by a reserve (Stream::SendControl); a pong, or the close frame of Close,
+// for which there is no room even there leaves when the peer has read.
 //
 // Rules that a peer breaks, and limits that it passes, close the connection with the code that RFC
 // 6455 section 7.4.1 has for them; the message of CloseInfo::status says which it was.

@@ -14,7 +14,7 @@
 namespace sluice::websocket {
 
 // How connections end when their loop drains (EventLoop::Drain, before which listeners are closed,
-// and whose timeout ends those that are left). Handshakes under way are given up at once.
+// and whose timeout ends those that are left). Handshakes under way are given up.
 struct DrainOptions {
   // What Handler::OnDrain closes with, unless it is overridden: kGoingAway, or kServiceRestart,
   // upon which clients come back.

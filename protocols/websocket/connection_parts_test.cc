@@ -505,6 +505,111 @@ TEST_P(InPartsTest, AHugeMessageIsEchoedInLittleMemory) {
   EXPECT_LT(most, 4 << 20);
 }
 
+TEST_P(InPartsTest, WhoBecomesTheFirstKeepsItsOrder) {
+  Open();
+  MessageWriter first = ours().StartMessage(MessageType::kText);
+  MessageWriter second = ours().StartMessage(MessageType::kText);
+  second.Write("a");
+  { MessageWriter gone = std::move(first); }
+  second.Write("b");
+  second.Finish("c");
+  EXPECT_EQ(Received(), "text:abc");
+}
+
+TEST_P(InPartsTest, SeveralMayBeTakenBack) {
+  Open();
+  {
+    MessageWriter first = ours().StartMessage(MessageType::kText);
+    MessageWriter second = ours().StartMessage(MessageType::kText);
+    second.Write("a");
+    { MessageWriter gone = std::move(first); }
+  }
+  ours().SendText("next");
+  EXPECT_EQ(Received(), "text:next");
+}
+
+TEST_P(InPartsTest, AWriterIsToldThoughOthersWaitBehindIt) {
+  Open();
+  ours().stream().SetLimits({/*high=*/100'000, /*low=*/10'000, /*hard=*/1'000'000});
+  wire().set_capacity(1000);
+  wire().Hold();
+  MessageWriter writer = ours().StartMessage(MessageType::kBinary);
+  EXPECT_EQ(ours().SendBinary(std::vector<uint8_t>(20'000)), SendResult::kSent);
+  EXPECT_EQ(writer.Write(std::string(110'000, 'x')), SendResult::kBlocked);
+  wire().Release();
+  loop_.RunUntilIdle();
+  EXPECT_EQ(ours().stream().queued_bytes(), 0u);
+  EXPECT_FALSE(ours().blocked());
+  EXPECT_EQ(ours_.Take(), "ready");
+}
+
+TEST_P(InPartsTest, WhoIsBlockedByNothingThatWaitsIsNotTold) {
+  Open();
+  ours().stream().SetLimits({/*high=*/100'000, /*low=*/10'000, /*hard=*/1'000'000});
+  wire().set_capacity(1000);
+  wire().Hold();
+  MessageWriter writer = ours().StartMessage(MessageType::kBinary);
+  EXPECT_EQ(writer.Write(std::string(95'000, 'x')), SendResult::kSent);
+  EXPECT_EQ(ours().SendBinary(std::vector<uint8_t>(8'000)), SendResult::kSent);
+  wire().Release();
+  loop_.RunUntilIdle();
+  EXPECT_EQ(ours().queued_bytes(), 8'004u + (GetParam() == Role::kClient ? 4 : 0));
+  EXPECT_FALSE(ours().blocked());
+}
+
+TEST_P(InPartsTest, AWriterIsNotOpenAfterThePeersClose) {
+  Open();
+  MessageWriter writer = ours().StartMessage(MessageType::kText);
+  writer.Write("a");
+  loop_.RunUntilIdle();
+  wire().Hold();
+  theirs_.connection->Close();
+  loop_.RunUntilIdle();
+  EXPECT_FALSE(writer.open());
+}
+
+// Closes the connection when it goes.
+class Closer final : public MessageSource {
+ public:
+  explicit Closer(Connection& c) : c_(c) {}
+  ~Closer() override { c_.Close(); }
+  absl::StatusOr<size_t> Read(absl::Span<uint8_t>) override { return 0; }
+  Connection& c_;
+};
+
+TEST_P(InPartsTest, ASourceMayCloseWhenItGoes) {
+  Open();
+  ours().SendFrom(MessageType::kText, std::make_unique<Closer>(ours()));
+  ours().SendText("x");
+  EXPECT_EQ(Received(), "text: text:x close:1000");
+}
+
+TEST_P(InPartsTest, SmallMessagesThatWaitTakeLittleMemory) {
+  Open();
+  MessageWriter writer = ours().StartMessage(MessageType::kText);
+  const auto before = ::sluice::internal::CountAllocations().live_bytes;
+  for (int i = 0; i < 10'000; ++i) ours().SendText("a");
+  EXPECT_LT(::sluice::internal::CountAllocations().live_bytes - before, 150'000)
+      << ours().queued_bytes();
+  writer.Finish();
+}
+
+TEST_P(InPartsTest, WhatWasAcceptedIsSentThoughTheStreamIsFull) {
+  Open();
+  ours().stream().SetLimits({/*high=*/20'000, /*low=*/1'000, /*hard=*/50'000});
+  wire().set_capacity(0);
+  wire().Hold();
+  MessageWriter writer = ours().StartMessage(MessageType::kBinary);
+  EXPECT_EQ(ours().SendBinary(std::vector<uint8_t>(45'000)), SendResult::kBlocked);
+  EXPECT_EQ(writer.Write(std::string(30'000, 'x')), SendResult::kBlocked);
+  EXPECT_EQ(writer.Finish(), SendResult::kBlocked);
+  loop_.RunUntilIdle();
+  EXPECT_EQ(ours_.Take(), "");
+  wire().set_capacity(200'000);
+  wire().Release();
+  EXPECT_EQ(Received(), "binary:30000 binary:45000");
+}
+
 INSTANTIATE_TEST_SUITE_P(From, InPartsTest, testing::Values(Role::kServer, Role::kClient),
                          [](const auto& role) {
                            return role.param == Role::kServer ? "Server" : "Client";

@@ -14,7 +14,7 @@
 // Thread-compatible; those of a Server are written by its loop.
 //
 // Memory: about 400 bytes, and 48 for each status in `refused` and each code in `closed`; of these
-// there are at most 400 and 2016.
+// there are at most 402 and 2016.
 
 #ifndef SLUICE_PROTOCOLS_WEBSOCKET_COUNTERS_H_
 #define SLUICE_PROTOCOLS_WEBSOCKET_COUNTERS_H_
@@ -70,7 +70,8 @@ struct Counters {
 
   Traffic in;   // as delivered to handlers
   Traffic out;  // as accepted
-  // Messages, and parts of some, that were not accepted (SendResult::kRefused).
+  // Messages, and parts of some, that were not accepted (SendResult::kRefused). What is written to
+  // a MessageWriter that is not open is not counted.
   uint64_t sends_refused = 0;
 
   Counters& operator+=(const Counters& other);

@@ -155,5 +155,57 @@ TEST_F(IdleTimeoutTest, WithoutItAConnectionLivesOn) {
   EXPECT_TRUE(IsOpen(session));
 }
 
+// ---- what its peer takes is a sign of life
+
+TEST_F(IdleTimeoutTest, APeerThatTakesAllOfTheQueueIsAlive) {
+  options.connection.ping_interval = absl::Seconds(10);
+  options.connection.pong_timeout = absl::Seconds(10);
+  options.connection.idle_timeout = absl::InfiniteDuration();
+  Session& session = Open();
+  session.pair.to_client().Hold();
+  session.pair.to_client().set_capacity(0);
+  session.connection().SendBinary(std::vector<uint8_t>(1000));
+  loop.Advance(absl::Seconds(10.5));  // queue appeared: counts as moved
+  loop.Advance(absl::Seconds(10));    // ping is queued
+  session.pair.to_client().set_capacity(500);
+  loop.Advance(absl::Seconds(1));
+  session.pair.to_client().set_capacity(5000);
+  loop.Advance(absl::Seconds(8));
+  ASSERT_EQ(session.handler.all(), "");
+  EXPECT_EQ(session.connection().queued_bytes(), 0u);
+  loop.Advance(absl::Seconds(1));
+  EXPECT_EQ(session.handler.all(), "");
+}
+
+TEST_F(IdleTimeoutTest, TheIdleLookLeavesKeepAliveItsEvidence) {
+  options.connection.ping_interval = absl::Seconds(10);
+  options.connection.pong_timeout = absl::Seconds(10);
+  options.connection.idle_timeout = absl::Seconds(18);
+  Session& session = Open();
+  session.pair.to_client().Hold();
+  session.pair.to_client().set_capacity(0);
+  session.connection().SendBinary(std::vector<uint8_t>(1000));
+  loop.Advance(absl::Seconds(10.5));           // look at 10: moved (grown); idle then due at 28
+  loop.Advance(absl::Seconds(10));             // ping at 20, pong due at 30
+  session.pair.to_client().set_capacity(500);  // the peer takes 500 bytes at 20.5
+  loop.Advance(absl::Seconds(8));              // idle look at 28: moved
+  EXPECT_EQ(session.handler.all(), "");
+  loop.Advance(absl::Seconds(2));  // 30.5
+  EXPECT_EQ(session.handler.all(), "");
+}
+
+TEST_F(IdleTimeoutTest, ACloseBehindAQueueThatEmptiesLateIsWaitedFor) {
+  Session& session = Open();
+  session.pair.to_client().Hold();
+  session.pair.to_client().set_capacity(0);
+  session.connection().SendBinary(std::vector<uint8_t>(1000));
+  loop.RunUntilIdle();
+  session.connection().Close();
+  loop.Advance(absl::Seconds(4.9));
+  session.pair.to_client().set_capacity(5000);
+  loop.Advance(absl::Seconds(0.2));
+  EXPECT_EQ(session.handler.all(), "");
+}
+
 }  // namespace
 }  // namespace sluice::websocket

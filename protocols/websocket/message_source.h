@@ -28,7 +28,7 @@ class MessageSource {
 
   // Puts the next bytes into `to`, which is not empty, and returns how many; 0 at the end. After an
   // error the connection is closed with kInternalError, and CloseInfo::status is the error. Not to
-  // call anything on the connection.
+  // call anything on the connection; the destructor may.
   virtual absl::StatusOr<size_t> Read(absl::Span<uint8_t> to) = 0;
 };
 

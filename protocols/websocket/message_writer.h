@@ -11,7 +11,8 @@
 //
 // Order. WebSocket does not mix messages: what is sent while one is under way waits behind it, and
 // so do further messages in parts, each in the order in which they were started; all within the
-// limits of the Stream. Control frames do not wait.
+// limits of the Stream. Control frames do not wait. Who was told to wait because much waits behind
+// a message in parts hears of room only when that message goes on.
 //
 // Messages in parts are not compressed.
 //

@@ -11,6 +11,8 @@ namespace {
 // What is read from a source at once: with the header it fills a block of a Buffer.
 constexpr size_t kPartBytes = 64 * 1024 - 64;
 
+constexpr size_t kSmallFrame = 256;
+
 }  // namespace
 
 OutgoingMessages::~OutgoingMessages() {
@@ -25,7 +27,9 @@ std::shared_ptr<OutgoingMessage> OutgoingMessages::Start(Connection& connection,
 }
 
 bool OutgoingMessages::Retract(const OutgoingMessage& message) {
-  if (IsFirst(message) && message.opcode == Opcode::kContinuation) return false;
+  if (IsFirst(message) && message.opcode == Opcode::kContinuation && message.waiting.empty()) {
+    return false;
+  }
   const auto found = std::find_if(messages_.begin(), messages_.end(),
                                   [&](const auto& other) { return other.get() == &message; });
   waiting_bytes_ -= message.waiting.size();
@@ -48,7 +52,12 @@ Buffer OutgoingMessages::EncodePart(OutgoingMessage& message, absl::Span<const u
 
 void OutgoingMessages::Wait(OutgoingMessage& message, Buffer frames) {
   waiting_bytes_ += frames.size();
-  message.waiting.Append(std::move(frames));
+  // Small ones are copied together: each by itself would take many times its size.
+  if (frames.size() <= kSmallFrame) {
+    message.waiting.Append(frames.Linearize(frames.size()));
+  } else {
+    message.waiting.Append(std::move(frames));
+  }
 }
 
 void OutgoingMessages::Wait(Buffer frames) {
@@ -79,11 +88,12 @@ OutgoingMessages::Progress OutgoingMessages::Advance(bool blocked, size_t budget
   while (!messages_.empty()) {
     OutgoingMessage& first = *messages_.front();
     if (!first.waiting.empty()) {
+      if (blocked) break;
       waiting_bytes_ -= first.waiting.size();
       blocked = !transmit(std::exchange(first.waiting, Buffer()));
     }
     if (first.finished) {
-      messages_.pop_front();
+      progress.sent.splice(progress.sent.end(), messages_, messages_.begin());
       continue;
     }
     if (first.source == nullptr || blocked) break;

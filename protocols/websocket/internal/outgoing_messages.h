@@ -47,6 +47,11 @@ class OutgoingMessages {
     return messages_.empty() || (messages_.size() == 1 && messages_.front()->finished &&
                                  messages_.front()->waiting.empty());
   }
+  // Whether nothing more leaves before a writer writes.
+  bool is_writers_turn() const {
+    return !messages_.empty() && !messages_.front()->finished &&
+           messages_.front()->source == nullptr && messages_.front()->waiting.empty();
+  }
   size_t waiting_bytes() const { return waiting_bytes_; }
 
   // A message in parts, behind all others.
@@ -71,6 +76,8 @@ class OutgoingMessages {
     // From sources.
     uint64_t messages_read = 0;  // to their end
     uint64_t bytes_read = 0;
+    // Kept for the caller to destroy: sources may call the connection.
+    std::list<std::shared_ptr<OutgoingMessage>> sent = {};
   };
   using Transmit = absl::FunctionRef<bool(Buffer frames)>;
   Progress Advance(bool blocked, size_t budget, Transmit transmit);
