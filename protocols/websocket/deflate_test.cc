@@ -97,6 +97,28 @@ TEST_P(EachWay, ManyDifferentMessagesInARowArrive) {
   }
 }
 
+// Of few symbols or of many, evenly or not, with repetitions or without: where the block of a
+// message ends is known in a different way for each.
+TEST(DeflateTest, MessagesOfAllKindsArriveAtAllLevels) {
+  std::mt19937 random(20261128);
+  for (int level = 1; level <= 9; ++level) {
+    const auto deflate = Make({.level = level, .min_message_bytes = 0});
+    const Sides sides = Join(*deflate, *deflate);
+    for (int i = 0; i < 500; ++i) {
+      const uint32_t symbols = 1 + random() % 256;
+      const uint32_t skew = 1 + random() % 8;
+      std::string message(random() % 3000, '\0');
+      for (char& c : message) {
+        uint32_t symbol = random() % symbols;
+        for (uint32_t n = 1; n < skew; ++n) symbol = random() % (symbol + 1);
+        c = static_cast<char>(symbol);
+      }
+      if (i % 3 == 0) message += message.substr(message.size() / 2);
+      ASSERT_TRUE(Pass(*sides.client, *sides.server, message) == message) << level << " " << i;
+    }
+  }
+}
+
 TEST_P(EachWay, WhatIsCompressedIsSmaller) {
   const auto deflate = Make(GetParam());
   const Sides sides = Join(*deflate, *deflate);

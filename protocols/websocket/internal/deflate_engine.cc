@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "libdeflate.h"
+#include "sluice/protocols/websocket/internal/deflate_block.h"
 #include "zlib.h"
 
 namespace sluice::websocket::internal {
@@ -25,6 +26,7 @@ constexpr size_t kKeptBytes = 256 * 1024;
 // A peer may end its stream within a message, and begin another: so often.
 constexpr int kMaxStreamEnds = 16;
 constexpr size_t kWindowBytes = 32 * 1024;
+constexpr int kBitsOfBlockHead = 3;
 
 // What a flush ends with, and what then ends the stream.
 constexpr uint8_t kFlushTail[] = {0, 0, 0xff, 0xff};
@@ -179,19 +181,27 @@ absl::Span<const uint8_t> DeflateEngine::Compress(int level, int window_bits,
 
 // libdeflate ends a stream with its message. Of one block that is the last, the mark that it is is
 // the first bit; without it, the block is followed by the head of the empty one: three bits of
-// zero. They fit into what is left of the last byte, or need one more. Which of the two it is, only
-// reading tells, as it does whether this is one block.
+// zero. They fit into what is left of the last byte, or need one more.
 size_t DeflateEngine::CompressWhole(int level, absl::Span<const uint8_t> message) {
   auto& compressor = state_->compressors[static_cast<size_t>(level)];
   if (compressor == nullptr) compressor.reset(libdeflate_alloc_compressor(level));
   NeedsMemory(compressor != nullptr);
   uint8_t* const out = state_->compressed.data();
   // One byte less, so that what is appended below has its room too.
-  size_t size = libdeflate_deflate_compress(compressor.get(), message.data(), message.size(), out,
-                                            message.size() - 1);
+  const size_t size = libdeflate_deflate_compress(compressor.get(), message.data(), message.size(),
+                                                  out, message.size() - 1);
   if (size == 0) return message.size();  // it does not become smaller
   if ((out[0] & 1) == 0) return CompressByZlib(level, 15, message);
   out[0] &= 0xfe;
+  const int unused = UnusedBitsBehindBlock({out, size});
+  if (unused < 0) return EndByTrial(level, message, size);
+  out[size] = 0;
+  return unused >= kBitsOfBlockHead ? size : size + 1;
+}
+
+// Where the block does not tell where it ends, reading it does.
+size_t DeflateEngine::EndByTrial(int level, absl::Span<const uint8_t> message, size_t size) {
+  uint8_t* const out = state_->compressed.data();
   state_->tried.Reserve(message.size());
   for (int more = 0; more < 2; ++more) {
     std::memcpy(out + size, kStreamTail, sizeof(kStreamTail));

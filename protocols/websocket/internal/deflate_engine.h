@@ -87,6 +87,7 @@ class DeflateEngine {
 
   DeflateEngine();
   size_t CompressWhole(int level, absl::Span<const uint8_t> message);
+  size_t EndByTrial(int level, absl::Span<const uint8_t> message, size_t size);
   size_t CompressByZlib(int level, int window_bits, absl::Span<const uint8_t> message);
   InflateStream& Spare();
 
