@@ -267,7 +267,7 @@ TEST_F(Socks5Test, AnEndpointThatAProxyCannotBeToldIsRefused) {
 }
 
 TEST_F(Socks5Test, OptionsThatCannotBeSentAreRefused) {
-  const auto refused = [this](const Options& options, absl::string_view what) {
+  const auto refused = [](const Options& options, absl::string_view what) {
     const absl::Status status = Socks5Dialer::Create(options).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(status.message()), HasSubstr(std::string(what)));
