@@ -47,14 +47,8 @@ class UrlClient {
     DialOptions dial = {};
   };
 
-  // A connection in the making. Destroyed before it is open, it is given up, and nothing is called.
-  class Attempt {
-   public:
-    Attempt() = default;
-    Attempt(const Attempt&) = delete;
-    Attempt& operator=(const Attempt&) = delete;
-    virtual ~Attempt() = default;
-  };
+  // Destroyed before the connection is open, it is given up, and nothing is called.
+  using Attempt = Dialer::Attempt;
   // Called by the loop, never from inside Connect. May destroy the attempt.
   using FailFunction = absl::AnyInvocable<void(const absl::Status&)>;
 
