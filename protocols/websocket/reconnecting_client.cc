@@ -221,10 +221,7 @@ void ReconnectingClient::Close(CloseCode code, absl::string_view reason) {
   if (closing_ || ended_) return;
   closing_ = true;
   if (connection() != nullptr) {
-    while (!waiting_.empty() && Fits(waiting_.front().payload.size())) {
-      if (Give(waiting_.front().is_text, waiting_.front().payload) == SendResult::kRefused) break;
-      waiting_bytes_ -= waiting_.front().payload.size() + kMessageBytes;
-      waiting_.pop_front();
+    while (!waiting_.empty() && Fits(waiting_.front().payload.size()) && GiveFirst()) {
     }
     return connection_->Close(code, reason);
   }
@@ -261,7 +258,7 @@ SendResult ReconnectingClient::Send(bool is_text, absl::string_view payload) {
   waiting_bytes_ += bytes;
   waiting_.push_back({is_text, std::string(payload)});
   ready_owed_ = true;
-  if (connection() != nullptr && !pump_.armed()) loop_.ArmTimer(pump_, kPumpInterval);
+  if (connection() != nullptr) ArmPump();
   return SendResult::kBlocked;
 }
 
@@ -300,7 +297,7 @@ SendResult ReconnectingClient::Give(bool is_text, absl::string_view payload) {
   given_bytes_ += payload.size() + kMessageBytes;
   given_frame_bytes_ += frame_bytes;
   DropWhatHasLeft();
-  if (!pump_.armed()) loop_.ArmTimer(pump_, kPumpInterval);
+  ArmPump();
   return result;
 }
 
@@ -315,14 +312,22 @@ void ReconnectingClient::DropWhatHasLeft() {
 }
 
 void ReconnectingClient::GiveWaiting() {
-  while (!waiting_.empty() && MayGive(waiting_.front().payload.size())) {
-    const Kept& message = waiting_.front();
-    if (Give(message.is_text, message.payload) == SendResult::kRefused) break;
-    waiting_bytes_ -= message.payload.size() + kMessageBytes;
-    waiting_.pop_front();
+  while (!waiting_.empty() && MayGive(waiting_.front().payload.size()) && GiveFirst()) {
   }
-  if (!waiting_.empty() && connection() != nullptr && !pump_.armed())
-    loop_.ArmTimer(pump_, kPumpInterval);
+  if (!waiting_.empty() && connection() != nullptr) ArmPump();
+}
+
+// Of those that wait. False, and it waits on, where the connection refuses it.
+bool ReconnectingClient::GiveFirst() {
+  const Kept& message = waiting_.front();
+  if (Give(message.is_text, message.payload) == SendResult::kRefused) return false;
+  waiting_bytes_ -= message.payload.size() + kMessageBytes;
+  waiting_.pop_front();
+  return true;
+}
+
+void ReconnectingClient::ArmPump() {
+  if (!pump_.armed()) loop_.ArmTimer(pump_, kPumpInterval);
 }
 
 void ReconnectingClient::OnSendReady() {
@@ -336,7 +341,7 @@ void ReconnectingClient::Pump() {
   if (connection() == nullptr) return;
   DropWhatHasLeft();
   GiveWaiting();
-  if (!given_.empty() || !waiting_.empty()) loop_.ArmTimer(pump_, kPumpInterval);
+  if (!given_.empty() || !waiting_.empty()) ArmPump();
   TellReady();
 }
 
@@ -347,25 +352,24 @@ void ReconnectingClient::TellReady() {
   handler_.OnReadyToSend();
 }
 
-std::vector<UnsentMessage> ReconnectingClient::TakeGiven() {
-  DropWhatHasLeft();
+std::vector<UnsentMessage> ReconnectingClient::Unsent(std::deque<Kept> messages,
+                                                      bool may_have_left) {
   std::vector<UnsentMessage> unsent;
-  unsent.reserve(given_.size());
-  for (Kept& message : given_)
-    unsent.push_back({message.is_text, std::move(message.payload), /*may_have_left=*/true});
-  given_.clear();
-  given_bytes_ = given_frame_bytes_ = 0;
+  unsent.reserve(messages.size());
+  for (Kept& message : messages)
+    unsent.push_back({message.is_text, std::move(message.payload), may_have_left});
   return unsent;
 }
 
+std::vector<UnsentMessage> ReconnectingClient::TakeGiven() {
+  DropWhatHasLeft();
+  given_bytes_ = given_frame_bytes_ = 0;
+  return Unsent(std::exchange(given_, {}), /*may_have_left=*/true);
+}
+
 std::vector<UnsentMessage> ReconnectingClient::TakeWaiting() {
-  std::vector<UnsentMessage> unsent;
-  unsent.reserve(waiting_.size());
-  for (Kept& message : waiting_)
-    unsent.push_back({message.is_text, std::move(message.payload), /*may_have_left=*/false});
-  waiting_.clear();
   waiting_bytes_ = 0;
-  return unsent;
+  return Unsent(std::exchange(waiting_, {}), /*may_have_left=*/false);
 }
 
 }  // namespace sluice::websocket

@@ -186,8 +186,11 @@ class ReconnectingClient {
   SendResult Give(bool is_text, absl::string_view payload);
   void DropWhatHasLeft();
   void GiveWaiting();
+  bool GiveFirst();
+  void ArmPump();
   void Pump();
   void TellReady();
+  static std::vector<UnsentMessage> Unsent(std::deque<Kept> messages, bool may_have_left);
   std::vector<UnsentMessage> TakeGiven();
   std::vector<UnsentMessage> TakeWaiting();
 
