@@ -23,30 +23,31 @@
 //       out.Append(message);
 //       return sluice::EncodeResult::kEncoded;
 //     }
-//     absl::Status status() const { return absl::OkStatus(); }  // no bytes are wrong in this
-//     protocol size_t max_frame_bytes() const { return 256; }
+//     absl::Status status() const { return absl::OkStatus(); }  // no bytes are wrong here
+//     size_t max_frame_bytes() const { return 256; }
 //   };
 //   static_assert(sluice::Codec<ShortTextCodec>);
 //
 // The contract, which codec_testing.h proves for a codec in a few lines:
 //
 // Decode looks at the front of `in`, bytes as they have arrived, and answers one of four things:
-//   * a message, and how many bytes of the front it took (at least one). A message of bytes is a
-//   view of `in`: nothing is
-//     copied, and Decode may change the bytes in place (unmask, unescape). The view is valid as
-//     long as `in` is.
+//   * a message, and how many bytes of the front it took (at least one). Message may be any type
+//   that
+//     has a default: bytes, or a struct of the protocol's own. What it refers to is `in`, so that
+//     nothing is copied (Decode may change the bytes in place: unmask, unescape), or memory of the
+//     codec's own (decompressed bytes, a list of parts). It is valid as long as `in` is, and until
+//     the next Decode.
 //   * bytes without a message (a keep-alive, a blank line), and how many (at least one).
 //   * it needs more. Then it is called again with the same bytes at the front, as it has left them,
-//   and more behind
-//     them; they may have moved elsewhere in memory. So a codec may remember how far it has looked,
-//     but no pointer.
+//     and more behind them; they may have moved elsewhere in memory. So a codec may remember how
+//     far it has looked, but no pointer.
 //   * an error, which is sticky: every later call answers the same, and status() tells what was
 //   wrong.
 // `in` may be empty. A message is the same however the bytes were cut into pieces on their way.
 //
-// Memory: a codec keeps no bytes. Whoever calls it keeps those of an incomplete message; since
-// Decode answers with an error as soon as it knows that a frame will be longer than
-// max_frame_bytes(), they are at most that many.
+// Memory: a codec keeps no bytes of an incomplete message. Whoever calls it does; since Decode
+// answers with an error as soon as it knows that a frame will be longer than max_frame_bytes(),
+// they are at most that many. What a codec has for its messages has a limit of its own.
 //
 // Encode appends a message's bytes to a Buffer, or nothing when it does not answer kEncoded; that
 // is no error of the codec. `out` may be a template parameter of Encode: CodecStream then gives it
@@ -56,6 +57,11 @@
 // A codec with a constant `kFrameIsReusable = true` promises that Decode leaves the bytes that a
 // message took as they were, and that sent back they are that message: this is what makes
 // CodecStream::SendInPlace possible.
+//
+// A payload codec is the inner half of a protocol, to which something else has given the bounds of
+// a message already: decryption, decompression, a parser. DecodePayload gets all bytes of one
+// message, none too, and answers whether they are one; `false` is as sticky as an error of Decode.
+// composed_codec.h puts it, or a whole codec, into the messages of another codec.
 //
 // Thread-compatible: a codec belongs to one direction pair of one stream. Copied, it is a new one
 // for another stream only while it has not decoded anything.
@@ -128,6 +134,14 @@ concept ByteCodec = Codec<C> && std::same_as<typename C::Message, absl::Span<uin
 template <typename C>
 concept HasReusableFrames = ByteCodec<C> && requires {
   requires C::kFrameIsReusable;
+};
+
+// What turns the whole of an outer codec's message into a message, and back.
+template <typename P>
+concept PayloadCodec = requires(P codec, const P& constant, absl::Span<uint8_t> payload,
+                                typename P::Message& message) {
+  { codec.DecodePayload(payload, message) } -> std::same_as<bool>;
+  { constant.status() } -> std::same_as<absl::Status>;
 };
 
 }  // namespace sluice

@@ -62,7 +62,8 @@ class CodecHandler {
   virtual ~CodecHandler() = default;
 
   // A message has arrived. What it refers to is lent, and may be changed, until the callback
-  // returns, also when that destroys the stream.
+  // returns, also when that destroys the stream; what the codec has in memory of its own ends with
+  // the stream.
   virtual void OnMessage(CodecStream<C>& stream, typename C::Message message) = 0;
 
   // The peer has sent all it will. The default closes gracefully.
