@@ -20,9 +20,10 @@
 
 ABSL_FLAG(bool, verify, true, "do not compare each answer with what was sent");
 ABSL_FLAG(bool, json, false, "prints one JSON object instead of tables");
-ABSL_FLAG(bool, text, false,
-          "sends text, records as in JSON, which becomes less than half when it is compressed; "
-          "otherwise random bytes, which stay what they are");
+ABSL_FLAG(
+    bool, text, false,
+    "sends text, records as in JSON, which becomes less than half when it is compressed; "
+    "otherwise random bytes, which stay what they are, unless the protocol carries text only");
 
 namespace sluice::tools {
 namespace {
@@ -38,11 +39,11 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   }
   const absl::StatusOr<Target> target = ReadTarget(protocols, invocation);
   if (!target.ok()) return invocation.BadUsage(target.status().message());
-  options.protocol = target->protocol;
+  options.protocol = target->protocol.get();
   options.url = target->url;
   options.encryption = target->encryption;
   options.compress = target->compress;
-  options.text = absl::GetFlag(FLAGS_text);
+  options.text = absl::GetFlag(FLAGS_text) || target->protocol->info().text_only;
 
   RaiseDescriptorLimit();
   const absl::StatusOr<LoadResult> result = RunLoad(options);

@@ -35,7 +35,7 @@ int RunCat(const ProtocolTable& protocols, const Invocation& invocation) {
 
   CatSession session(
       **loop,
-      {.protocol = target->protocol,
+      {.protocol = target->protocol.get(),
        .url = target->url,
        .encryption = target->encryption,
        .compress = target->compress,

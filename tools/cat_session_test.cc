@@ -81,11 +81,12 @@ class Greeter final : public Protocol {
   using AfterGreeting = void (*)(Stream& stream);
 
   Greeter(std::string greeting, AfterGreeting after)
-      : Protocol("greeter", {.name = "greeter"}, false),
+      : Protocol({.name = "greeter", .has_messages = false}),
         greeting_(std::move(greeting)),
         after_(after) {}
 
-  std::unique_ptr<EchoService> NewEchoService(const ServerOptions& /*options*/) const override {
+  absl::StatusOr<std::unique_ptr<EchoService>> NewEchoService(
+      const ServerOptions& /*options*/) const override {
     return std::make_unique<Service>(*this);
   }
   absl::StatusOr<std::unique_ptr<ClientFactory>> NewClientFactory(

@@ -47,10 +47,11 @@ absl::StatusOr<std::unique_ptr<EchoServer>> StartServer(const LoadOptions& load)
 
 int RunDemo(const ProtocolTable& protocols, const Invocation& invocation) {
   LoadOptions options = LoadOptionsFromFlags();
-  options.protocol = protocols.FindByName(kProtocol);
-  if (options.protocol == nullptr) {
+  const std::shared_ptr<const Protocol> protocol = protocols.FindByName(kProtocol);
+  if (protocol == nullptr) {
     return invocation.Failure(absl::StrCat("this command line has no protocol ", kProtocol));
   }
+  options.protocol = protocol.get();
   options.poller = absl::GetFlag(FLAGS_poller);
   if (options.threads > options.connections) {
     return invocation.BadUsage("--threads may not be more than --connections");

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "sluice/core/socket_address.h"
+#include "sluice/tools/codec_flag.h"
 #include "sluice/tools/echo_server.h"
 #include "sluice/tools/encryption.h"
 #include "sluice/tools/flag_types.h"
@@ -150,18 +151,26 @@ std::string TotalsLine(const EchoServer::Options& options, const EchoTotals& tot
   return line;
 }
 
+// As --protocol and --codec say.
+absl::StatusOr<std::shared_ptr<const Protocol>> ReadProtocol(const ProtocolTable& protocols) {
+  const std::string name = absl::GetFlag(FLAGS_protocol);
+  std::shared_ptr<const Protocol> protocol = protocols.FindByName(name);
+  if (protocol == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--protocol=", name, ": --protocol takes one of ", absl::StrJoin(protocols.names(), ", ")));
+  }
+  return WithCodecFlag(std::move(protocol));
+}
+
 int RunEcho(const ProtocolTable& protocols, const Invocation& invocation) {
   EchoServer::Options options;
-  const std::string protocol = absl::GetFlag(FLAGS_protocol);
-  options.protocol = protocols.FindByName(protocol);
-  if (options.protocol == nullptr) {
-    return invocation.BadUsage(absl::StrCat("--protocol=", protocol, ": --protocol takes one of ",
-                                            absl::StrJoin(protocols.names(), ", ")));
-  }
+  const absl::StatusOr<std::shared_ptr<const Protocol>> protocol = ReadProtocol(protocols);
+  if (!protocol.ok()) return invocation.BadUsage(protocol.status().message());
+  options.protocol = protocol->get();
   options.compress = absl::GetFlag(FLAGS_deflate);
   if (options.compress && !options.protocol->can_compress()) {
-    return invocation.BadUsage(
-        absl::StrCat("--deflate: --protocol=", protocol, " does not compress; websocket does"));
+    return invocation.BadUsage(absl::StrCat("--deflate: --protocol=", (*protocol)->name(),
+                                            " does not compress; websocket does"));
   }
   const absl::StatusOr<SocketAddress> listen = SocketAddress::Parse(absl::GetFlag(FLAGS_listen));
   if (!listen.ok())
@@ -191,17 +200,10 @@ int RunEcho(const ProtocolTable& protocols, const Invocation& invocation) {
 }  // namespace
 
 Command EchoCommand(const ProtocolTable& protocols) {
-  std::vector<std::string> flags = {"listen",
-                                    "protocol",
-                                    "poller",
-                                    "threads",
-                                    "max_message_bytes",
-                                    "max_connections",
-                                    "idle_timeout",
-                                    "drain_timeout",
-                                    "deflate",
-                                    "reuse_port",
-                                    "own_descriptor_tables"};
+  std::vector<std::string> flags = {"listen",          "protocol",     "codec",
+                                    "poller",          "threads",      "max_message_bytes",
+                                    "max_connections", "idle_timeout", "drain_timeout",
+                                    "deflate",         "reuse_port",   "own_descriptor_tables"};
   std::string encrypted;
   if (protocols.encryption() != nullptr) {
     const std::vector<std::string> more = protocols.encryption()->server_flags();

@@ -28,10 +28,9 @@ StreamLimits LimitsFor(size_t max_message_bytes) {
 // What there is on one loop.
 class EchoServer::Place {
  public:
-  Place(EventLoop& loop, const Options& options)
+  Place(EventLoop& loop, std::unique_ptr<EchoService> service, const Options& options)
       : loop_(loop),
-        service_(options.protocol->NewEchoService(
-            {.max_message_bytes = options.max_message_bytes, .compress = options.compress})),
+        service_(std::move(service)),
         limits_(LimitsFor(options.max_message_bytes)),
         encryption_(options.encryption),
         on_handshake_error_(options.on_handshake_error) {}
@@ -83,7 +82,11 @@ absl::StatusOr<std::unique_ptr<EchoServer>> EchoServer::Start(const Options& opt
 
   std::vector<Place*> places;
   for (int i = 0; i < server->group_->size(); ++i) {
-    server->places_.push_back(std::make_unique<Place>(server->group_->loop(i), options));
+    absl::StatusOr<std::unique_ptr<EchoService>> service = options.protocol->NewEchoService(
+        {.max_message_bytes = options.max_message_bytes, .compress = options.compress});
+    if (!service.ok()) return service.status();
+    server->places_.push_back(
+        std::make_unique<Place>(server->group_->loop(i), *std::move(service), options));
     places.push_back(server->places_.back().get());
   }
   const auto serve = [places](EventLoop& loop, std::unique_ptr<Stream> stream) {

@@ -47,7 +47,8 @@ class EchoServer {
     std::function<void(const absl::Status& status)> on_handshake_error = nullptr;
   };
 
-  // Accepts connections from now on. Errors: as LoopGroup::Start and GroupListener::Listen.
+  // Accepts connections from now on. Errors: as LoopGroup::Start, Protocol::NewEchoService and
+  // GroupListener::Listen.
   static absl::StatusOr<std::unique_ptr<EchoServer>> Start(const Options& options);
 
   // Without Stop, connections are cut.

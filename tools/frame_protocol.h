@@ -1,4 +1,5 @@
-// Messages behind a length of four bytes, big endian: --protocol=frame, frame://.
+// Messages behind a length, of four bytes, big endian, unless options say otherwise (frame_codec.h
+// tells what they mean): --protocol=frame, frame://.
 #ifndef SLUICE_TOOLS_FRAME_PROTOCOL_H_
 #define SLUICE_TOOLS_FRAME_PROTOCOL_H_
 

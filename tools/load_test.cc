@@ -33,9 +33,10 @@ class Misbehaving final : public Protocol {
   using OnReceive = void (*)(Stream& stream, absl::Span<uint8_t> bytes, uint64_t& received);
 
   explicit Misbehaving(OnReceive on_receive)
-      : Protocol("misbehaving", {.name = "misbehaving"}, false), on_receive_(on_receive) {}
+      : Protocol({.name = "misbehaving", .has_messages = false}), on_receive_(on_receive) {}
 
-  std::unique_ptr<EchoService> NewEchoService(const ServerOptions& /*options*/) const override {
+  absl::StatusOr<std::unique_ptr<EchoService>> NewEchoService(
+      const ServerOptions& /*options*/) const override {
     return std::make_unique<Service>(on_receive_);
   }
   absl::StatusOr<std::unique_ptr<ClientFactory>> NewClientFactory(

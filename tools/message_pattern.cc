@@ -40,7 +40,7 @@ std::vector<uint8_t> Text(size_t size, uint64_t seed) {
     const uint64_t number = random.Next();
     absl::StrAppend(&text, "{\"id\": ", number % 1'000'000, ", \"city\": \"",
                     kCities[number >> 32 & 7], "\", \"celsius\": ", number >> 35 & 31, ".",
-                    (number >> 40) % 10, ", \"sunny\": ", number >> 63 ? "true" : "false", "},\n");
+                    (number >> 40) % 10, ", \"sunny\": ", number >> 63 ? "true" : "false", "}, ");
   }
   return std::vector<uint8_t>(text.begin(), text.begin() + static_cast<ptrdiff_t>(size));
 }

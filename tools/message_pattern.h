@@ -24,8 +24,8 @@ class MessagePattern {
  public:
   static constexpr size_t kWindows = 16384;
 
-  // Text is records as in JSON, in ASCII, of which a message may have a part at either end. What
-  // compresses, compresses it to less than half, from a few hundred bytes on.
+  // Text is records as in JSON, in ASCII without line breaks, of which a message may have a part at
+  // either end. What compresses, compresses it to less than half, from a few hundred bytes on.
   enum Content : uint8_t { kNoise, kText };
 
   MessagePattern(size_t size, uint64_t seed, Content content = kNoise);

@@ -11,6 +11,7 @@
 #include "sluice/tools/codec_protocol.h"
 #include "sluice/tools/protocol.h"
 #include "sluice/tools/sluice_main.h"
+#include "sluice/tools/standard_protocols.h"
 
 namespace {
 
@@ -41,6 +42,6 @@ class ShortTextCodec {
 
 int main(int argc, char** argv) {
   sluice::tools::ProtocolTable protocols = sluice::tools::StandardProtocols();
-  protocols.Add(sluice::tools::CodecProtocol<ShortTextCodec>("short"));
+  protocols.Add(sluice::tools::CodecProtocol<ShortTextCodec>({.name = "short"}));
   return sluice::tools::SluiceMain(protocols, argc, argv);
 }

@@ -17,9 +17,25 @@ EchoTotals& EchoTotals::operator+=(const EchoTotals& other) {
   return *this;
 }
 
+namespace {
+
+// The scheme has the protocol's name, where it has none.
+ProtocolInfo WithScheme(ProtocolInfo info) {
+  if (info.scheme.name.empty()) info.scheme.name = info.name;
+  return info;
+}
+
+}  // namespace
+
+Protocol::Protocol(ProtocolInfo info) : info_(WithScheme(std::move(info))) {}
+
+absl::StatusOr<std::unique_ptr<Protocol>> Protocol::WithOptions(absl::string_view /*text*/) const {
+  return absl::InvalidArgumentError("this protocol has no options");
+}
+
 UrlScheme Protocol::encrypted_scheme() const {
-  UrlScheme scheme = scheme_;
-  scheme.name = scheme_.name == "tcp" ? "tls" : absl::StrCat(scheme_.name, "s");
+  UrlScheme scheme = info_.scheme;
+  scheme.name = scheme.name == "tcp" ? "tls" : absl::StrCat(scheme.name, "s");
   scheme.default_port = encrypted_default_port();
   scheme.encrypted = true;
   return scheme;
@@ -39,17 +55,17 @@ void ProtocolTable::Add(std::unique_ptr<Protocol> protocol) {
   protocols_.push_back(std::move(protocol));
 }
 
-const Protocol* ProtocolTable::FindByName(absl::string_view name) const {
+std::shared_ptr<const Protocol> ProtocolTable::FindByName(absl::string_view name) const {
   for (const auto& protocol : protocols_) {
-    if (protocol->name() == name) return protocol.get();
+    if (protocol->name() == name) return protocol;
   }
   return nullptr;
 }
 
-const Protocol* ProtocolTable::FindByScheme(absl::string_view scheme) const {
+std::shared_ptr<const Protocol> ProtocolTable::FindByScheme(absl::string_view scheme) const {
   for (const auto& protocol : protocols_) {
     if (protocol->scheme().name == scheme || protocol->encrypted_scheme().name == scheme)
-      return protocol.get();
+      return protocol;
   }
   return nullptr;
 }

@@ -1,14 +1,15 @@
 // Protocol is what the command line has to know of a protocol: its name (--protocol=NAME), its URL
-// scheme, how a server echoes over a Stream, and how a client exchanges messages over one. main()
-// puts those that it wants into a ProtocolTable; nothing registers itself. A codec becomes one with
-// CodecProtocol (codec_protocol.h), in one line. Each is spoken over TLS too, where the table has
-// an Encryption: its scheme is then the plain one with an s, tls:// for tcp://.
+// scheme, its options (--codec=NAME=VALUE,...), how a server echoes over a Stream, and how a client
+// exchanges messages over one. main() puts those that it wants into a ProtocolTable; nothing
+// registers itself. A codec becomes one with CodecProtocol (codec_protocol.h), in one line. Each is
+// spoken over TLS too, where the table has an Encryption: its scheme is then the plain one with an
+// s, tls:// for tcp://.
 //
 // Example: the whole command line with one protocol more.
 //
 //   int main(int argc, char** argv) {
 //     sluice::tools::ProtocolTable protocols = sluice::tools::StandardProtocols();
-//     protocols.Add(sluice::tools::CodecProtocol<ShortTextCodec>("short"));
+//     protocols.Add(sluice::tools::CodecProtocol<ShortTextCodec>({.name = "short"}));
 //     return sluice::tools::SluiceMain(protocols, argc, argv);
 //   }
 //
@@ -30,6 +31,7 @@
 #include "absl/types/span.h"
 #include "sluice/core/stream.h"
 #include "sluice/tools/encryption.h"
+#include "sluice/tools/protocol_options.h"
 #include "sluice/tools/url.h"
 
 namespace sluice::tools {
@@ -96,7 +98,8 @@ class Client {
   virtual bool is_open() const { return true; }
   // Once it is open: whether the server has agreed to ClientOptions::compress.
   virtual bool compresses() const { return false; }
-  // Copies the message.
+  // Copies the message. One that the protocol cannot carry is refused, and ends the connection with
+  // kInvalidArgument.
   virtual SendResult Send(Kind kind, absl::Span<const uint8_t> message) = 0;
   // No message follows. Answers to what was sent are still received; then it ends gracefully.
   virtual void End() = 0;
@@ -132,21 +135,37 @@ struct ClientOptions {
   Url url = {};
 };
 
+// What a protocol is called, and what `sluice codecs` tells of it.
+struct ProtocolInfo {
+  std::string name;
+  UrlScheme scheme = {};     // its name is the protocol's, where it has none
+  std::string summary = {};  // half a line: "messages behind their length"
+  std::string message = {};  // what one is: "any bytes", "a line of text, without its end"
+  std::string limits = {};   // "a message of at most --max_message_bytes"; others that there are
+  bool has_messages = true;  // else it carries a flow of bytes
+  bool text_only = false;    // its messages are text without line breaks: bench sends such
+};
+
 class Protocol {
  public:
-  // One without messages carries a flow of bytes.
-  Protocol(absl::string_view name, UrlScheme scheme, bool has_messages)
-      : name_(name), scheme_(std::move(scheme)), has_messages_(has_messages) {}
+  explicit Protocol(ProtocolInfo info);
   Protocol(const Protocol&) = delete;
   Protocol& operator=(const Protocol&) = delete;
   virtual ~Protocol() = default;
 
-  const std::string& name() const { return name_; }
-  const UrlScheme& scheme() const { return scheme_; }
+  const ProtocolInfo& info() const { return info_; }
+  const std::string& name() const { return info_.name; }
+  const UrlScheme& scheme() const { return info_.scheme; }
   UrlScheme encrypted_scheme() const;
   // Whether ServerOptions::compress, and that of clients, mean something.
   virtual bool can_compress() const { return false; }
-  bool has_messages() const { return has_messages_; }
+  bool has_messages() const { return info_.has_messages; }
+
+  // What WithOptions takes.
+  virtual std::vector<ProtocolOption> options() const { return {}; }
+  // The same protocol with other options: "length_bytes=2,byte_order=little". kInvalidArgument for
+  // what it does not take, which says what is accepted.
+  virtual absl::StatusOr<std::unique_ptr<Protocol>> WithOptions(absl::string_view text) const;
 
   // What the protocol is called where a TLS handshake agrees on one (ALPN); empty where it has no
   // registered name.
@@ -154,16 +173,16 @@ class Protocol {
   // The port of the encrypted scheme where none is given; 0: it must be.
   virtual uint16_t encrypted_default_port() const { return 0; }
 
-  virtual std::unique_ptr<EchoService> NewEchoService(const ServerOptions& options) const = 0;
+  // kInvalidArgument for limits that do not go with the protocol's options.
+  virtual absl::StatusOr<std::unique_ptr<EchoService>> NewEchoService(
+      const ServerOptions& options) const = 0;
 
-  // kInvalidArgument for a URL that the protocol cannot use.
+  // The same, and for a URL that the protocol cannot use.
   virtual absl::StatusOr<std::unique_ptr<ClientFactory>> NewClientFactory(
       const ClientOptions& options) const = 0;
 
  private:
-  const std::string name_;
-  const UrlScheme scheme_;
-  const bool has_messages_;
+  const ProtocolInfo info_;
 };
 
 class ProtocolTable {
@@ -177,15 +196,18 @@ class ProtocolTable {
   const Encryption* encryption() const { return encryption_.get(); }
 
   // Null for one that is not there.
-  const Protocol* FindByName(absl::string_view name) const;
-  const Protocol* FindByScheme(absl::string_view scheme) const;
+  std::shared_ptr<const Protocol> FindByName(absl::string_view name) const;
+  std::shared_ptr<const Protocol> FindByScheme(absl::string_view scheme) const;
+
+  // In the order in which they were added.
+  absl::Span<const std::shared_ptr<const Protocol>> protocols() const { return protocols_; }
 
   // The encrypted ones after the plain ones.
   std::vector<UrlScheme> schemes() const;
   std::vector<std::string> names() const;
 
  private:
-  std::vector<std::unique_ptr<Protocol>> protocols_;
+  std::vector<std::shared_ptr<const Protocol>> protocols_;
   std::unique_ptr<Encryption> encryption_;
 };
 

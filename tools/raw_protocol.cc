@@ -79,9 +79,14 @@ class RawClientFactory final : public ClientFactory {
 
 class Raw final : public Protocol {
  public:
-  Raw() : Protocol("raw", {.name = "tcp"}, /*has_messages=*/false) {}
+  Raw()
+      : Protocol({.name = "raw",
+                  .scheme = {.name = "tcp"},
+                  .summary = "plain bytes, passed on as they come",
+                  .has_messages = false}) {}
 
-  std::unique_ptr<EchoService> NewEchoService(const ServerOptions& /*options*/) const override {
+  absl::StatusOr<std::unique_ptr<EchoService>> NewEchoService(
+      const ServerOptions& /*options*/) const override {
     return std::make_unique<RawEcho>();
   }
   absl::StatusOr<std::unique_ptr<ClientFactory>> NewClientFactory(

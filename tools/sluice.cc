@@ -1,5 +1,6 @@
 #include "sluice/tools/protocol.h"
 #include "sluice/tools/sluice_main.h"
+#include "sluice/tools/standard_protocols.h"
 #include "sluice/tools/tls_encryption.h"
 
 int main(int argc, char** argv) {

@@ -8,19 +8,8 @@
 #include "sluice/tools/command.h"
 #include "sluice/tools/demo.h"
 #include "sluice/tools/echo.h"
-#include "sluice/tools/frame_protocol.h"
-#include "sluice/tools/raw_protocol.h"
-#include "sluice/tools/websocket_protocol.h"
 
 namespace sluice::tools {
-
-ProtocolTable StandardProtocols() {
-  ProtocolTable protocols;
-  protocols.Add(RawProtocol());
-  protocols.Add(FrameProtocol());
-  protocols.Add(WebSocketProtocol());
-  return protocols;
-}
 
 int SluiceMain(const ProtocolTable& protocols, int argc, char** argv) {
   const std::vector<Command> commands = {EchoCommand(protocols), BenchCommand(protocols),

@@ -1,14 +1,11 @@
-// The command line as a library, so that a program of five lines has all of it with a protocol more
-// (see protocol.h for one).
+// The command line as a library, so that a program of five lines has all of it with a protocol of
+// its own (see protocol.h for one): beside the standard ones (standard_protocols.h), or alone.
 #ifndef SLUICE_TOOLS_SLUICE_MAIN_H_
 #define SLUICE_TOOLS_SLUICE_MAIN_H_
 
 #include "sluice/tools/protocol.h"
 
 namespace sluice::tools {
-
-// raw, frame and websocket: what `sluice` has.
-ProtocolTable StandardProtocols();
 
 // Runs the command that argv names with these protocols. Returns the exit status.
 int SluiceMain(const ProtocolTable& protocols, int argc, char** argv);

@@ -5,6 +5,7 @@
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "sluice/tools/codec_flag.h"
 #include "sluice/tools/shared_flags.h"
 
 namespace sluice::tools {
@@ -14,7 +15,10 @@ absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocati
   absl::StatusOr<Url> url = ParseUrl(invocation.arguments[0], schemes);
   if (!url.ok()) return url.status();
   Target target;
-  target.protocol = protocols.FindByScheme(url->scheme);
+  absl::StatusOr<std::shared_ptr<const Protocol>> protocol =
+      WithCodecFlag(protocols.FindByScheme(url->scheme));
+  if (!protocol.ok()) return protocol.status();
+  target.protocol = *std::move(protocol);
   target.compress = absl::GetFlag(FLAGS_deflate);
   if (target.compress && !target.protocol->can_compress()) {
     return absl::InvalidArgumentError(
@@ -32,7 +36,7 @@ absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocati
 
 std::vector<std::string> WithClientFlags(const ProtocolTable& protocols,
                                          std::vector<std::string> flags) {
-  flags.emplace_back("deflate");
+  flags.insert(flags.end(), {"codec", "deflate"});
   if (protocols.encryption() == nullptr) return flags;
   const std::vector<std::string> more = protocols.encryption()->client_flags();
   flags.insert(flags.end(), more.begin(), more.end());

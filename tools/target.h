@@ -16,7 +16,7 @@
 namespace sluice::tools {
 
 struct Target {
-  const Protocol* protocol;
+  std::shared_ptr<const Protocol> protocol;  // with the options of --codec
   Url url;
   std::shared_ptr<const ClientEncryption> encryption;  // null for a plain connection
   bool compress = false;
@@ -26,7 +26,7 @@ struct Target {
 // error is bad usage.
 absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocation& invocation);
 
-// `flags`, --deflate, and those that say how to encrypt.
+// `flags`, --codec, --deflate, and those that say how to encrypt.
 std::vector<std::string> WithClientFlags(const ProtocolTable& protocols,
                                          std::vector<std::string> flags);
 

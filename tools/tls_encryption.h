@@ -4,7 +4,7 @@
 //
 //   int main(int argc, char** argv) {
 //     sluice::tools::ProtocolTable protocols = sluice::tools::StandardProtocols();
-//     protocols.Add(sluice::tools::CodecProtocol<ShortTextCodec>("short"));
+//     protocols.Add(sluice::tools::CodecProtocol<ShortTextCodec>({.name = "short"}));
 //     protocols.SetEncryption(sluice::tools::TlsEncryption());          // shorts://, too
 //     return sluice::tools::SluiceMain(protocols, argc, argv);
 //   }

@@ -159,14 +159,18 @@ class WebSocketClientFactory final : public ClientFactory {
 class WebSocket final : public Protocol {
  public:
   WebSocket()
-      : Protocol("websocket", {.name = "ws", .default_port = 80, .has_target = true},
-                 /*has_messages=*/true) {}
+      : Protocol({.name = "websocket",
+                  .scheme = {.name = "ws", .default_port = 80, .has_target = true},
+                  .summary = "WebSocket (RFC 6455)",
+                  .message = "text (UTF-8), or any bytes",
+                  .limits = "a message of at most --max_message_bytes"}) {}
 
   std::string alpn() const override { return "http/1.1"; }
   uint16_t encrypted_default_port() const override { return 443; }
   bool can_compress() const override { return true; }
 
-  std::unique_ptr<EchoService> NewEchoService(const ServerOptions& options) const override {
+  absl::StatusOr<std::unique_ptr<EchoService>> NewEchoService(
+      const ServerOptions& options) const override {
     return std::make_unique<WebSocketEcho>(options);
   }
   absl::StatusOr<std::unique_ptr<ClientFactory>> NewClientFactory(
