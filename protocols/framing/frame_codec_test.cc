@@ -3,6 +3,7 @@
 #include <cctype>
 #include <cstddef>
 #include <cstdint>
+#include <random>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "sluice/core/buffer.h"
 #include "sluice/core/slice.h"
 #include "sluice/protocols/codec/codec.h"
+#include "sluice/protocols/codec/codec_conversation_testing.h"
 #include "sluice/protocols/codec/codec_testing.h"
 
 namespace sluice::framing {
@@ -431,6 +433,23 @@ TEST(FrameCodecTest, EncodingGoesOnAfterAnErrorOfDecoding) {
             DecodeResult::Error());
   EXPECT_EQ(codec.error(), FrameError::kTooLong);
   EXPECT_EQ(Encoded(codec, "sorry"), Bytes("00000005 'sorry'"));
+}
+
+FrameCodec SmallFrames(int length_bytes) {
+  FrameOptions options;
+  options.length_bytes = length_bytes;
+  options.max_message_bytes = 250;
+  return Make(options);
+}
+
+TEST(FrameCodecTest, KeepsItsPromises) {
+  const auto message = [](std::minstd_rand& random) {
+    return std::string(random() % 251, static_cast<char>(random()));
+  };
+  for (const int length_bytes : {1, 2, 3, 4, 8, FrameOptions::kVarint}) {
+    codec_testing::ExpectKeepsPromises(SmallFrames(length_bytes), message);
+  }
+  codec_testing::ExpectConverses(SmallFrames(4), message);
 }
 
 TEST(FrameCodecTest, SurvivesGarbage) {
