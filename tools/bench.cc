@@ -19,7 +19,6 @@
 #include "sluice/tools/url.h"
 
 ABSL_FLAG(bool, verify, true, "do not compare each answer with what was sent");
-ABSL_FLAG(bool, json, false, "prints one JSON object instead of tables");
 ABSL_FLAG(
     bool, text, false,
     "sends text, records as in JSON, which becomes less than half when it is compressed; "

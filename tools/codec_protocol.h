@@ -12,7 +12,7 @@
 //     int length_bytes = 1;
 //   };
 //   ProtocolOptions<ShortTextOptions> options;
-//   options.Number("length_bytes", &ShortTextOptions::length_bytes, 1, 8, "bytes of the length");
+//   options.Number("length_bytes", &ShortTextOptions::length_bytes, 1, 2, "bytes of the length");
 //   protocols.Add(CodecProtocol<ShortTextCodec>(
 //       {.name = "short", .summary = "text behind its length"}, options,
 //       [](const ShortTextOptions& options, size_t max_message_bytes) {

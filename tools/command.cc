@@ -12,11 +12,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "sluice/tools/wrap.h"
 
 namespace sluice::tools {
 namespace {
-
-constexpr size_t kHelpColumns = 100;
 
 void Print(std::FILE* file, absl::string_view text) {
   std::fwrite(text.data(), 1, text.size(), file);
@@ -31,27 +30,11 @@ std::string FlagList(const Command& command) {
   return absl::StrCat("It accepts --", absl::StrJoin(command.flags, ", --"), ".");
 }
 
-// Breaks `text` into lines of at most `columns`, each after the first indented.
-std::string Wrap(absl::string_view text, size_t columns, size_t indent) {
-  std::string result;
-  size_t column = 0;
-  for (absl::string_view word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
-    if (column != 0 && column + 1 + word.size() > columns) {
-      absl::StrAppend(&result, "\n", std::string(indent, ' '));
-      column = 0;
-    } else if (column != 0) {
-      result += ' ';
-      ++column;
-    }
-    absl::StrAppend(&result, word);
-    column += word.size();
-  }
-  return result;
-}
-
 std::string Usage(absl::string_view program, const Command& command) {
   std::string usage = absl::StrCat(program, " ", command.name);
   for (const std::string& argument : command.arguments) absl::StrAppend(&usage, " ", argument);
+  if (!command.optional_argument.empty())
+    absl::StrAppend(&usage, " [", command.optional_argument, "]");
   if (!command.flags.empty()) absl::StrAppend(&usage, " [--flag=value ...]");
   return usage;
 }
@@ -167,10 +150,9 @@ absl::StatusOr<std::vector<std::string>> ParseWords(const Command& command,
     }
     words.remove_prefix(taken);
   }
-  if (arguments.size() > command.arguments.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("unexpected argument ", arguments[command.arguments.size()]));
-  }
+  const size_t most = command.arguments.size() + (command.optional_argument.empty() ? 0 : 1);
+  if (arguments.size() > most)
+    return absl::InvalidArgumentError(absl::StrCat("unexpected argument ", arguments[most]));
   if (arguments.size() < command.arguments.size()) {
     return absl::InvalidArgumentError(
         absl::StrCat(command.arguments[arguments.size()], " is missing"));

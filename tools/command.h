@@ -37,7 +37,7 @@ enum ExitStatus : int {
 
 // What a command is run with.
 struct Invocation {
-  absl::Span<const std::string> arguments;  // as many as the command asked for
+  absl::Span<const std::string> arguments;  // as many as the command asked for, or one more
   std::string command;                      // "sluice echo", for messages
   std::FILE* err = stderr;
 
@@ -55,6 +55,7 @@ struct Command {
   std::string summary;                      // half a line, for the list of commands
   std::string description = {};             // paragraphs, for its own help, a blank line between
   std::vector<std::string> arguments = {};  // what usage calls them; all are required
+  std::string optional_argument = {};       // one more, which may be left out; empty for none
   std::vector<std::string> flags = {};      // the names of those that it accepts
   std::function<int(const Invocation&)> run;
 };

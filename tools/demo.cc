@@ -26,7 +26,6 @@
 namespace sluice::tools {
 namespace {
 
-constexpr absl::string_view kProtocol = "websocket";
 constexpr absl::Duration kDrainTimeout = absl::Seconds(5);
 
 void Print(absl::string_view text) {
@@ -47,10 +46,7 @@ absl::StatusOr<std::unique_ptr<EchoServer>> StartServer(const LoadOptions& load)
 
 int RunDemo(const ProtocolTable& protocols, const Invocation& invocation) {
   LoadOptions options = LoadOptionsFromFlags();
-  const std::shared_ptr<const Protocol> protocol = protocols.FindByName(kProtocol);
-  if (protocol == nullptr) {
-    return invocation.Failure(absl::StrCat("this command line has no protocol ", kProtocol));
-  }
+  const std::shared_ptr<const Protocol> protocol = protocols.FindByName(kDemoProtocol);
   options.protocol = protocol.get();
   options.poller = absl::GetFlag(FLAGS_poller);
   if (options.threads > options.connections) {

@@ -2,13 +2,15 @@
 #ifndef SLUICE_TOOLS_DEMO_H_
 #define SLUICE_TOOLS_DEMO_H_
 
+#include "absl/strings/string_view.h"
 #include "sluice/tools/command.h"
 #include "sluice/tools/protocol.h"
 
 namespace sluice::tools {
 
-// Uses the table's WebSocket, or, where it has none, its first protocol. The table must outlive the
-// command.
+inline constexpr absl::string_view kDemoProtocol = "websocket";
+
+// The table must have the protocol, and outlive the command.
 Command DemoCommand(const ProtocolTable& protocols);
 
 }  // namespace sluice::tools

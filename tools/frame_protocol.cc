@@ -48,12 +48,11 @@ absl::StatusOr<framing::FrameCodec> NewCodec(FrameOptions options, size_t max_me
 }  // namespace
 
 std::unique_ptr<Protocol> FrameProtocol() {
-  return CodecProtocol<framing::FrameCodec>(
-      {.name = "frame",
-       .summary = "messages behind their length",
-       .message = "any bytes",
-       .limits = "a message of at most --max_message_bytes, 2147483647 at most"},
-      Options(), NewCodec);
+  return CodecProtocol<framing::FrameCodec>({.name = "frame",
+                                             .summary = "messages behind their length",
+                                             .message = "any bytes",
+                                             .limits = "a message of at most --max_message_bytes"},
+                                            Options(), NewCodec);
 }
 
 }  // namespace sluice::tools

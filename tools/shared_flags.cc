@@ -4,10 +4,11 @@
 
 ABSL_FLAG(sluice::tools::Threads, threads, sluice::tools::Threads(1),
           "event loops, each on a thread of its own");
-ABSL_FLAG(sluice::tools::MessageBytes, max_message_bytes, sluice::tools::MessageBytes(1024 * 1024),
+ABSL_FLAG(sluice::tools::MessageBytes, max_message_bytes, sluice::tools::kDefaultMaxMessageBytes,
           "longer messages from the peer are refused, and end the connection");
 ABSL_FLAG(sluice::tools::Timeout, timeout, sluice::tools::Timeout(absl::Seconds(5)),
           "how long a connection may take to open, and, for bench, an answer to come");
+ABSL_FLAG(bool, json, false, "prints one JSON object instead of text");
 ABSL_FLAG(
     bool, deflate, false,
     "compresses messages, where the other side wants it, too (websocket: permessage-deflate)");

@@ -11,6 +11,7 @@ namespace sluice::tools {
 
 using Threads = WholeNumber<1, 1024>;
 using MessageBytes = ByteCount<1, (int64_t{1} << 31) - 1>;
+inline constexpr MessageBytes kDefaultMaxMessageBytes(1024 * 1024);
 
 }  // namespace sluice::tools
 
@@ -18,5 +19,6 @@ ABSL_DECLARE_FLAG(sluice::tools::Threads, threads);
 ABSL_DECLARE_FLAG(sluice::tools::MessageBytes, max_message_bytes);
 ABSL_DECLARE_FLAG(sluice::tools::Timeout, timeout);
 ABSL_DECLARE_FLAG(bool, deflate);
+ABSL_DECLARE_FLAG(bool, json);
 
 #endif  // SLUICE_TOOLS_SHARED_FLAGS_H_

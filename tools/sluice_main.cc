@@ -5,6 +5,7 @@
 
 #include "sluice/tools/bench.h"
 #include "sluice/tools/cat.h"
+#include "sluice/tools/codecs.h"
 #include "sluice/tools/command.h"
 #include "sluice/tools/demo.h"
 #include "sluice/tools/echo.h"
@@ -12,8 +13,9 @@
 namespace sluice::tools {
 
 int SluiceMain(const ProtocolTable& protocols, int argc, char** argv) {
-  const std::vector<Command> commands = {EchoCommand(protocols), BenchCommand(protocols),
-                                         CatCommand(protocols), DemoCommand(protocols)};
+  std::vector<Command> commands = {EchoCommand(protocols), BenchCommand(protocols),
+                                   CatCommand(protocols), CodecsCommand(protocols)};
+  if (protocols.FindByName(kDemoProtocol) != nullptr) commands.push_back(DemoCommand(protocols));
   return RunCommandLine("sluice", commands, argc, argv, stdout, stderr);
 }
 

@@ -183,12 +183,12 @@ class UsageTest(unittest.TestCase):
     def test_without_words_it_lists_the_commands(self):
         result = run()
         self.assertEqual(result.returncode, 2)
-        for command in ("echo", "bench", "cat", "demo", "help"):
+        for command in ("echo", "bench", "cat", "codecs", "demo", "help"):
             self.assertRegex(result.stderr.decode(), rf"\n  {command} ")
 
     def test_help_is_no_error(self):
         for words in (["help"], ["--help"], ["help", "echo"], ["echo", "--help"], ["help", "bench"], ["help", "cat"],
-                      ["help", "demo"]):
+                      ["help", "codecs"], ["help", "demo"]):
             result = run(*words)
             self.assertEqual(result.returncode, 0, words)
             self.assertTrue(result.stdout.startswith(b"Usage: sluice "), words)
@@ -196,7 +196,7 @@ class UsageTest(unittest.TestCase):
             self.assertLessEqual(max(map(len, result.stdout.decode().splitlines())), 100, words)
 
     def test_what_is_not_there_is_answered_with_what_is(self):
-        self.assert_bad_usage("relay", says="There are echo, bench, cat, demo and help.")
+        self.assert_bad_usage("relay", says="There are echo, bench, cat, codecs, demo and help.")
         self.assert_bad_usage("echo", "--pipeline=3", says="It accepts --listen, --protocol, ")
         self.assert_bad_usage("demo", "--listen=*:0", says="It accepts --connections, ")
         self.assert_bad_usage("bench", says="URL is missing")
@@ -671,6 +671,93 @@ class DemoTest(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result)
 
 
+class CodecsTest(unittest.TestCase):
+
+    def test_they_are_listed_with_options_and_limits(self):
+        result = run("codecs")
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        text = result.stdout.decode()
+        self.assertLessEqual(max(map(len, text.splitlines())), 100)
+        for name in ("raw", "frame", "websocket"):
+            self.assertRegex(text, rf"(?m)^{name}: .+\n  URL      \w+://HOST")
+        self.assertRegex(text, r"\n  --codec=length_bytes=4 +bytes of the length: 1, 2, 3, 4, 8 or varint\n")
+        self.assertIn("--max_message_bytes is 1MiB where it is not given", text)
+
+    def test_one_is_listed_alone(self):
+        text = run("codecs", "websocket").stdout.decode()
+        self.assertTrue(text.startswith("websocket: "), text)
+        self.assertIn("wss://HOST", text)
+        self.assertIn("  deflate  messages, with --deflate", text)
+        self.assertNotIn("frame", text)
+        result = run("codecs", "http")
+        self.assertEqual((result.returncode, result.stdout), (2, b""))
+        self.assertIn("there is no protocol http; there are raw, frame, websocket", result.stderr.decode())
+
+    def test_programs_read_them_as_json(self):
+        listed = json.loads(run("codecs", "--json").stdout)
+        self.assertEqual(listed["raw"]["has_messages"], False)
+        frame = listed["frame"]
+        self.assertEqual((frame["scheme"], frame["tls_scheme"]), ("frame", "frames"))
+        self.assertEqual(frame["options"]["byte_order"],
+                         {"default": "big", "accepted": "big or little",
+                          "meaning": "which end of the length comes first"})
+        self.assertEqual(list(json.loads(run("codecs", "frame", "--json").stdout)), ["frame"])
+
+    def test_each_is_spoken_by_all_commands(self):
+        for name, about in json.loads(run("codecs", "--json").stdout).items():
+            with self.subTest(name), Echo(f"--protocol={name}") as echo:
+                url = f"{about['scheme']}://{echo.address}"
+                cat = run("cat", url, stdin=b"one\ntwo\n")
+                self.assertEqual((cat.returncode, cat.stdout, cat.stderr), (0, b"one\ntwo\n", b""))
+                for size in ("1", "100000"):
+                    bench = run("bench", url, "--json", f"--size={size}", "--duration=100ms", "--connections=3",
+                                "--pipeline=2")
+                    self.assertTrue(json.loads(bench.stdout)["ok"], bench)
+                self.assertEqual(echo.stop()["errors"], 0)
+
+    def test_options_are_those_of_the_wire(self):
+        codec = "--codec=length_bytes=2,byte_order=little"
+        with Echo("--protocol=frame", codec) as echo:
+            with echo.connect() as client:
+                client.sendall(b"\x05\x00hello")
+                self.assertEqual(receive(client, 7), b"\x05\x00hello")
+            url = f"frame://{echo.address}"
+            self.assertEqual(run("cat", url, codec, stdin=b"one\ntwo").stdout, b"one\ntwo\n")
+            bench = run("bench", url, codec, "--json", "--size=300", "--duration=100ms")
+            self.assertTrue(json.loads(bench.stdout)["ok"], bench)
+            self.assertEqual(echo.stop()["errors"], 0)
+
+    def test_options_that_are_not_there_are_answered_with_those_that_are(self):
+        for words in (["echo", "--protocol=frame"], ["bench", "frame://[::1]:1"], ["cat", "frame://[::1]:1"]):
+            for codec, says in (("length_byte=2", 'frame: there is no option "length_byte"; there are length_bytes (1, 2, '),
+                                ("length_bytes=5", "length_bytes takes 1, 2, 3, 4, 8 or varint"),
+                                ("length_bytes", "length_bytes needs a value: length_bytes=4"),
+                                ("length_bytes=1,length_bytes=2", "length_bytes is given twice"),
+                                ("length_bytes=1,length_adjustment=-300", "length_adjustment is -300; accepted: -255")):
+                result = run(*words, f"--codec={codec}")
+                self.assertEqual((result.returncode, result.stdout), (2, b""), result)
+                self.assertIn(f"--codec={codec}: frame: ", result.stderr.decode())
+                self.assertIn(says, result.stderr.decode())
+        self.assertIn("raw: this protocol has no options", run("echo", "--codec=a=b").stderr.decode())
+
+    def test_options_and_limits_may_not_go_together(self):
+        result = run("echo", "--listen=127.0.0.1:0", "--protocol=frame", "--codec=bytes_to_strip=0", "--max_message_bytes=3")
+        self.assertEqual((result.returncode, result.stdout), (1, b""))
+        self.assertIn("max_message_bytes is 3; accepted: 4 or more", result.stderr.decode())
+
+    def test_a_message_that_cannot_be_sent_is_told(self):
+        # What is stripped here is lost, so that a frame cannot be made of a message.
+        codec = "--codec=length_offset=1"
+        with Echo("--protocol=frame", codec) as echo:
+            cat = run("cat", f"frame://{echo.address}", codec, stdin=b"hello\n")
+            self.assertEqual((cat.returncode, cat.stdout), (1, b""))
+            self.assertIn(b"a message is none that the protocol, set up so, can carry", cat.stderr)
+            bench = run("bench", f"frame://{echo.address}", codec, "--json", "--duration=inf", "--timeout=inf",
+                        "--connections=2")
+            self.assertEqual(bench.returncode, 1)
+            self.assertEqual(json.loads(bench.stdout)["errors"]["protocol"], 2)
+
+
 class OwnCodecTest(unittest.TestCase):
 
     def test_a_codec_of_a_users_own_has_all_commands(self):
@@ -685,6 +772,22 @@ class OwnCodecTest(unittest.TestCase):
             self.assertEqual(echo.stop()["errors"], 0)
         self.assertIn("short://HOST:PORT", run("help", "cat", binary=OWN_CODEC).stdout.decode())
         self.assertIn("raw, frame, websocket, short", run("help", "echo", binary=OWN_CODEC).stdout.decode())
+
+    def test_it_has_options(self):
+        self.assertIn("short: text behind its length\n  URL      short://HOST:PORT",
+                      run("codecs", binary=OWN_CODEC).stdout.decode())
+        codec = "--codec=length_bytes=2"
+        with Echo("--protocol=short", codec, binary=OWN_CODEC) as echo:
+            with echo.connect() as client:
+                client.sendall(b"\x00\x05hello")
+                self.assertEqual(receive(client, 7), b"\x00\x05hello")
+            self.assertEqual(run("cat", f"short://{echo.address}", codec, stdin=b"one", binary=OWN_CODEC).stdout, b"one\n")
+            long = run("cat", f"short://{echo.address}", stdin=b"x" * 256, binary=OWN_CODEC)
+            self.assertEqual((long.returncode, long.stdout), (1, b""))
+            self.assertIn(b"a message is longer than the protocol can carry", long.stderr)
+        refused = run("cat", "short://[::1]:1", "--codec=length_bytes=3", binary=OWN_CODEC)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn(b"length_bytes takes a whole number from 1 to 2", refused.stderr)
 
 
 if __name__ == "__main__":
