@@ -67,7 +67,7 @@ void PrintHelpOf(absl::string_view program, const Command& command, std::FILE* o
   std::vector<std::pair<std::string, std::string>> rows;
   for (const std::string& name : command.flags) {
     const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
-    const std::string value = flag->DefaultValue();
+    const std::string value = flag->CurrentValue();
     std::string shown = absl::StrCat("--", name);
     if (!IsBool(*flag)) {
       absl::StrAppend(&shown, "=", value);

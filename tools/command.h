@@ -13,7 +13,7 @@
 //   return RunCommandLine("tool", {greet}, argc, argv, stdout, stderr);
 //
 // Flags are written --name=value or --name value; a bool one --name or --noname too; `--` ends
-// them. The last one of a name counts.
+// them. The last one of a name counts. What a flag is before they are read is its default.
 //
 // Thread-compatible; flags are the process's.
 #ifndef SLUICE_TOOLS_COMMAND_H_

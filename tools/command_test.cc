@@ -67,10 +67,14 @@ class CommandTest : public testing::Test {
                                                  absl::GetFlag(FLAGS_polite) ? " polite" : "");
                              return static_cast<int>(kSuccess);
                            }};
-    const Command fail = {
-        .name = "fail", .summary = "fails", .run = [](const Invocation& invocation) {
-          return invocation.Failure("as it should");
-        }};
+    const Command fail = {.name = "fail",
+                          .summary = "fails",
+                          .optional_argument = "REASON",
+                          .run = [](const Invocation& invocation) {
+                            return invocation.Failure(invocation.arguments.empty()
+                                                          ? "as it should"
+                                                          : invocation.arguments[0]);
+                          }};
     Capture out_file, err_file;
     const int status = RunCommandLine("tool", {greet, fail}, static_cast<int>(words.size()),
                                       words.data(), out_file.file(), err_file.file());
@@ -134,6 +138,15 @@ TEST_F(CommandTest, BadValueSaysWhatIsAccepted) {
 TEST_F(CommandTest, MissingValueIsNamed) {
   EXPECT_EQ(Run({"greet", "Ada", "--times"}), kBadUsage);
   EXPECT_THAT(err, StartsWith("tool greet: --times needs a value: --times=1\n"));
+}
+
+TEST_F(CommandTest, AnArgumentMayBeOptional) {
+  EXPECT_EQ(Run({"fail"}), kFailure);
+  EXPECT_EQ(err, "tool fail: as it should\n");
+  EXPECT_EQ(Run({"fail", "differently"}), kFailure);
+  EXPECT_EQ(err, "tool fail: differently\n");
+  EXPECT_EQ(Run({"fail", "twice", "over"}), kBadUsage);
+  EXPECT_THAT(err, StartsWith("tool fail: unexpected argument over\nUsage: tool fail [REASON]\n"));
 }
 
 TEST_F(CommandTest, CountsArguments) {

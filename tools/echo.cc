@@ -33,7 +33,7 @@ using sluice::tools::Timeout;
 ABSL_FLAG(std::string, listen, "127.0.0.1:9000",
           "where to listen: 127.0.0.1:9000, [::1]:9000, *:9000 (all addresses), unix:/path; port 0 "
           "takes a free one");
-ABSL_FLAG(std::string, protocol, "raw", "what the clients speak");
+ABSL_FLAG(std::string, protocol, "", "what the clients speak");
 ABSL_FLAG(Timeout, idle_timeout, Timeout(absl::Minutes(5)),
           "closes connections on which nothing has moved for this long");
 ABSL_FLAG(Connections, max_connections, Connections(100'000),
@@ -200,6 +200,9 @@ int RunEcho(const ProtocolTable& protocols, const Invocation& invocation) {
 }  // namespace
 
 Command EchoCommand(const ProtocolTable& protocols) {
+  // The first is the default.
+  const std::vector<std::string> names = protocols.names();
+  if (!names.empty()) absl::SetFlag(&FLAGS_protocol, names[0]);
   std::vector<std::string> flags = {"listen",          "protocol",     "codec",
                                     "poller",          "threads",      "max_message_bytes",
                                     "max_connections", "idle_timeout", "drain_timeout",
@@ -225,7 +228,7 @@ Command EchoCommand(const ProtocolTable& protocols) {
           "totals."
           "\n\n"
           "Protocols: ",
-          absl::StrJoin(protocols.names(), ", "), ".", encrypted),
+          absl::StrJoin(names, ", "), ".", encrypted),
       .flags = std::move(flags),
       .run = [&protocols](const Invocation& invocation) { return RunEcho(protocols, invocation); },
   };

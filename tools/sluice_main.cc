@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "sluice/tools/bench.h"
 #include "sluice/tools/cat.h"
 #include "sluice/tools/codecs.h"
@@ -16,7 +17,10 @@ int SluiceMain(const ProtocolTable& protocols, int argc, char** argv) {
   std::vector<Command> commands = {EchoCommand(protocols), BenchCommand(protocols),
                                    CatCommand(protocols), CodecsCommand(protocols)};
   if (protocols.FindByName(kDemoProtocol) != nullptr) commands.push_back(DemoCommand(protocols));
-  return RunCommandLine("sluice", commands, argc, argv, stdout, stderr);
+  // A program is called what its users call it.
+  absl::string_view program = argv[0];
+  program.remove_prefix(program.rfind('/') + 1);
+  return RunCommandLine(program, commands, argc, argv, stdout, stderr);
 }
 
 }  // namespace sluice::tools

@@ -7,8 +7,8 @@
 
 namespace sluice::tools {
 
-// Runs the command that argv names with these protocols. (`demo` is there with websocket only.)
-// Returns the exit status.
+// Runs the command that argv names with these protocols; the first is what `echo` speaks unless
+// told otherwise. (`demo` is there with websocket only.) Returns the exit status.
 int SluiceMain(const ProtocolTable& protocols, int argc, char** argv);
 
 }  // namespace sluice::tools
