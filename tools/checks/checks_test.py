@@ -113,6 +113,14 @@ class LayeringTest(unittest.TestCase):
         self.assert_forbidden("//protocols/codec:codec", "//protocols/framing:framing",
                               "a protocol does not know another one")
 
+    def test_a_command_line_brings_no_protocol_and_no_tls(self):
+        why = "a command line has the protocols that its main names"
+        self.assertEqual(self.errors_with("//tools:sluice_main", "//protocols/codec:codec"), [])
+        self.assert_forbidden("//tools:codec_protocol", "//protocols/websocket:websocket", why)
+        for label in ("//tools:codec_protocol", "//tools:sluice_main"):
+            for to in ("//tls:tls", "//protocols/websocket:deflate"):
+                self.assertIn(f"{label} reaches {to}: {why}", self.errors_with(label, to))
+
     def test_tls_knows_no_protocol(self):
         self.assert_forbidden("//tls:tls", "//protocols/codec:codec", "tls does not know protocols")
 

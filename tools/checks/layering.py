@@ -6,7 +6,8 @@
   protocols -> core; a protocol never another one, only what all share in //protocols/codec and internal; never tls;
                a compressor only where COMPRESSORS says so
   tools     -> everything but tests
-Inside core, a target reaches only what stands below it (CORE_REACHES).
+Inside core, a target reaches only what stands below it (CORE_REACHES). What a command line of a user's own is made of
+brings no protocol and no TLS with it (WITHOUT_PROTOCOLS).
 
   tools/bazel query --noimplicit_deps --notool_deps --output=xml //... | tools/checks/layering.py
 """
@@ -66,6 +67,11 @@ CORE_REACHES = {
 }
 
 
+# What a command line is made of, whose main names the protocols that it has: these bring none, and none of what one
+# needs.
+WITHOUT_PROTOCOLS = ["//tools:codec_protocol", "//tools:sluice_main"]
+
+
 def layer(label: str) -> str:
     return package(label).split("/")[0]
 
@@ -115,6 +121,17 @@ def core_errors(graph: Graph) -> Iterator[str]:
                 yield f"{label} reaches //core:{other}: inside core, {name} does not know {other}"
 
 
+def command_line_errors(graph: Graph) -> Iterator[str]:
+    for label in WITHOUT_PROTOCOLS:
+        for other in sorted(reached(graph, label)):
+            if repository(other):
+                unwanted = repository(other) in BORINGSSL | COMPRESSORS
+            else:
+                unwanted = layer(other) == "tls" or (layer(other) == "protocols" and protocol(other) != "")
+            if unwanted:
+                yield f"{label} reaches {other}: a command line has the protocols that its main names"
+
+
 def errors(graph: Graph) -> List[str]:
     found = []
     for target in graph.values():
@@ -122,7 +139,7 @@ def errors(graph: Graph) -> List[str]:
             why = edge_error(target, to)
             if why:
                 found.append(f"{target.label} -> {to}: {why}")
-    return found + list(core_errors(graph))
+    return found + list(core_errors(graph)) + list(command_line_errors(graph))
 
 
 def main() -> int:
