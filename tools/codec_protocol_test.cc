@@ -76,15 +76,23 @@ class EntryCodec {
   bool failed_ = false;
 };
 
+// As codec_text.h has it.
+struct EntryText {
+  Entry Parse(Client::Kind /*kind*/, absl::Span<const uint8_t> bytes) const {
+    return {1, AsText(bytes)};
+  }
+  absl::string_view Show(const Entry& entry) const { return entry.text; }
+};
+
 struct EntryOptions {
   int id = 1;
   bool limited = false;
 };
 
-class EntryText {
+class OptionalText {
  public:
-  EntryText() = default;
-  explicit EntryText(const EntryOptions& options) : id_(static_cast<uint8_t>(options.id)) {}
+  OptionalText() = default;
+  explicit OptionalText(const EntryOptions& options) : id_(static_cast<uint8_t>(options.id)) {}
 
   absl::StatusOr<Entry> Parse(Client::Kind kind, absl::Span<const uint8_t> bytes) const {
     if (AsText(bytes) == "?") return absl::InvalidArgumentError("a question");
@@ -110,7 +118,7 @@ std::unique_ptr<Protocol> EntryProtocol() {
   ProtocolOptions<EntryOptions> options;
   options.Number("id", &EntryOptions::id, 0, 255, "of what is sent")
       .Switch("limited", &EntryOptions::limited, "whether a limit is needed");
-  return CodecProtocol<EntryCodec, EntryText>(
+  return CodecProtocol<EntryCodec, OptionalText>(
       {.name = "entry"}, options,
       [](const EntryOptions& chosen, size_t max_message_bytes) -> absl::StatusOr<EntryCodec> {
         if (chosen.limited && max_message_bytes > 100)
@@ -156,6 +164,14 @@ class CodecProtocolTest : public testing::Test {
   StreamPair pair{loop.loop()};
   std::unique_ptr<Client> client;
 };
+
+TEST_F(CodecProtocolTest, HeaderExample) {
+  Join(*CodecProtocol<EntryCodec, EntryText>({.name = "entry"}));
+  Send("hello");
+  loop.RunUntilIdle();
+  EXPECT_THAT(log.messages, ElementsAre("hello"));
+  EXPECT_EQ(service->totals().bytes, 5u);
+}
 
 TEST_F(CodecProtocolTest, MessagesOfAnyTypeAreParsedAndShown) {
   Join(*EntryProtocol());

@@ -2,7 +2,7 @@
 // `sluice cat`, or of what `bench` sends, and how a received message is shown. Messages of bytes
 // need none of it (PlainText); a codec with typed messages names a class like this beside it:
 //
-// Example: a codec whose messages are a struct Entry {int64_t id; absl::string_view text;}.
+// Example: a codec whose messages are a struct Entry {uint8_t id; absl::string_view text;}.
 //
 //   struct EntryText {
 //     // A message to be sent: anything that the codec's Encode takes, or an absl::StatusOr of it.
