@@ -119,18 +119,27 @@ class CodecEcho final : public EchoService, private CodecHandler<C> {
     }
     ++totals_.messages;
     totals_.bytes += AsBytes(text_.Show(message)).size();
-    const SendResult sent = Answer(stream, message);
-    if (sent == SendResult::kBlocked) return stream.PauseReceiving();
-    if (sent != SendResult::kRefused) return;
-    absl::Status status = CannotEncode(stream.codec(), message);
-    if (!status.ok()) stream.Abort(std::move(status));
+    if constexpr (requires { text_.Answer(message); }) {
+      Send(stream, text_.Answer(message));
+    } else {
+      Send(stream, message);
+    }
   }
   void OnSendReady(CodecStream<C>& stream) override { stream.ResumeReceiving(); }
   void OnClose(CodecStream<C>& /*stream*/, const absl::Status& status) override {
     if (!status.ok()) ++totals_.errors;
   }
 
-  static SendResult Answer(CodecStream<C>& stream, typename C::Message& message) {
+  template <typename M>
+  static void Send(CodecStream<C>& stream, M&& message) {
+    const SendResult sent = SendOrReuse(stream, message);
+    if (sent == SendResult::kBlocked) return stream.PauseReceiving();
+    if (sent != SendResult::kRefused) return;
+    absl::Status status = CannotEncode(stream.codec(), message);
+    if (!status.ok()) stream.Abort(std::move(status));
+  }
+  template <typename M>
+  static SendResult SendOrReuse(CodecStream<C>& stream, M& message) {
     if constexpr (requires { stream.SendInPlace(message); }) {
       return stream.SendInPlace(message);
     } else {

@@ -84,6 +84,10 @@ struct EntryText {
   absl::string_view Show(const Entry& entry) const { return entry.text; }
 };
 
+struct AnsweringText : EntryText {
+  Entry Answer(const Entry& question) const { return {question.id, "42"}; }
+};
+
 struct EntryOptions {
   int id = 1;
   bool limited = false;
@@ -185,6 +189,15 @@ TEST_F(CodecProtocolTest, MessagesOfAnyTypeAreParsedAndShown) {
   loop.RunUntilIdle();
   EXPECT_EQ(log.closed, absl::OkStatus());
   EXPECT_EQ(service->totals().errors, 0u);
+}
+
+TEST_F(CodecProtocolTest, AServerMayAnswerSomethingElse) {
+  Join(*CodecProtocol<EntryCodec, AnsweringText>({.name = "entry"}));
+  Send("what?");
+  loop.RunUntilIdle();
+  EXPECT_THAT(log.messages, ElementsAre("42"));
+  EXPECT_EQ(service->totals().messages, 1u);
+  EXPECT_EQ(service->totals().bytes, 5u);
 }
 
 TEST_F(CodecProtocolTest, WhatPeersSayBetweenThemselvesIsNeitherEchoedNorShownNorCounted) {

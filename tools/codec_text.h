@@ -17,6 +17,11 @@
 //   };
 //   protocols.Add(CodecProtocol<EntryCodec, EntryText>({.name = "entry"}));
 //
+// A protocol of questions and answers says what the server sends back, instead of the message:
+// anything that Encode takes.
+//
+//     Entry Answer(const Entry& question) const;
+//
 // Where messages are also what two peers say between themselves (pings, handshakes), it has one of
 // these or both. They are asked first; true says that the message was dealt with, and it is then
 // neither echoed nor shown nor counted. They may send.
