@@ -208,6 +208,7 @@ class SourceStyleTest(unittest.TestCase):
     def test_header_guards_name_the_path(self):
         self.assert_error("core/a.h", "#ifndef A_H", "SLUICE_CORE_A_H_")
         self.assert_fine("core/a.h", "#ifndef SLUICE_CORE_A_H_\n")
+        self.assert_fine("tests/consumer/chat/a.h", "#ifndef CHAT_A_H_\n")
 
 
 if __name__ == "__main__":

@@ -189,6 +189,15 @@ RootInstallsAndFetches() {
   expect "no work is left over" test ! -e "$machine/home/.cache/sluice/work"
 }
 
+BoringSslsWarningsAreNoErrors() {
+  echo 'copts = ["-Wall", "-Werror"]' >"$machine/lib-1.0/BUILD"
+  (cd "$machine" && tar -czf lib_1.0.orig.tar.gz lib-1.0)
+  pin "$(sha256sum "$machine/lib_1.0.orig.tar.gz" | cut -d' ' -f1)"
+  sed -i 's/^the_lib/boringssl/' "$machine/clone/tools/debian/pins"
+  bazel tools/debian/prepare.sh
+  expect "its BUILD file is changed" is "$(cat "$out/boringssl/BUILD")" 'copts = ["-Wall", "-w"]'
+}
+
 SecondRunCallsNothing() {
   bazel tools/debian/prepare.sh
   first=$out
