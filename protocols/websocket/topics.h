@@ -38,7 +38,8 @@
 // a subscriber it goes by a post, one for all that was published since the last, and is delivered
 // to who is subscribed when that runs (to nobody, if the topic has lost its last subscriber there
 // meanwhile, though it may have a new one). Messages of one thread arrive in their order, on every
-// connection and across topics. Bytes are encoded and compressed once, and shared by all.
+// connection and across topics. Bytes are encoded once, and compressed once where the
+// PreparedMessage was given the compression, and shared by all.
 //
 // No call here calls back, and all may be made from any callback, the OnSendReady, OnClose and
 // OnSubscriptionEnd of the very connection included.
