@@ -1,0 +1,7 @@
+#include "sluice/protocols/netstring/netstring_stream.h"
+
+namespace sluice {
+
+template class CodecStream<netstring::NetstringCodec>;
+
+}  // namespace sluice
