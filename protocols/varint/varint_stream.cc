@@ -1,0 +1,7 @@
+#include "sluice/protocols/varint/varint_stream.h"
+
+namespace sluice {
+
+template class CodecStream<varint::VarintCodec>;
+
+}  // namespace sluice
