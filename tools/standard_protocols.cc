@@ -1,7 +1,10 @@
 #include "sluice/tools/standard_protocols.h"
 
 #include "sluice/tools/frame_protocol.h"
+#include "sluice/tools/line_protocol.h"
+#include "sluice/tools/netstring_protocol.h"
 #include "sluice/tools/raw_protocol.h"
+#include "sluice/tools/varint_protocol.h"
 #include "sluice/tools/websocket_protocol.h"
 
 namespace sluice::tools {
@@ -11,6 +14,9 @@ ProtocolTable StandardProtocols() {
   protocols.Add(RawProtocol());
   protocols.Add(FrameProtocol());
   protocols.Add(WebSocketProtocol());
+  protocols.Add(LineProtocol());
+  protocols.Add(NetstringProtocol());
+  protocols.Add(VarintProtocol());
   return protocols;
 }
 
