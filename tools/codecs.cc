@@ -50,11 +50,11 @@ std::string OptionLines(absl::Span<const ProtocolOption> options) {
   std::string lines;
   for (const ProtocolOption& option : options) {
     const std::string shown = absl::StrCat(option.name, "=", option.default_value);
-    absl::StrAppend(
-        &lines, lines.empty() ? kFirst : std::string(kFirst.size(), ' '), shown,
-        std::string(width + 2 - shown.size(), ' '),
-        Wrap(absl::StrCat(option.meaning, ": ", option.accepted), kHelpColumns - indent, indent),
-        "\n");
+    absl::StrAppend(&lines, lines.empty() ? kFirst : std::string(kFirst.size(), ' '), shown,
+                    std::string(width + 2 - shown.size(), ' '),
+                    Wrap(absl::StrCat(option.meaning, " (", option.accepted, ")"),
+                         kHelpColumns - indent, indent),
+                    "\n");
   }
   return lines;
 }
