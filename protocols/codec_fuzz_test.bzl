@@ -25,7 +25,8 @@ def codec_fuzz_test(name, codec, header, corpus, deps, **kwargs):
     encoded and decoded again is the same, and all that AddressSanitizer sees. The first byte of an input is the size of
     the pieces, less one; the rest are the bytes.
 
-    With --config=fuzz (sluice's .bazelrc) it is a libFuzzer binary that starts from the corpus.
+    With --config=fuzz it is a libFuzzer binary that starts from the corpus; tests/consumer/own_codec/.bazelrc has what
+    makes that of a project of one's own.
 
     Args:
       name: of the test.
