@@ -16,15 +16,16 @@ namespace {
 
 using internal::NumberLine;
 
-// What stands between a double's digits is for absl::from_chars to judge; it would also take words.
-bool BeginsAsDouble(absl::string_view text) {
+// In which order these stand is for absl::from_chars to judge, which takes more than them.
+bool LooksLikeDouble(absl::string_view text) {
+  if (text.find_first_not_of("0123456789.eE+-") != text.npos) return false;
   if (!text.empty() && (text[0] == '-' || text[0] == '+')) text.remove_prefix(1);
   return !text.empty() && text[0] >= '0' && text[0] <= '9';
 }
 
 bool ParseDouble(absl::string_view text, double& value) {
   const bool is_word = text == "inf" || text == "-inf" || text == "nan" || text == "-nan";
-  if (!is_word && !BeginsAsDouble(text)) return false;
+  if (!is_word && !LooksLikeDouble(text)) return false;
   if (text[0] == '+') text.remove_prefix(1);
   const absl::from_chars_result result =
       absl::from_chars(text.data(), text.data() + text.size(), value);
