@@ -1,0 +1,120 @@
+#include "sluice/protocols/resp/resp_stream.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "gtest/gtest.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/socket_address.h"
+#include "sluice/core/stream.h"
+#include "sluice/core/stream_testing.h"
+#include "sluice/core/tcp.h"
+#include "sluice/protocols/resp/command_codec.h"
+#include "sluice/protocols/resp/encode.h"
+#include "sluice/protocols/resp/reply_codec.h"
+#include "sluice/protocols/resp/value.h"
+
+namespace {
+
+using sluice::resp::CommandCodec;
+using sluice::resp::ServerStream;
+
+// The example of resp_stream.h, as it stands there.
+class Pong : public sluice::resp::ServerHandler {
+  void OnMessage(ServerStream& stream, sluice::resp::Command command) override {
+    const auto result = stream.Send([&](auto& reply) {
+      if (command.name() == "PING") return reply.SimpleString("PONG");
+      reply.Error("ERR unknown command");
+    });
+    if (result == sluice::SendResult::kBlocked) stream.PauseReceiving();
+  }
+  void OnSendReady(ServerStream& stream) override { stream.ResumeReceiving(); }
+};
+
+}  // namespace
+
+namespace sluice::resp {
+namespace {
+
+// Writes down what arrives.
+class Recorder : public ClientHandler {
+ public:
+  std::string replies;
+  absl::Status closed = absl::UnknownError("not closed");
+
+ private:
+  void OnMessage(ClientStream&, Value value) override { replies += DescribeMessage(value); }
+  void OnClose(ClientStream&, const absl::Status& status) override { closed = status; }
+};
+
+TEST(RespStreamTest, HeaderExample) {
+  Recorder recorder;
+  Pong pong;
+  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  const SocketAddress address = SocketAddress::Ipv4Loopback(0);
+  auto listener =
+      sluice::Listener::Listen(*loop, address, {}, [&](std::unique_ptr<sluice::Stream> stream) {
+        ServerStream::Run(std::move(stream), CommandCodec(), pong);
+      });
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  Connector connector(*loop);
+  connector.Connect((*listener)->address(), {}, [&](auto stream) {
+    ASSERT_TRUE(stream.ok()) << stream.status();
+    ClientStream& client = ClientStream::Run(*std::move(stream), ReplyCodec(), recorder);
+    client.Send(Arguments{"PING"});
+    client.Send(Arguments{"PONG"});
+  });
+  const std::string expected = "+PONG\r\n-ERR unknown command\r\n";
+  loop->RunUntil([&] { return recorder.replies.size() >= expected.size(); });
+  EXPECT_EQ(recorder.replies, expected);
+}
+
+// One who speaks no RESP is told so before the end, and what he still sends does no harm.
+TEST(RespStreamTest, AServerTellsTheErrorAndCloses) {
+  Pong pong;
+  VirtualLoop loop;
+  StreamPair pair(loop.loop());
+  ServerStream::Run(pair.TakeServer(), CommandCodec(), pong);
+  StreamRecorder client(pair.TakeClient());
+  client.stream().Send("PING\r\n*1\r\n$x\r\n*1\r\n$4\r\nPING\r\n");
+  loop.RunUntilIdle();
+  EXPECT_EQ(client.received(), "+PONG\r\n-ERR Protocol error: invalid bulk length\r\n");
+  EXPECT_TRUE(client.ended());
+}
+
+TEST(RespStreamTest, TheVersionBelongsToTheConnection) {
+  class Server : public ServerHandler {
+    void OnMessage(ServerStream& stream, Command command) override {
+      if (command.name() == "3") stream.codec().set_version(Version::kResp3);
+      stream.Send([](auto& reply) { reply.Null(); });
+    }
+  };
+  Server server;
+  VirtualLoop loop;
+  StreamPair pair(loop.loop());
+  ServerStream::Run(pair.TakeServer(), CommandCodec(), server);
+  StreamRecorder client(pair.TakeClient());
+  client.stream().Send("2\r\n3\r\n2\r\n");
+  loop.RunUntilIdle();
+  EXPECT_EQ(client.received(), "$-1\r\n_\r\n_\r\n");
+}
+
+// A streamed string is joined in place, also where its bytes arrive one by one.
+TEST(RespStreamTest, AStreamedStringArrivesInPieces) {
+  for (const size_t chunk : {1, 2, 3, 7, 1000}) {
+    Recorder recorder;
+    VirtualLoop loop;
+    StreamPair pair(loop.loop());
+    pair.to_client().set_max_chunk(chunk);
+    ClientStream client(pair.TakeClient(), ReplyCodec(), recorder);
+    StreamRecorder server(pair.TakeServer());
+    server.stream().Send("*2\r\n$?\r\n;4\r\nHell\r\n;6\r\no worl\r\n;1\r\nd\r\n;0\r\n:1\r\n+x\r\n");
+    loop.RunUntilIdle();
+    EXPECT_EQ(recorder.replies, "*2\r\n$11\r\nHello world\r\n:1\r\n+x\r\n") << chunk;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::resp
