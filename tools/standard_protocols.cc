@@ -4,6 +4,7 @@
 #include "sluice/tools/line_protocol.h"
 #include "sluice/tools/netstring_protocol.h"
 #include "sluice/tools/raw_protocol.h"
+#include "sluice/tools/resp_protocol.h"
 #include "sluice/tools/usp_protocol.h"
 #include "sluice/tools/varint_protocol.h"
 #include "sluice/tools/websocket_protocol.h"
@@ -18,6 +19,7 @@ ProtocolTable StandardProtocols() {
   protocols.Add(LineProtocol());
   protocols.Add(NetstringProtocol());
   protocols.Add(VarintProtocol());
+  protocols.Add(RespProtocol());
   protocols.Add(UspProtocol());
   return protocols;
 }
