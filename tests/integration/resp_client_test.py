@@ -1,10 +1,12 @@
-"""sluice's Redis client (resp_peer) against redis-server."""
+"""sluice's Redis client (resp_peer), and `sluice cat` and `bench`, against redis-server."""
 
+import json
 import os
 import shutil
+import subprocess
 import tempfile
 
-from harness import Process, TestCase, main, require
+from harness import DEADLINE, Process, TestCase, main, require
 
 
 class RedisServer(Process):
@@ -19,15 +21,17 @@ class RedisServer(Process):
             pass
 
 
-class RespClientTest(TestCase):
+class RedisTest(TestCase):
+    maxDiff = None
+
     @classmethod
     def setUpClass(cls):
         require(shutil.which("redis-server"), "redis-server")
         folder = cls.enter_for_all(tempfile.TemporaryDirectory())
         cls.server = cls.enter_for_all(RedisServer(folder))
 
-    maxDiff = None
 
+class RespClientTest(RedisTest):
     def talk(self, *commands):
         """What the client prints when it sends these commands at once."""
         peer = self.enter(Process([os.environ["RESP_PEER"], f"--connect={self.server.address}"]))
@@ -85,6 +89,35 @@ class RespClientTest(TestCase):
 
     def test_an_end_by_the_server_is_graceful(self):
         self.assertEqual(self.talk("PING", "QUIT"), [r"reply +PONG\r\n", r"reply +OK\r\n"])
+
+
+class ToolTest(RedisTest):
+    def setUp(self):
+        self.url = "resp+unix://" + self.server.address[len("unix:"):]
+
+    def test_lines_become_commands_and_replies_are_readable(self):
+        lines = (b'SET "a key" \'v w\'\nGET "a\\x20key"\nDEL "a key"\nGET none\nRPUSH l a b\n'
+                 b"HELLO 3\nHSET tool f 1\nHGETALL tool\nLRANGE l 0 -1\nNOPE\n")
+        run = subprocess.run([os.environ["SLUICE"], "cat", self.url], input=lines, timeout=DEADLINE,
+                             stdout=subprocess.PIPE, check=True)
+        printed = run.stdout.decode().splitlines()
+        self.assertEqual(printed[:5], ["OK", "v w", "(integer) 1", "(nil)", "(integer) 2"])
+        self.assertTrue(printed[5].startswith('{"server": "redis", '), printed[5])
+        self.assertEqual(printed[6:9], ["(integer) 1", '{"f": "1"}', '["a", "b"]'])
+        self.assertTrue(printed[9].startswith("(error) ERR unknown command 'NOPE'"), printed[9])
+
+    def test_quotes_that_are_not_closed_are_an_error(self):
+        run = subprocess.run([os.environ["SLUICE"], "cat", self.url], input=b'SET "x\n', timeout=DEADLINE,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        self.assertEqual((run.returncode, run.stdout), (1, b""))
+        self.assertIn("unbalanced quotes", run.stderr.decode())
+
+    def test_bench_gets_back_what_it_echoes(self):
+        run = subprocess.run([os.environ["SLUICE"], "bench", self.url, "--connections=5", "--pipeline=16",
+                              "--size=1000", "--duration=100ms", "--json"],
+                             timeout=DEADLINE, stdout=subprocess.PIPE, check=True)
+        result = json.loads(run.stdout)
+        self.assertGreater(result["messages"], 0)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,29 @@
-"""key_value_server against Redis' own clients, redis-cli and redis-benchmark."""
+"""key_value_server, and `sluice echo`, against Redis' own clients, redis-cli and redis-benchmark."""
 
 import os
 import re
 import shutil
 import subprocess
 
-from harness import DEADLINE, Server, TestCase, exchange, main, receive_exactly, receive_to_end, require
+from harness import DEADLINE, Server, Sluice, TestCase, exchange, main, receive_exactly, receive_to_end, require
 
 
 class KeyValueServer(Server):
     def __init__(self, *flags):
         super().__init__([os.environ["KEY_VALUE_SERVER"], "--listen=127.0.0.1:0", *flags])
-        self.host, self.port = self.address.rsplit(":", 1)
 
 
 class RespServerTest(TestCase):
     def setUp(self):
         require(shutil.which("redis-cli"), "redis-cli (Debian's redis-tools)")
-        self.server = self.enter(KeyValueServer())
+        self.server = self.enter(self.new_server())
+
+    def new_server(self):
+        return KeyValueServer()
 
     def run_tool(self, name, *arguments, text=None):
-        run = subprocess.run([name, "-h", self.server.host, "-p", self.server.port, *arguments], input=text,
+        host, port = self.server.address.rsplit(":", 1)
+        run = subprocess.run([name, "-h", host, "-p", port, *arguments], input=text,
                              timeout=DEADLINE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         self.assertEqual(run.returncode, 0, run.stdout)
         return run.stdout.decode()
@@ -108,14 +111,39 @@ class SocketTest(RespServerTest):
 
 
 class MemoryTest(RespServerTest):
+    def new_server(self):
+        return KeyValueServer("--max_memory=100000")
+
     def test_more_than_its_memory_is_refused_until_some_is_freed(self):
-        self.server = self.enter(KeyValueServer("--max_memory=100000"))
         value = "v" * 60000
         self.assertEqual(self.cli("set", "a", value), "OK\n")
         self.assertIn("OOM command not allowed", self.cli("set", "b", value))
         self.assertEqual(self.cli("set", "a", value + "v"), "OK\n")
         self.assertEqual(self.cli("del", "a"), "1\n")
         self.assertEqual(self.cli("set", "b", value), "OK\n")
+
+
+class EchoTest(RespServerTest):
+    """`sluice echo --protocol=resp`."""
+
+    def new_server(self):
+        return Sluice("--protocol=resp")
+
+    def test_ping_and_echo_are_answered_and_other_commands_sent_back(self):
+        for version in ["-2", "-3"]:
+            self.assertEqual(self.cli(version, "ping"), "PONG\n")
+            self.assertEqual(self.cli(version, "echo", "a b"), "a b\n")
+            self.assertEqual(self.cli(version, "--no-raw", "mget", "a", "b"), '1) "mget"\n2) "a"\n3) "b"\n')
+        self.assertEqual(self.server.totals()["errors"], 0)
+
+    def test_redis_benchmark_runs(self):
+        output = self.run_tool("redis-benchmark", "-t", "ping", "-n", "20000", "-P", "16", "-q")
+        self.assertIn("requests per second", output)
+
+    def test_a_protocol_error_is_told_before_the_end(self):
+        client = self.enter(self.server.connect())
+        client.sendall(b"PING\r\nECHO \"x\r\n")
+        self.assertEqual(receive_to_end(client), b"+PONG\r\n-ERR Protocol error: unbalanced quotes in request\r\n")
 
 
 if __name__ == "__main__":
