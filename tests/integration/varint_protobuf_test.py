@@ -3,15 +3,17 @@
 This protobuf has the two functions of delimited streams only as the parts that they are made of: its encoder of a length
 and its decoder of one, which every field with a length goes through."""
 
+import json
 import os
 import socket
 import threading
 
-from harness import DEADLINE, Process, Sluice, TestCase, exchange, main, require
+from harness import DEADLINE, Process, Sluice, TestCase, exchange, main, receive_to_end, require
 
 try:
     from google.protobuf import any_pb2, struct_pb2
     from google.protobuf.internal import decoder, encoder
+    from google.protobuf.message import DecodeError
 except ImportError:
     any_pb2 = None
 
@@ -64,6 +66,52 @@ class VarintProtobufTest(TestCase):
             self.assertEqual(read_delimited(data, any_pb2.Any), [message])
             with server.connect() as client:
                 self.assertEqual(read_delimited(exchange(client, data), any_pb2.Any), [message])
+
+    def assert_refused(self, data):
+        server = self.enter(Sluice("--protocol=varint"))
+        with server.connect() as client:
+            client.sendall(data)
+            self.assertEqual(receive_to_end(client), b"")
+        totals = server.totals()
+        self.assertEqual((totals["messages"], totals["errors"]), (0, 1))
+
+    def test_a_length_of_eleven_bytes_is_refused_by_both(self):
+        length = b"\x85" + b"\x80" * 9 + b"\0"
+        with self.assertRaises(DecodeError):
+            decoder._DecodeVarint32(length, 0)
+        self.assert_refused(length + b"hello")
+
+    def test_of_a_length_beyond_32_bits_protobuf_takes_the_lower_ones_and_sluice_none(self):
+        length = encoder._VarintBytes((1 << 32) + 5)
+        self.assertEqual(decoder._DecodeVarint32(length, 0)[0], 5)
+        self.assert_refused(length + b"hello")
+
+    def test_lengths_of_every_size_go_to_protobuf_and_back(self):
+        for size in ("1", "127", "128", "16383", "16384", "300000"):
+            listener = self.enter(socket.create_server(("127.0.0.1", 0)))
+            listener.settimeout(DEADLINE)
+
+            def serve(listener=listener):
+                connection, _ = listener.accept()
+                connection.settimeout(DEADLINE)
+                with connection, connection.makefile("rwb") as stream:
+                    while byte := stream.read(1):
+                        length = byte
+                        while length[-1] >= 0x80:
+                            length += stream.read(1)
+                        message = stream.read(decoder._DecodeVarint32(length, 0)[0])
+                        stream.write(encoder._VarintBytes(len(message)) + message)
+                        stream.flush()
+
+            server = threading.Thread(target=serve)
+            server.start()
+            url = "varint://127.0.0.1:%d" % listener.getsockname()[1]
+            bench = self.enter(Process([os.environ["SLUICE"], "bench", url, "--json", "--duration=100ms",
+                                        "--connections=1", "--pipeline=3", f"--size={size}"]))
+            report = json.loads("\n".join(bench.read_rest()))
+            self.assertEqual(bench.wait(), 0)
+            server.join(DEADLINE)
+            self.assertTrue(report["ok"] and report["verified"] and report["messages"] > 0, report)
 
     def test_the_client_and_a_server_of_protobuf_understand_each_other(self):
         # A line that is typed into cat becomes the bytes of a message; these are a message of protobuf.
