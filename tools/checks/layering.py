@@ -32,7 +32,7 @@ LAYERS = {
 }
 # The targets whose purpose it is, so that nothing else links one.
 COMPRESSORS = {"libdeflate", "zlib"}
-COMPRESSING = {"//protocols/usp:compression", "//protocols/websocket:deflate"}
+COMPRESSING = {"//protocols/usp:compression", "//protocols/usp:zlib_frame_codec", "//protocols/websocket:deflate"}
 # Packages that tests and benchmarks of every layer may name beside these.
 TEST_PACKAGES = {"tools/build_rules"}
 
