@@ -65,6 +65,8 @@ class LayeringTest(unittest.TestCase):
         "//protocols/framing/internal:varint": [],
         "//protocols/websocket:websocket": ["//protocols/codec:codec"],
         "//protocols/websocket:deflate": ["@zlib//:zlib", "@libdeflate//:libdeflate"],
+        "//protocols/usp:zlib_frame_codec": ["//protocols/codec:codec", "@zlib//:zlib"],
+        "//protocols/usp:legacy_crypto": ["@boringssl//:crypto"],
         "//tools:sluice": ["//tls:tls", "//protocols/websocket:websocket", "@something//:else"],
         "//tests:peer_test": ["//tools:sluice", "//core:tcp"],
     }
@@ -104,6 +106,19 @@ class LayeringTest(unittest.TestCase):
 
     def test_only_who_is_there_for_it_compresses(self):
         self.assert_forbidden("//protocols/websocket:websocket", "@zlib//:zlib", "protocols does not use @zlib")
+
+    def test_only_what_is_called_insecure_encrypts_in_a_protocol(self):
+        self.assert_forbidden("//protocols/usp:connection", "@boringssl//:crypto", "protocols does not use @boringssl")
+        self.assert_forbidden("//protocols/usp:zlib_frame_codec", "@boringssl//:crypto",
+                              "protocols does not use @boringssl")
+        self.assert_forbidden("//protocols/usp:legacy_crypto", "@zlib//:zlib", "protocols does not use @zlib")
+
+    def test_nothing_but_tests_names_what_is_insecure(self):
+        legacy = "//protocols/usp:legacy_crypto"
+        for label in ("//protocols/usp:connection", "//tools:sluice"):
+            self.assert_forbidden(label, legacy, "it is insecure")
+        self.assertEqual(self.errors_with("//protocols/usp:t", legacy, testonly=["//protocols/usp:t"]), [])
+        self.assertEqual(self.errors_with("//tests:peer_test", legacy), [])
 
     def test_protocols_never_know_one_another(self):
         self.assert_forbidden("//protocols/websocket:websocket", "//protocols/framing:framing",

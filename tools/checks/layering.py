@@ -4,7 +4,7 @@
   core      -> Abseil, the kernel
   tls       -> core, BoringSSL
   protocols -> core; a protocol never another one, only what all share in //protocols/codec and internal; never tls;
-               a compressor only where COMPRESSORS says so
+               a compressor only where COMPRESSORS says so; BoringSSL only where INSECURE does
   tools     -> everything but tests
 Inside core, a target reaches only what stands below it (CORE_REACHES). What a command line of a user's own is made of
 brings no protocol and no TLS with it (WITHOUT_PROTOCOLS).
@@ -33,6 +33,9 @@ LAYERS = {
 # The targets whose purpose it is, so that nothing else links one.
 COMPRESSORS = {"libdeflate", "zlib"}
 COMPRESSING = {"//protocols/usp:compression", "//protocols/usp:zlib_frame_codec", "//protocols/websocket:deflate"}
+# Encryption that is no protection, for talking to old peers: that is what BoringSSL is for in a protocol. Who wants it
+# names it; of sluice nothing does, but tests.
+INSECURE = {"//protocols/usp:legacy_crypto"}
 # Packages that tests and benchmarks of every layer may name beside these.
 TEST_PACKAGES = {"tools/build_rules"}
 
@@ -92,9 +95,12 @@ def edge_error(target: Target, to: str) -> str:
         allowed = repositories is None or repository(to) in repositories | TOOLCHAIN
         allowed = allowed or (target.testonly and repository(to) in FOR_TESTS)
         allowed = allowed or (target.label in COMPRESSING and repository(to) in COMPRESSORS)
+        allowed = allowed or (target.label in INSECURE and repository(to) in BORINGSSL)
         return "" if allowed else f"{own} does not use @{repository(to)}"
     if target.testonly and package(to) in TEST_PACKAGES:
         return ""
+    if to in INSECURE and not target.testonly:
+        return "it is insecure, and for users who name it"
     if layer(to) not in layers:
         return f"{own} does not know {layer(to) or 'the top level'}"
     if own == layer(to) == "protocols" and protocol(to) not in ("", protocol(target.label)):
