@@ -45,7 +45,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/event_loop.h"
 #include "sluice/core/stream.h"
+#include "sluice/core/timer.h"
 #include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/codec/codec_stream.h"
 #include "sluice/tools/codec_text.h"
@@ -157,6 +159,7 @@ class CodecClient final : public Client, private CodecHandler<C> {
   CodecClient(std::unique_ptr<Stream> stream, C codec, Text text, Handler& handler)
       : handler_(handler),
         text_(std::move(text)),
+        give_up_([this] { GiveUp(); }),
         stream_(std::move(stream), std::move(codec), *this) {}
 
   SendResult Send(Kind kind, absl::Span<const uint8_t> bytes) override {
@@ -165,11 +168,19 @@ class CodecClient final : public Client, private CodecHandler<C> {
   void End() override {
     stream_.ShutdownSend();
     has_ended_ = true;
-    if (peer_has_ended_) stream_.Close();
+    if (peer_has_ended_) return stream_.Close();
+    AwaitPeer();
   }
   void Close() override { stream_.Close(); }
-  void PauseReceiving() override { stream_.PauseReceiving(); }
-  void ResumeReceiving() override { stream_.ResumeReceiving(); }
+  // Silence that is our own doing does not count.
+  void PauseReceiving() override {
+    stream_.PauseReceiving();
+    give_up_.Cancel();
+  }
+  void ResumeReceiving() override {
+    stream_.ResumeReceiving();
+    AwaitPeer();
+  }
   void Abort(absl::Status status) override { stream_.Abort(std::move(status)); }
 
  private:
@@ -189,7 +200,19 @@ class CodecClient final : public Client, private CodecHandler<C> {
     return SendResult::kRefused;
   }
 
+  // For a peer that may not end, however long one waits.
+  void AwaitPeer() {
+    if constexpr (requires { text_.PeerSilence(); }) {
+      if (has_ended_) stream_.transport().loop().ArmTimer(give_up_, text_.PeerSilence());
+    }
+  }
+  void GiveUp() {
+    if (stream_.queued_bytes() == 0) return stream_.Close();
+    AwaitPeer();
+  }
+
   void OnMessage(CodecStream<C>& stream, typename C::Message message) override {
+    AwaitPeer();
     if constexpr (requires { text_.AtClient(stream, message); }) {
       if (text_.AtClient(stream, message)) return;
     }
@@ -206,6 +229,7 @@ class CodecClient final : public Client, private CodecHandler<C> {
   }
   void OnSendReady(CodecStream<C>& /*stream*/) override { handler_.OnSendReady(*this); }
   void OnClose(CodecStream<C>& /*stream*/, const absl::Status& status) override {
+    give_up_.Cancel();
     handler_.OnClose(*this, status);
   }
 
@@ -213,6 +237,7 @@ class CodecClient final : public Client, private CodecHandler<C> {
   const Text text_;
   bool has_ended_ = false;
   bool peer_has_ended_ = false;
+  Timer give_up_;
   CodecStream<C> stream_;
 };
 

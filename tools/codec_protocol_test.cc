@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -86,6 +87,10 @@ struct EntryText {
 
 struct AnsweringText : EntryText {
   Entry Answer(const Entry& question) const { return {question.id, "42"}; }
+};
+
+struct ImpatientText : EntryText {
+  absl::Duration PeerSilence() const { return absl::Seconds(2); }
 };
 
 struct EntryOptions {
@@ -198,6 +203,38 @@ TEST_F(CodecProtocolTest, AServerMayAnswerSomethingElse) {
   EXPECT_THAT(log.messages, ElementsAre("42"));
   EXPECT_EQ(service->totals().messages, 1u);
   EXPECT_EQ(service->totals().bytes, 5u);
+}
+
+TEST_F(CodecProtocolTest, AServerThatDoesNotEndIsLeftOnceItIsSilent) {
+  StreamRecorder peer(pair.TakeServer());
+  peer.KeepOpen();
+  factory = *CodecProtocol<EntryCodec, ImpatientText>({.name = "entry"})->NewClientFactory({});
+  client = factory->NewClient(pair.TakeClient(), log);
+  loop.Advance(absl::Seconds(9));
+  client->End();
+  loop.Advance(absl::Seconds(1.5));
+  peer.stream().Send("\x03\x01one");
+  loop.Advance(absl::Seconds(1.5));
+  client->PauseReceiving();
+  loop.Advance(absl::Seconds(9));
+  client->ResumeReceiving();
+  loop.Advance(absl::Seconds(1.5));
+  peer.stream().Send("\x03\x01two");
+  loop.RunUntilIdle();
+  EXPECT_THAT(log.messages, ElementsAre("one", "two"));
+  EXPECT_FALSE(log.closed.has_value());
+  loop.Advance(absl::Seconds(9));
+  EXPECT_EQ(log.closed, absl::OkStatus());
+}
+
+TEST_F(CodecProtocolTest, OtherwiseAServerIsWaitedFor) {
+  StreamRecorder peer(pair.TakeServer());
+  peer.KeepOpen();
+  factory = *CodecProtocol<EntryCodec, EntryText>({.name = "entry"})->NewClientFactory({});
+  client = factory->NewClient(pair.TakeClient(), log);
+  client->End();
+  loop.Advance(absl::Hours(1));
+  EXPECT_FALSE(log.closed.has_value());
 }
 
 TEST_F(CodecProtocolTest, WhatPeersSayBetweenThemselvesIsNeitherEchoedNorShownNorCounted) {

@@ -29,6 +29,11 @@
 //     bool AtServer(CodecStream<EntryCodec>& stream, const Entry& entry) const;
 //     bool AtClient(CodecStream<EntryCodec>& stream, const Entry& entry) const;
 //
+// A server that does not end a connection whose client has ended is left when it has been silent
+// for so long:
+//
+//     absl::Duration PeerSilence() const { return absl::Seconds(2); }
+//
 // It is made of the codec's options, where it has a constructor that takes them, and of nothing
 // otherwise. All connections of a loop may share one: what belongs to a connection is kept by its
 // codec (stream.codec()). `bench` wants back what it has sent, so for it Show is to be the inverse

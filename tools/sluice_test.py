@@ -772,7 +772,7 @@ class OwnCodecTest(unittest.TestCase):
             self.assertEqual(echo.stop()["errors"], 0)
         self.assertIn("short://HOST:PORT", run("help", "cat", binary=OWN_CODEC).stdout.decode())
         self.assertRegex(" ".join(run("help", "echo", binary=OWN_CODEC).stdout.decode().split()),
-                         r"Protocols: raw, frame, websocket, (\w+, )*short\.")
+                         r"Protocols: raw, frame, websocket, ([\w-]+, )*short\.")
 
     def test_it_has_options(self):
         self.assertIn("short: text behind its length\n  URL      short://HOST:PORT",

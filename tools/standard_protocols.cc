@@ -6,6 +6,7 @@
 #include "sluice/tools/raw_protocol.h"
 #include "sluice/tools/resp_protocol.h"
 #include "sluice/tools/usp_protocol.h"
+#include "sluice/tools/usp_zlib_protocol.h"
 #include "sluice/tools/varint_protocol.h"
 #include "sluice/tools/websocket_protocol.h"
 
@@ -21,6 +22,7 @@ ProtocolTable StandardProtocols() {
   protocols.Add(VarintProtocol());
   protocols.Add(RespProtocol());
   protocols.Add(UspProtocol());
+  protocols.Add(UspZlibProtocol());
   return protocols;
 }
 

@@ -1,6 +1,6 @@
-// The protocols that `sluice` has: raw, frame, websocket, line, netstring, varint and usp. A
-// command line that is to have its own protocols only has no need of this, and links none of
-// theirs.
+// The protocols that `sluice` has: raw, frame, websocket, line, netstring, varint, usp and
+// usp-zlib. A command line that is to have its own protocols only has no need of this, and links
+// none of theirs.
 #ifndef SLUICE_TOOLS_STANDARD_PROTOCOLS_H_
 #define SLUICE_TOOLS_STANDARD_PROTOCOLS_H_
 
