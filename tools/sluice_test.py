@@ -704,11 +704,12 @@ class CodecsTest(unittest.TestCase):
         self.assertEqual(list(json.loads(run("codecs", "frame", "--json").stdout)), ["frame"])
 
     def test_each_is_spoken_by_all_commands(self):
+        shown = {"resp": b'["one"]\n["two"]\n'}  # a typed line is a command there
         for name, about in json.loads(run("codecs", "--json").stdout).items():
             with self.subTest(name), Echo(f"--protocol={name}") as echo:
                 url = f"{about['scheme']}://{echo.address}"
                 cat = run("cat", url, stdin=b"one\ntwo\n")
-                self.assertEqual((cat.returncode, cat.stdout, cat.stderr), (0, b"one\ntwo\n", b""))
+                self.assertEqual((cat.returncode, cat.stdout, cat.stderr), (0, shown.get(name, b"one\ntwo\n"), b""))
                 for size in ("1", "100000"):
                     bench = run("bench", url, "--json", f"--size={size}", "--duration=100ms", "--connections=3",
                                 "--pipeline=2")
