@@ -678,7 +678,7 @@ class CodecsTest(unittest.TestCase):
         self.assertEqual((result.returncode, result.stderr), (0, b""))
         text = result.stdout.decode()
         self.assertLessEqual(max(map(len, text.splitlines())), 100)
-        for name in ("raw", "frame", "websocket"):
+        for name in ("raw", "frame", "websocket", "line", "netstring", "varint"):
             self.assertRegex(text, rf"(?m)^{name}: .+\n  URL      \w+://HOST")
         self.assertRegex(text, r"\n  --codec=length_bytes=4 +bytes of the length \(1, 2, 3, 4, 8 or varint\)\n")
         self.assertIn("--max_message_bytes is 1MiB where it is not given", text)
