@@ -1,4 +1,4 @@
-// The protocols that `sluice` has: raw, frame, websocket, line, netstring, varint, usp and
+// The protocols that `sluice` has: raw, frame, websocket, line, netstring, varint, resp, usp and
 // usp-zlib. A command line that is to have its own protocols only has no need of this, and links
 // none of theirs.
 #ifndef SLUICE_TOOLS_STANDARD_PROTOCOLS_H_
