@@ -176,10 +176,12 @@ TEST(CommandCodecTest, AFrameThatIsJustAsLongAsTheLimitIsDecoded) {
 
 TEST(CommandCodecTest, AnInlineCommandHasRedissLimit) {
   const std::string longest = std::string(CommandCodec::kMaxInlineBytes - 1, 'x') + "\n";
-  std::vector<Words> commands;
-  EXPECT_FALSE(Fed(CommandCodec(), longest, commands).failed());
-  EXPECT_EQ(ErrorReply("x" + longest, CommandCodec()),
-            "ERR Protocol error: too big inline request");
+  for (const codec_testing::Pieces& pieces : {codec_testing::Pieces{}, {1, 65'534}, {65'536}}) {
+    EXPECT_EQ(codec_testing::Decode(CommandCodec(), longest, pieces).messages.size(), 1u);
+    EXPECT_EQ(codec_testing::Decode(CommandCodec(), "x" + longest, pieces).status,
+              absl::ResourceExhaustedError(
+                  "an inline command is over the limit of 65536 (kMaxInlineBytes)"));
+  }
 }
 
 TEST(CommandCodecTest, WantsAllOfALongArgumentAtOnce) {
