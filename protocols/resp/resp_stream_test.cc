@@ -1,16 +1,23 @@
 #include "sluice/protocols/resp/resp_stream.h"
 
+#include <cstddef>
 #include <memory>
+#include <random>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
+#include "sluice/core/buffer.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/core/tcp.h"
+#include "sluice/protocols/codec/codec.h"
+#include "sluice/protocols/codec/codec_conversation_testing.h"
 #include "sluice/protocols/resp/command_codec.h"
 #include "sluice/protocols/resp/encode.h"
 #include "sluice/protocols/resp/reply_codec.h"
@@ -114,6 +121,49 @@ TEST(RespStreamTest, AStreamedStringArrivesInPieces) {
     loop.RunUntilIdle();
     EXPECT_EQ(recorder.replies, "*2\r\n$11\r\nHello world\r\n:1\r\n+x\r\n") << chunk;
   }
+}
+
+// What the two ends of a conversation say.
+struct Words {
+  std::vector<std::string> words;
+};
+struct Text {
+  std::string text;
+};
+class TalkingClient : public ReplyCodec {
+ public:
+  EncodeResult Encode(const Words& command, Buffer& out) const {
+    const std::vector<absl::string_view> views(command.words.begin(), command.words.end());
+    return ReplyCodec::Encode(Arguments(views), out);
+  }
+};
+class TalkingServer : public CommandCodec {
+ public:
+  EncodeResult Encode(const Text& text, Buffer& out) const {
+    return CommandCodec::Encode([&](auto& reply) { reply.BulkString(text.text); }, out);
+  }
+};
+std::string DescribeMessage(const Words& command) {
+  Buffer out;
+  TalkingClient().Encode(command, out);
+  return out.ToString();
+}
+std::string DescribeMessage(const Text& text) {
+  Buffer out;
+  TalkingServer().Encode(text, out);
+  return out.ToString();
+}
+
+TEST(RespStreamTest, ConversesOverABadNetwork) {
+  const auto text = [](std::minstd_rand& random) {
+    return std::string(random() % 300, static_cast<char>(random()));
+  };
+  codec_testing::ExpectConverses(
+      TalkingClient(),
+      [&](std::minstd_rand& random) {
+        return Words{{"ECHO", text(random)}};
+      },
+      TalkingServer(), [&](std::minstd_rand& random) { return Text{text(random)}; });
 }
 
 }  // namespace
