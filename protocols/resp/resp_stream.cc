@@ -2,12 +2,7 @@
 
 #include <string>
 
-namespace sluice {
-
-template class CodecStream<resp::CommandCodec>;
-template class CodecStream<resp::ReplyCodec>;
-
-namespace resp {
+namespace sluice::resp {
 
 void ServerHandler::OnError(ServerStream& stream, const absl::Status& status) {
   const std::string error = stream.codec().error_reply();
@@ -17,5 +12,4 @@ void ServerHandler::OnError(ServerStream& stream, const absl::Status& status) {
   stream.Close();
 }
 
-}  // namespace resp
-}  // namespace sluice
+}  // namespace sluice::resp

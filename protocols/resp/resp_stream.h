@@ -30,12 +30,7 @@
 #include "sluice/protocols/resp/command_codec.h"
 #include "sluice/protocols/resp/reply_codec.h"
 
-namespace sluice {
-
-extern template class CodecStream<resp::CommandCodec>;
-extern template class CodecStream<resp::ReplyCodec>;
-
-namespace resp {
+namespace sluice::resp {
 
 using ServerStream = CodecStream<CommandCodec>;
 using ClientStream = CodecStream<ReplyCodec>;
@@ -47,7 +42,6 @@ class ServerHandler : public CodecHandler<CommandCodec> {
   void OnError(ServerStream& stream, const absl::Status& status) override;
 };
 
-}  // namespace resp
-}  // namespace sluice
+}  // namespace sluice::resp
 
 #endif  // SLUICE_PROTOCOLS_RESP_RESP_STREAM_H_
