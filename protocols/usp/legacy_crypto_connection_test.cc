@@ -1,6 +1,7 @@
 // Connections that are encrypted as the original does it.
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -75,15 +76,33 @@ std::string Frame(MessageType type, bool encrypted, absl::string_view payload) {
   return frame.append(payload.data(), payload.size());
 }
 
+// A server, of which a test sees the wire. What must outlive its connection stands before the loop.
+struct Served {
+  Served() {
+    server->Serve(pair.TakeServer(), recorder);
+    client.emplace(pair.TakeClient());
+  }
+  void Receive(absl::string_view bytes) {
+    client->stream().Send(bytes);
+    loop.RunUntilIdle();
+  }
+
+  const std::unique_ptr<Server> server = Server::Create(ServerOptions()).value();
+  Recorder recorder{/*echoes=*/true};
+  VirtualLoop loop;
+  StreamPair pair{loop.loop()};
+  std::optional<StreamRecorder> client;
+};
+
 TEST(LegacyCryptoConnectionTest, ClientAndServerConverse) {
   for (const size_t chunk : {1, 7, 65536}) {
+    const auto server = Server::Create(ServerOptions()).value();
+    const auto client = Client::Create(ClientOptions()).value();
+    Recorder at_server(/*echoes=*/true), at_client(/*echoes=*/false);
     VirtualLoop loop;
     StreamPair pair(loop.loop());
     pair.to_server().set_max_chunk(chunk);
     pair.to_client().set_max_chunk(chunk);
-    const auto server = Server::Create(ServerOptions()).value();
-    const auto client = Client::Create(ClientOptions()).value();
-    Recorder at_server(/*echoes=*/true), at_client(/*echoes=*/false);
     server->Serve(pair.TakeServer(), at_server);
     Connection& connection = client->Open(pair.TakeClient(), at_client);
     EXPECT_EQ(connection.SendText("too soon"), SendResult::kRefused);
@@ -107,21 +126,14 @@ TEST(LegacyCryptoConnectionTest, ClientAndServerConverse) {
 
 // As OpenSSL encrypts them.
 TEST(LegacyCryptoConnectionTest, AServerUnderstandsTheBytesOfTheOriginal) {
-  VirtualLoop loop;
-  StreamPair pair(loop.loop());
-  const auto server = Server::Create(ServerOptions()).value();
-  Recorder recorder(/*echoes=*/true);
-  server->Serve(pair.TakeServer(), recorder);
-  StreamRecorder client(pair.TakeClient());
-  client.stream().Send(Frame(MessageType::kHandshake, false, absl::HexStringToBytes(kHandshake16)));
-  loop.RunUntilIdle();
-  EXPECT_EQ(client.TakeReceived(), Frame(MessageType::kHandshake, false, ""));
+  Served served;
+  served.Receive(Frame(MessageType::kHandshake, false, absl::HexStringToBytes(kHandshake16)));
+  EXPECT_EQ(served.client->TakeReceived(), Frame(MessageType::kHandshake, false, ""));
   const std::string hello =
       Frame(MessageType::kText, true, absl::HexStringToBytes("674c7ef38e78cabd9cec9c125823a639"));
-  client.stream().Send(hello);
-  loop.RunUntilIdle();
-  EXPECT_EQ(client.received(), hello);
-  EXPECT_EQ(recorder.messages.size(), 1u);
+  served.Receive(hello);
+  EXPECT_EQ(served.client->received(), hello);
+  EXPECT_EQ(served.recorder.messages.size(), 1u);
 }
 
 TEST(LegacyCryptoConnectionTest, WhoHasAnotherKeyEndsItsOwnConnection) {
@@ -138,32 +150,20 @@ TEST(LegacyCryptoConnectionTest, WhoHasAnotherKeyEndsItsOwnConnection) {
        "a second handshake"},
   };
   for (const auto& wrong : kCases) {
-    VirtualLoop loop;
-    StreamPair pair(loop.loop());
-    const auto server = Server::Create(ServerOptions()).value();
-    Recorder recorder(/*echoes=*/true);
-    server->Serve(pair.TakeServer(), recorder);
-    StreamRecorder client(pair.TakeClient());
-    client.stream().Send(wrong.sent);
-    loop.RunUntilIdle();
-    EXPECT_THAT(recorder.messages, IsEmpty());
-    EXPECT_EQ(recorder.closed.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(recorder.closed.message()), HasSubstr(wrong.error));
+    Served served;
+    served.Receive(wrong.sent);
+    EXPECT_THAT(served.recorder.messages, IsEmpty());
+    EXPECT_EQ(served.recorder.closed.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(served.recorder.closed.message()), HasSubstr(wrong.error));
   }
 }
 
 TEST(LegacyCryptoConnectionTest, NothingThatIsNotEncryptedIsDelivered) {
-  VirtualLoop loop;
-  StreamPair pair(loop.loop());
-  const auto server = Server::Create(ServerOptions()).value();
-  Recorder recorder(/*echoes=*/true);
-  server->Serve(pair.TakeServer(), recorder);
-  StreamRecorder client(pair.TakeClient());
-  client.stream().Send(Frame(MessageType::kHandshake, false, absl::HexStringToBytes(kHandshake16)) +
-                       Frame(MessageType::kText, false, "hello"));
-  loop.RunUntilIdle();
-  EXPECT_THAT(recorder.messages, ElementsAre());
-  EXPECT_FALSE(recorder.closed.ok());
+  Served served;
+  served.Receive(Frame(MessageType::kHandshake, false, absl::HexStringToBytes(kHandshake16)) +
+                 Frame(MessageType::kText, false, "hello"));
+  EXPECT_THAT(served.recorder.messages, ElementsAre());
+  EXPECT_FALSE(served.recorder.closed.ok());
 }
 
 }  // namespace
