@@ -5,7 +5,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -108,6 +110,22 @@ TEST(InsecureLegacyCryptoTest, EachConnectionHasItsOwnKey) {
   ShakeHands(*one, *server_one);
   ShakeHands(*two, *server_two);
   EXPECT_NE(Encrypted(*one, "hello"), Encrypted(*two, "hello"));
+}
+
+TEST(InsecureLegacyCryptoTest, ThreadsShareAKey) {
+  const InsecureLegacyCrypto crypto = InsecureLegacyCrypto::ForServer(kPrivateKey).value();
+  const std::string handshake = absl::HexStringToBytes(kHandshake16);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int connection = 0; connection < 20; ++connection) {
+        const std::unique_ptr<Cipher> server = crypto.NewCipher();
+        ASSERT_TRUE(server->OnHandshake(AsBytes(handshake)).ok());
+        EXPECT_EQ(DecryptedHex(*server, "674c7ef38e78cabd9cec9c125823a639").value(), "hello");
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 // With OpenSSL.
