@@ -22,11 +22,7 @@
 #include "sluice/protocols/usp/header.h"
 #include "sluice/protocols/usp/message_codec.h"
 
-namespace sluice {
-
-template class CodecStream<usp::MessageCodec>;
-
-namespace usp {
+namespace sluice::usp {
 namespace {
 
 absl::Status CheckDuration(absl::string_view name, absl::Duration value) {
@@ -244,5 +240,4 @@ Connection& Client::Open(std::unique_ptr<Stream> stream, std::unique_ptr<Handler
                            std::move(handler));
 }
 
-}  // namespace usp
-}  // namespace sluice
+}  // namespace sluice::usp

@@ -57,11 +57,7 @@
 #include "sluice/protocols/usp/header.h"
 #include "sluice/protocols/usp/message_codec.h"
 
-namespace sluice {
-
-extern template class CodecStream<usp::MessageCodec>;
-
-namespace usp {
+namespace sluice::usp {
 
 class Connection;
 
@@ -211,7 +207,6 @@ class Client {
   const MessageCodec codec_;
 };
 
-}  // namespace usp
-}  // namespace sluice
+}  // namespace sluice::usp
 
 #endif  // SLUICE_PROTOCOLS_USP_CONNECTION_H_
