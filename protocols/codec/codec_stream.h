@@ -128,7 +128,8 @@ class CodecStream final : public internal::CodecStreamBase {
   // Sends the message of the current OnMessage back, whose bytes may have been changed: its frame
   // leaves as it lies there, without being encoded or copied. Any other message, a part of that one
   // for instance, is sent as with Send.
-  SendResult SendInPlace(typename C::Message message) requires HasReusableFrames<C> {
+  template <HasReusableFrames R = C>
+  SendResult SendInPlace(typename R::Message message) {
     if (ABSL_PREDICT_TRUE(IsCurrent(message))) return SendCurrentFrame();
     return Send(message);
   }
