@@ -17,6 +17,7 @@
 #include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/codec/codec_stream.h"
 #include "sluice/protocols/codec/codec_testing.h"
+#include "sluice/protocols/codec/short_text_codec.h"
 
 namespace sluice {
 namespace {
@@ -50,29 +51,6 @@ class BlocksCodec {
  private:
   size_t size_;
   bool failed_ = false;
-};
-
-// The codec of the example in codec.h.
-class ShortTextCodec {
- public:
-  using Message = absl::Span<uint8_t>;
-
-  DecodeResult Decode(absl::Span<uint8_t> in, Message& message) {
-    if (in.empty()) return DecodeResult::NeedMore(1);
-    const size_t size = 1 + size_t{in[0]};
-    if (in.size() < size) return DecodeResult::NeedMore(size);
-    message = in.subspan(1, size - 1);
-    return DecodeResult::Message(size);
-  }
-  EncodeResult Encode(absl::Span<const uint8_t> message, Buffer& out) const {
-    if (message.size() > 255) return EncodeResult::kTooLong;
-    const uint8_t size = static_cast<uint8_t>(message.size());
-    out.Append(absl::MakeConstSpan(&size, 1));
-    out.Append(message);
-    return EncodeResult::kEncoded;
-  }
-  absl::Status status() const { return absl::OkStatus(); }
-  size_t max_frame_bytes() const { return 256; }
 };
 
 class Echo : public CodecHandler<AnyCodec> {

@@ -8,22 +8,18 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/buffer.h"
-#include "sluice/core/event_loop.h"
-#include "sluice/core/poller.h"
 #include "sluice/core/slice.h"
-#include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
-#include "sluice/core/tcp.h"
 #include "sluice/protocols/codec/any_codec.h"
 #include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/codec/codec_stream.h"
+#include "sluice/protocols/codec/stream_example_testing.h"
 #include "sluice/protocols/framing/frame_codec.h"
 
 namespace {
@@ -54,56 +50,18 @@ std::string Frame(absl::string_view message) {
   return out.ToString();
 }
 
-// Writes down what arrives.
-class Recorder : public FrameHandler {
- public:
-  std::vector<std::string> messages;
-  absl::Status closed = absl::UnknownError("not closed");
-
- private:
-  void OnMessage(FrameStream&, absl::Span<uint8_t> message) override {
-    messages.push_back(std::string(reinterpret_cast<const char*>(message.data()), message.size()));
-  }
-  void OnClose(FrameStream&, const absl::Status& status) override { closed = status; }
-};
+using Recorder = codec_testing::Recorder<FrameCodec>;
 
 TEST(FrameStreamTest, HeaderExample) {
-  Recorder recorder;
   Echo echo;
-  std::unique_ptr<EventLoop> loop = *EventLoop::Create();
-  const SocketAddress address = SocketAddress::Ipv4Loopback(0);
-  auto listener =
-      sluice::Listener::Listen(*loop, address, {}, [&](std::unique_ptr<sluice::Stream> stream) {
-        FrameStream::Run(std::move(stream), FrameCodec(), echo);
-      });
-  ASSERT_TRUE(listener.ok()) << listener.status();
-
-  FrameStream* client = nullptr;
-  Connector connector(*loop);
-  connector.Connect((*listener)->address(), {},
-                    [&](absl::StatusOr<std::unique_ptr<Stream>> stream) {
-                      ASSERT_TRUE(stream.ok()) << stream.status();
-                      client = &FrameStream::Run(*std::move(stream), FrameCodec(), recorder);
-                      for (const size_t size : {0, 5, 1000, 300'000, 7})
-                        client->Send(std::string(size, 'm'));
-                    });
-  loop->RunUntil([&] { return recorder.messages.size() == 5; });
-  EXPECT_THAT(recorder.messages, ElementsAre("", std::string(5, 'm'), std::string(1000, 'm'),
-                                             std::string(300'000, 'm'), std::string(7, 'm')));
-  client->Close();
-  loop->RunUntil([&] { return loop->counters().streams == 0; });
-  EXPECT_EQ(recorder.closed, absl::OkStatus());
+  codec_testing::ExpectEchoes(FrameCodec(), echo,
+                              {"", std::string(5, 'm'), std::string(1000, 'm'),
+                               std::string(300'000, 'm'), std::string(7, 'm')});
 }
 
 // The errors of frame_codec_test.cc, as the user of a stream sees them.
 TEST(FrameStreamTest, AFrameOverTheLimitEndsTheStream) {
-  VirtualLoop loop;
-  StreamPair pair(loop.loop());
-  Recorder server;
-  FrameStream stream(pair.TakeServer(), FrameCodec(), server);
-  StreamRecorder client(pair.TakeClient());
-  client.stream().Send(Frame("fine") + "\x7f\xff\xff\xff");
-  loop.RunUntilIdle();
+  const Recorder server = codec_testing::Receive(FrameCodec(), Frame("fine") + "\x7f\xff\xff\xff");
   EXPECT_THAT(server.messages, ElementsAre("fine"));
   EXPECT_EQ(server.closed,
             absl::ResourceExhaustedError("127.0.0.1:1: receive: a frame's message of 2147483647 "
@@ -111,12 +69,8 @@ TEST(FrameStreamTest, AFrameOverTheLimitEndsTheStream) {
 }
 
 TEST(FrameStreamTest, SendsTextSpansSlicesAndBuffers) {
-  VirtualLoop loop;
-  StreamPair pair(loop.loop());
-  Recorder server;
-  Recorder client;
-  FrameStream from(pair.TakeClient(), FrameCodec(), client);
-  FrameStream to(pair.TakeServer(), FrameCodec(), server);
+  codec_testing::Pair<FrameCodec> pair{FrameCodec()};
+  FrameStream& from = pair.from();
   const std::string text = "string";
   const std::vector<uint8_t> bytes = {'b', 'y', 't', 'e', 's'};
   Buffer buffer;
@@ -126,8 +80,7 @@ TEST(FrameStreamTest, SendsTextSpansSlicesAndBuffers) {
   from.Send(bytes);
   from.Send(Slice::Copy("slice"));
   from.Send(std::move(buffer));
-  loop.RunUntilIdle();
-  EXPECT_THAT(server.messages, ElementsAre("literal", "string", "bytes", "slice", "buffer"));
+  EXPECT_THAT(pair.arrived(), ElementsAre("literal", "string", "bytes", "slice", "buffer"));
   EXPECT_EQ(from.Send(std::string(1024 * 1024 + 1, 'x')), SendResult::kRefused);
   EXPECT_FALSE(from.closing());
 }

@@ -59,8 +59,7 @@ class Secret {
   std::vector<uint8_t> bytes_;
 };
 
-// --- AES
-// ------------------------------------------------------------------------------------------
+// AES.
 
 class Aes {
  public:
@@ -109,8 +108,7 @@ absl::StatusOr<absl::Span<uint8_t>> DecryptPadded(const Aes& aes, absl::Span<uin
   return bytes.first(bytes.size() - padding);
 }
 
-// --- PEM
-// ------------------------------------------------------------------------------------------
+// PEM.
 
 // The first block of a text.
 struct PemBlock {
@@ -194,8 +192,7 @@ absl::StatusOr<bssl::UniquePtr<RSA>> ReadKey(absl::string_view pem, absl::string
   return rsa;
 }
 
-// --- RSA
-// ------------------------------------------------------------------------------------------
+// RSA.
 
 // 1 for 0, and 0 for 1 to 255, without a branch.
 uint32_t IsZero(uint32_t byte) { return (byte - 1) >> 31; }
