@@ -162,7 +162,7 @@ void Connection::AnswerPing() {
 // Is also what tells the handler that the connection is open.
 void Connection::KeepAlive() {
   if (stream_->closing()) return;
-  const bool begins = !told_opened_;
+  const bool begins = !std::exchange(has_begun_, true);
   TellOpened();
   if (role_ == Role::kClient || stream_->closing()) return;
   if (!begins) SendControl(MessageType::kPing);

@@ -168,6 +168,7 @@ class Connection final : private CodecHandler<MessageCodec> {
   const Role role_;
   bool opened_ = false;
   bool told_opened_ = false;
+  bool has_begun_ = false;  // the ping timer's first call, which is no ping
 };
 
 // Makes connections of the streams that a listener accepts; all have its options. Loop-bound: one

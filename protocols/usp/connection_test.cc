@@ -523,6 +523,13 @@ TEST_F(ConnectionTest, ASecondHandshakeEndsTheConnection) {
   EXPECT_EQ(handler.closed, absl::InvalidArgumentError("a second handshake"));
 }
 
+TEST_F(ConnectionTest, AMessageWithTheHandshakeBringsNoPingBeforeItsTime) {
+  Serve(Toy(/*begins=*/false));
+  Say(Handshake("key") + Text(""));
+  EXPECT_EQ(Heard(), Handshake(""));
+  EXPECT_THAT(handler.heard, ElementsAre("open", "text "));
+}
+
 TEST_F(ConnectionTest, ACipherThatCannotBeginEndsTheConnection) {
   class Broken : public ToyCipher {
    public:
