@@ -65,8 +65,9 @@ Command CatCommand(const ProtocolTable& protocols) {
           "The end of standard input ends the sending half of the connection; over ws:// (and "
           "wss://) it begins "
           "the closing handshake, once the server has answered a ping and been silent for 0.3 s "
-          "(after 5 s at most). What the server still sends is printed, until it ends its half "
-          "too. The exit status is 0 after such an end, "
+          "(after 5 s at most); over usp:// it waits for as long a silence, and over usp-zlib:// "
+          "2 s of it end the connection. What the server still sends is printed, until it ends its "
+          "half too. The exit status is 0 after such an end, "
           "whichever side began it, and 1 otherwise."
           "\n\n"
           "URL: ",

@@ -50,6 +50,7 @@ class AnyCodec {
   EncodeResult Encode(absl::Span<const uint8_t> message, Buffer& out) {
     return held_->Encode(message, out);
   }
+  void ReleaseMemory() { held_->ReleaseMemory(); }
   absl::Status status() const { return held_->status(); }
   size_t max_frame_bytes() const { return held_->max_frame_bytes(); }
 
@@ -60,6 +61,7 @@ class AnyCodec {
     virtual std::unique_ptr<Held> Copy() const = 0;
     virtual DecodeResult Decode(absl::Span<uint8_t> in, Message& message) = 0;
     virtual EncodeResult Encode(absl::Span<const uint8_t> message, Buffer& out) = 0;
+    virtual void ReleaseMemory() = 0;
     virtual absl::Status status() const = 0;
     virtual size_t max_frame_bytes() const = 0;
   };
@@ -74,6 +76,9 @@ class AnyCodec {
     }
     EncodeResult Encode(absl::Span<const uint8_t> message, Buffer& out) override {
       return codec_.Encode(message, out);
+    }
+    void ReleaseMemory() override {
+      if constexpr (requires { codec_.ReleaseMemory(); }) codec_.ReleaseMemory();
     }
     absl::Status status() const override { return codec_.status(); }
     size_t max_frame_bytes() const override { return codec_.max_frame_bytes(); }

@@ -47,7 +47,10 @@
 //
 // Memory: a codec keeps no bytes of an incomplete message. Whoever calls it does; since Decode
 // answers with an error as soon as it knows that a frame will be longer than max_frame_bytes(),
-// they are at most that many. What a codec has for its messages has a limit of its own.
+// they are at most that many. What a codec has for its messages has a limit of its own. Where that
+// may be much more than what has arrived for it (decompressed bytes), a ReleaseMemory() of the
+// codec's gives it back: CodecStream calls it after each OnMessage, so that a connection on which
+// nothing more comes does not keep it.
 //
 // Encode appends a message's bytes to a Buffer, or nothing when it does not answer kEncoded; that
 // is no error of the codec. `out` may be a template parameter of Encode: CodecStream then gives it

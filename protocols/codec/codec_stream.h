@@ -157,6 +157,9 @@ class CodecStream final : public internal::CodecStreamBase {
           if constexpr (HasReusableFrames<C>)
             dispatch.SetCurrent(rest.first(result.bytes), message);
           handler_->OnMessage(*this, std::move(message));
+          if constexpr (requires { codec_.ReleaseMemory(); }) {
+            if (!dispatch.destroyed()) codec_.ReleaseMemory();
+          }
           if (ABSL_PREDICT_FALSE(dispatch.stopped())) return {done, 0, Progress::kStopped};
           break;
         case DecodeResult::Kind::kNeedMore:

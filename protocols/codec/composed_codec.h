@@ -101,6 +101,10 @@ requires(Codec<Inner> || PayloadCodec<Inner>) class ComposedCodec {
     return failed_ ? internal::NotOneInnerMessage(payload_bytes_, taken_) : absl::OkStatus();
   }
   size_t max_frame_bytes() const { return outer_.max_frame_bytes(); }
+  void ReleaseMemory() {
+    if constexpr (requires { outer_.ReleaseMemory(); }) outer_.ReleaseMemory();
+    if constexpr (requires { inner_.ReleaseMemory(); }) inner_.ReleaseMemory();
+  }
 
   Outer& outer() { return outer_; }
   const Outer& outer() const { return outer_; }

@@ -168,6 +168,48 @@ TEST(ComposedCodecTest, WhatTheOuterCodecRefusesIsRefused) {
   EXPECT_TRUE(out.empty());
 }
 
+// What is decompressed, say: a message is memory of the codec's own.
+class GrowingCodec {
+ public:
+  using Message = absl::Span<uint8_t>;
+  bool DecodePayload(absl::Span<uint8_t> payload, Message& message) {
+    grown_.assign(payload.size() * 1000, payload.empty() ? 0 : payload[0]);
+    message = absl::MakeSpan(grown_);
+    return true;
+  }
+  EncodeResult Encode(absl::Span<const uint8_t> message, Buffer& out) const {
+    out.Append(message);
+    return EncodeResult::kEncoded;
+  }
+  void ReleaseMemory() { std::vector<uint8_t>().swap(grown_); }
+  absl::Status status() const { return absl::OkStatus(); }
+  size_t memory_bytes() const { return grown_.capacity(); }
+
+ private:
+  std::vector<uint8_t> grown_;
+};
+
+TEST(ComposedCodecTest, MemoryOfEitherCodecIsReleasedBehindAMessage) {
+  using Growing = ComposedCodec<ShortTextCodec, GrowingCodec>;
+  class Handler : public CodecHandler<Growing> {
+   public:
+    size_t bytes = 0;
+
+   private:
+    void OnMessage(CodecStream<Growing>&, absl::Span<uint8_t> message) override {
+      bytes += message.size();
+    }
+  } handler;
+  VirtualLoop loop;
+  StreamPair pair(loop.loop());
+  CodecStream<Growing> stream(pair.TakeServer(), Growing(), handler);
+  StreamRecorder client(pair.TakeClient());
+  client.stream().Send("\x02hi");
+  loop.RunUntilIdle();
+  EXPECT_EQ(handler.bytes, 2000u);
+  EXPECT_EQ(stream.codec().inner().memory_bytes(), 0u);
+}
+
 // Frames with Buffers: what the inner codec has made is not copied.
 class SharingCodec : public ShortTextCodec {
  public:

@@ -27,11 +27,13 @@ namespace sluice::codec_testing {
 template <Codec C>
 class Recorder : public CodecHandler<C> {
  public:
+  bool pauses = false;  // after each message
   std::vector<std::string> messages;
   absl::Status closed = absl::UnknownError("not closed");
 
  private:
-  void OnMessage(CodecStream<C>& /*stream*/, typename C::Message message) override {
+  void OnMessage(CodecStream<C>& stream, typename C::Message message) override {
+    if (pauses) stream.PauseReceiving();
     messages.push_back(DescribeMessage(message));
   }
   void OnClose(CodecStream<C>& /*stream*/, const absl::Status& status) override { closed = status; }

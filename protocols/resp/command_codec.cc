@@ -45,9 +45,7 @@ DecodeResult CommandCodec::Decode(absl::Span<uint8_t> in, Command& command) {
 }
 
 void CommandCodec::Begin() {
-  if (ABSL_PREDICT_FALSE(arguments_.capacity() > kKeptArguments)) {
-    arguments_ = std::vector<internal::Extent>();
-  }
+  ReleaseMemory();
   arguments_.clear();
 }
 

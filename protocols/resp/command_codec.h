@@ -23,8 +23,8 @@
 // limit.
 //
 // Memory: 8 bytes an argument, in a list that is kept from command to command, up to 64 arguments
-// of it. A command that arrives in pieces is looked at once: the codec remembers how far it has
-// come.
+// of it (ReleaseMemory, which CodecStream calls, gives back more). A command that arrives in pieces
+// is looked at once: the codec remembers how far it has come.
 //
 // Encode takes a reply (a function with a ReplyWriter), a Value or a command. set_version is to be
 // called when a client has asked for RESP3 with HELLO 3.
@@ -175,6 +175,15 @@ class CommandCodec {
   std::string error_reply() const;
 
   size_t max_frame_bytes() const { return max_frame_bytes_; }
+
+  // Behind a command, which is no longer to be used: gives back a list that was long.
+  void ReleaseMemory() {
+    if (ABSL_PREDICT_FALSE(arguments_.capacity() > kKeptArguments)) {
+      arguments_ = std::vector<internal::Extent>();
+    }
+  }
+  // What is in use for the last command.
+  size_t memory_bytes() const { return arguments_.capacity() * sizeof(internal::Extent); }
 
  private:
   // So many arguments are room that a codec keeps.

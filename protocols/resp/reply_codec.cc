@@ -78,9 +78,13 @@ DecodeResult ReplyCodec::Decode(absl::Span<uint8_t> in, Value& value) {
   return DecodeResult::NeedMore(std::exchange(want_, 0));
 }
 
-void ReplyCodec::Begin() {
+void ReplyCodec::ReleaseMemory() {
   if (nodes_.capacity() > kKeptValues) nodes_ = std::vector<internal::Node>();
   if (open_.capacity() > kKeptValues) open_ = std::vector<Unfinished>();
+}
+
+void ReplyCodec::Begin() {
+  ReleaseMemory();
   nodes_.clear();
 }
 

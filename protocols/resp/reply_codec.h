@@ -115,6 +115,11 @@ class ReplyCodec {
   ReplyError error() const { return error_; }
   size_t max_frame_bytes() const { return max_frame_bytes_; }
 
+  // Behind a message, which is no longer to be used: gives back lists that were long.
+  void ReleaseMemory();
+  // What is in use for the last message.
+  size_t memory_bytes() const { return nodes_.capacity() * sizeof(internal::Node); }
+
  private:
   // So many values are room that a codec keeps.
   static constexpr size_t kKeptValues = 64;

@@ -1,6 +1,7 @@
 #include "sluice/protocols/resp/resp_stream.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <random>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/buffer.h"
 #include "sluice/core/event_loop.h"
@@ -89,6 +91,27 @@ TEST(RespStreamTest, AServerTellsTheErrorAndCloses) {
   loop.RunUntilIdle();
   EXPECT_EQ(client.received(), "+PONG\r\n-ERR Protocol error: invalid bulk length\r\n");
   EXPECT_TRUE(client.ended());
+}
+
+// A silent connection does not keep the lists of the largest message that it ever saw.
+TEST(RespStreamTest, LongListsAreGivenBackBehindTheirMessage) {
+  Pong pong;
+  Recorder recorder;
+  VirtualLoop loop;
+  StreamPair pair(loop.loop());
+  ServerStream& server = ServerStream::Run(pair.TakeServer(), CommandCodec(), pong);
+  ClientStream client(pair.TakeClient(), ReplyCodec(), recorder);
+  const std::vector<absl::string_view> arguments(10'000, "x");
+  client.Send(Arguments(arguments));
+  server.Send([](auto& reply) {
+    reply.Array(10'000);
+    for (int64_t i = 0; i < 10'000; ++i) reply.Integer(i);
+  });
+  loop.RunUntilIdle();
+  EXPECT_THAT(recorder.replies, testing::HasSubstr(":9999\r\n"));
+  EXPECT_THAT(recorder.replies, testing::HasSubstr("-ERR unknown command\r\n"));
+  EXPECT_LE(server.codec().memory_bytes(), 1024u);
+  EXPECT_LE(client.codec().memory_bytes(), 2048u);
 }
 
 TEST(RespStreamTest, TheVersionBelongsToTheConnection) {

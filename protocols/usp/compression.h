@@ -13,7 +13,8 @@
 //
 // Compression before encryption can tell who sees the sizes of encrypted messages what is in them.
 //
-// Thread-safe. A thread that compresses has some 270 KiB for it, one that decompresses 40 KiB.
+// Thread-safe. For each of the two, a thread that compresses keeps some 270 KiB, and one that
+// decompresses 40 KiB.
 
 #ifndef SLUICE_PROTOCOLS_USP_COMPRESSION_H_
 #define SLUICE_PROTOCOLS_USP_COMPRESSION_H_

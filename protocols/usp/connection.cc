@@ -79,22 +79,29 @@ Connection& Connection::Start(std::unique_ptr<Stream> stream, Role role,
 
 void Connection::Begin() {
   loop_.ArmTimer(heartbeat_timer_, Patience());
-  if (cipher_ == nullptr) return Open();
+  if (cipher_ == nullptr) {
+    // Nothing is sent in the clear because there was no cipher.
+    if (options_.make_cipher) return Abort(absl::InternalError("make_cipher has made no cipher"));
+    return Open();
+  }
   absl::StatusOr<std::optional<std::string>> first = cipher_->Begin();
   if (!first.ok()) return Abort(first.status());
   if (first->has_value()) SendHandshake(**first);
 }
 
-// Its handler hears of it at once, where it is the loop that calls, or from the loop.
+// Its handler hears of it from the loop. No message comes before that: OnOpen may pause.
 void Connection::Open() {
   opened_ = true;
+  stream_->PauseReceiving();
   heard_at_ = loop_.now();
   loop_.ArmTimer(heartbeat_timer_, Patience());
   loop_.ArmTimer(ping_timer_, absl::ZeroDuration());
 }
 
 void Connection::TellOpened() {
-  if (!std::exchange(told_opened_, true)) handler_.OnOpen(*this);
+  told_opened_ = true;
+  if (!paused_) stream_->ResumeReceiving();
+  handler_.OnOpen(*this);
 }
 
 void Connection::OnHandshake(absl::Span<const uint8_t> body) {
@@ -110,7 +117,7 @@ void Connection::SendHandshake(absl::string_view body) {
 
 // Messages.
 
-void Connection::OnMessage(MessageStream& stream, Message message) {
+void Connection::OnMessage(MessageStream& /*stream*/, Message message) {
   if (opened_) heard_at_ = loop_.now();
   switch (message.type) {
     case MessageType::kPing:
@@ -121,10 +128,7 @@ void Connection::OnMessage(MessageStream& stream, Message message) {
       return OnHandshake(message.body);
     case MessageType::kText:
     case MessageType::kBinary:
-      TellOpened();
-      if (stream.closing()) return;
       handler_.OnMessage(*this, message);
-      stream.codec().ReleaseMemory();
   }
 }
 
@@ -162,8 +166,8 @@ void Connection::AnswerPing() {
 // Is also what tells the handler that the connection is open.
 void Connection::KeepAlive() {
   if (stream_->closing()) return;
-  const bool begins = !std::exchange(has_begun_, true);
-  TellOpened();
+  const bool begins = !told_opened_;
+  if (begins) TellOpened();
   if (role_ == Role::kClient || stream_->closing()) return;
   if (!begins) SendControl(MessageType::kPing);
   loop_.ArmTimer(ping_timer_, options_.ping_interval);
@@ -185,8 +189,16 @@ void Connection::CheckHeartbeat() {
                    absl::FormatDuration(Patience()))));
 }
 
+// Before OnOpen they only tell what is to be then: a handshake has to come in.
+void Connection::PauseReceiving() {
+  paused_ = true;
+  if (told_opened_) stream_->PauseReceiving();
+}
+
 void Connection::ResumeReceiving() {
-  if (opened_) heard_at_ = loop_.now();
+  paused_ = false;
+  if (!told_opened_) return;
+  heard_at_ = loop_.now();
   stream_->ResumeReceiving();
 }
 
@@ -204,6 +216,14 @@ Server::Server(ConnectionOptions options, MessageCodec codec)
     : options_(std::move(options)), codec_(std::move(codec)) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Create(ConnectionOptions options) {
+  // Else a client that has nothing to say, and answers each ping, would be taken for dead.
+  if (options.ping_interval >= options.heartbeat_timeout &&
+      options.ping_interval != absl::InfiniteDuration()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("ping_interval is ", absl::FormatDuration(options.ping_interval),
+                     "; accepted: less than heartbeat_timeout, which is ",
+                     absl::FormatDuration(options.heartbeat_timeout), ", or infinite"));
+  }
   absl::StatusOr<MessageCodec> codec = CheckedCodec(options);
   if (!codec.ok()) return codec.status();
   return std::unique_ptr<Server>(new Server(std::move(options), *std::move(codec)));

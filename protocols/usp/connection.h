@@ -85,14 +85,15 @@ class Handler {
 
 struct ConnectionOptions {
   MessageOptions message = {};
-  // A server's. Infinite: no pings, and then a client of the original ends.
+  // A server's: less than heartbeat_timeout. Infinite: no pings, and then a client of the original
+  // ends.
   absl::Duration ping_interval = absl::Seconds(5);
   // Infinite: never.
   absl::Duration heartbeat_timeout = absl::Seconds(30);
   // From the stream's beginning to the end of the handshake, with a cipher.
   absl::Duration handshake_timeout = absl::Seconds(10);
   // Makes each connection's cipher: legacy_crypto.h. Empty: no encryption, and a peer that uses it
-  // ends the connection.
+  // ends the connection. One that makes none ends it, too.
   std::function<std::unique_ptr<Cipher>()> make_cipher = nullptr;
 };
 
@@ -107,13 +108,15 @@ class Connection final : private CodecHandler<MessageCodec> {
 
   // Sends what is queued and ends; no further message is delivered.
   void Close() { stream_->Close(); }
-  // What is queued is sent, and nothing after it; messages are still delivered.
+  // What is queued is sent, and nothing after it; messages are still delivered. Pings and pongs are
+  // not sent either, so the heartbeat of either side ends a connection on which nothing comes.
   void ShutdownSend() { stream_->ShutdownSend(); }
   // Ends at once.
   void Abort(absl::Status status) { stream_->Abort(std::move(status)); }
 
-  // Until resumed no OnMessage; the heartbeat's timeout stands still.
-  void PauseReceiving() { stream_->PauseReceiving(); }
+  // Until resumed no OnMessage; the heartbeat's timeout stands still. Pings are not answered: the
+  // peer may end meanwhile, by its own timeout.
+  void PauseReceiving();
   void ResumeReceiving();
 
   // Whether messages can be sent.
@@ -168,7 +171,7 @@ class Connection final : private CodecHandler<MessageCodec> {
   const Role role_;
   bool opened_ = false;
   bool told_opened_ = false;
-  bool has_begun_ = false;  // the ping timer's first call, which is no ping
+  bool paused_ = false;
 };
 
 // Makes connections of the streams that a listener accepts; all have its options. Loop-bound: one

@@ -354,6 +354,11 @@ TEST_F(ConnectionTest, OptionsAreChecked) {
   EXPECT_EQ(Client::Create({.handshake_timeout = absl::ZeroDuration()}).status(),
             absl::InvalidArgumentError("handshake_timeout is 0; accepted: more than zero"));
   EXPECT_FALSE(Server::Create({.message = {.max_message_bytes = 0}}).ok());
+  EXPECT_EQ(Server::Create({.ping_interval = absl::Seconds(30)}).status(),
+            absl::InvalidArgumentError("ping_interval is 30s; accepted: less than "
+                                       "heartbeat_timeout, which is 30s, or infinite"));
+  EXPECT_TRUE(Server::Create({.ping_interval = absl::InfiniteDuration()}).ok());
+  EXPECT_TRUE(Client::Create({.heartbeat_timeout = absl::Seconds(1)}).ok()) << "it does not ping";
 }
 
 // The heartbeat.
@@ -453,6 +458,46 @@ TEST_F(ConnectionTest, PongsForAPeerThatDoesNotReadAreBounded) {
   EXPECT_LE(connection.queued_bytes(), 200 + Stream::kControlReserve);
 }
 
+TEST_F(ConnectionTest, NothingIsDeliveredThatIsPausedInOnOpen) {
+  handler.on_open = [](Connection& connection) { connection.PauseReceiving(); };
+  peer.emplace(pair.TakeClient());
+  server = Make<Server>({});
+  peer->stream().Send(Text("early"));
+  Connection& connection = server->Serve(pair.TakeServer(), handler);
+  loop.RunUntilIdle();
+  EXPECT_THAT(handler.heard, ElementsAre("open"));
+  connection.ResumeReceiving();
+  loop.RunUntilIdle();
+  EXPECT_THAT(handler.heard, ElementsAre("open", "text early"));
+}
+
+TEST_F(ConnectionTest, APauseBeforeOnOpenHolds) {
+  Connection& connection = Serve();
+  connection.PauseReceiving();
+  Say(Text("early"));
+  EXPECT_THAT(handler.heard, ElementsAre("open"));
+  connection.ResumeReceiving();
+  loop.RunUntilIdle();
+  EXPECT_THAT(handler.heard, ElementsAre("open", "text early"));
+}
+
+TEST_F(ConnectionTest, InfiniteIsNever) {
+  Serve({.ping_interval = absl::InfiniteDuration(), .heartbeat_timeout = absl::InfiniteDuration()});
+  loop.RunUntilIdle();
+  loop.Advance(absl::Hours(24));
+  EXPECT_EQ(Heard(), "");
+  EXPECT_FALSE(handler.closed.has_value());
+}
+
+TEST_F(ConnectionTest, ACipherThatIsNotMadeEndsTheConnection) {
+  ConnectionOptions options;
+  options.make_cipher = [] { return nullptr; };
+  Connection& connection = Serve(std::move(options));
+  EXPECT_EQ(connection.SendText("secret"), SendResult::kRefused);
+  EXPECT_EQ(Heard(), "");
+  EXPECT_EQ(handler.closed, absl::InternalError("make_cipher has made no cipher"));
+}
+
 // With a cipher.
 
 // Begins as a client's does, or answers as a server's. XORs.
@@ -506,6 +551,28 @@ TEST_F(ConnectionTest, AHandshakeOpensBothSides) {
   loop.Advance(absl::Minutes(10));
   EXPECT_FALSE(handler.closed.has_value());
   EXPECT_FALSE(other.closed.has_value());
+}
+
+TEST_F(ConnectionTest, NothingIsDeliveredThatIsPausedInOnOpenAfterAHandshake) {
+  handler.on_open = [](Connection& connection) { connection.PauseReceiving(); };
+  Connection& connection = Serve(Toy(/*begins=*/false));
+  std::string early = Text("early");
+  early[7] = 1;
+  for (size_t i = 10; i < early.size(); ++i) early[i] = static_cast<char>(early[i] ^ 0x55);
+  Say(Handshake("key") + early);
+  EXPECT_THAT(handler.heard, ElementsAre("open"));
+  connection.ResumeReceiving();
+  loop.RunUntilIdle();
+  EXPECT_THAT(handler.heard, ElementsAre("open", "text early"));
+}
+
+TEST_F(ConnectionTest, APauseDoesNotHinderTheHandshake) {
+  Connection& connection = Serve(Toy(/*begins=*/false));
+  connection.PauseReceiving();
+  Say(Handshake("key"));
+  loop.Advance(absl::Seconds(11));
+  EXPECT_FALSE(handler.closed.has_value());
+  EXPECT_TRUE(connection.open());
 }
 
 TEST_F(ConnectionTest, AHandshakeThatIsWrongEndsTheConnection) {

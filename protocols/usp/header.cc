@@ -199,6 +199,25 @@ class Parser {
   const char* error_ = nullptr;
 };
 
+// The letter of an escape of two bytes; 0 for none. What a header that was received has in them is
+// sent in them, and so takes no more than it did.
+char ShortEscape(char c) {
+  switch (c) {
+    case '\b':
+      return 'b';
+    case '\f':
+      return 'f';
+    case '\n':
+      return 'n';
+    case '\r':
+      return 'r';
+    case '\t':
+      return 't';
+    default:
+      return 0;
+  }
+}
+
 bool AppendString(absl::string_view text, std::string& out) {
   if (!IsUtf8(text)) return false;
   constexpr char kHex[] = "0123456789abcdef";
@@ -208,6 +227,9 @@ bool AppendString(absl::string_view text, std::string& out) {
     if (c == '"' || c == '\\') {
       out += '\\';
       out += c;
+    } else if (const char letter = ShortEscape(c); letter != 0) {
+      out += '\\';
+      out += letter;
     } else if (byte < 0x20) {
       out += "\\u00";
       out += kHex[byte >> 4];

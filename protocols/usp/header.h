@@ -1,5 +1,6 @@
-// The header of a message: strings by name, in JSON, as Go's encoding/json writes a
-// map[string]string: {"id":"7","room":"a \"b\""}.
+// The header of a message: strings by name, in JSON, as Go's encoding/json reads and writes a
+// map[string]string: {"id":"7","room":"a \"b\""}. What is written is in the order that is given,
+// and escapes no more than JSON asks for: a header that was received becomes no longer.
 //
 // Read are objects of strings: nothing nested, no numbers, no null; blanks between them as JSON has
 // them. Names are different: a second field of the same name is an error, since a peer might take

@@ -141,7 +141,18 @@ TEST(HeaderTest, WritesWhatItReads) {
 }
 
 TEST(HeaderTest, WritesJson) {
-  EXPECT_EQ(Written({{"id", "7"}, {"q", "a\"b\\c\n"}}), R"({"id":"7","q":"a\"b\\c\u000a"})");
+  EXPECT_EQ(Written({{"id", "7"}, {"q", "a\"b\\c\n"}}), R"({"id":"7","q":"a\"b\\c\n"})");
+}
+
+// Else an echo of it could be refused as too long.
+TEST(HeaderTest, WhatWasReadIsWrittenNoLonger) {
+  const std::string json = R"({"\b\f\n\r\t":"\"\\\/\u0001\u000a"})";
+  std::string bytes = json;
+  std::vector<HeaderField> fields;
+  ASSERT_EQ(ParseHeader(absl::MakeSpan(reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()),
+                        kMaxFields, fields),
+            nullptr);
+  EXPECT_EQ(Written(fields), R"({"\b\f\n\r\t":"\"\\/\u0001\n"})");
 }
 
 TEST(HeaderTest, WritesNothingThatItWouldNotRead) {

@@ -7,7 +7,7 @@
 // by itself with AES in ECB mode, padded as PKCS #5 says. What is wrong with it:
 //   * Nothing says who the peer is, and nothing protects a message: whoever is in between can drop,
 //     repeat and reorder messages and blocks of them, and alter them blindly. The server's answer
-//     can be forged by anyone, and headers are in the clear.
+//     can be forged by anyone; sizes, types and empty messages are in the clear.
 //   * Equal blocks of 16 bytes are encrypted to equal blocks, within a message and across them.
 //   * One who records today and has the server's key tomorrow reads it all.
 //   * RSA with PKCS #1 v1.5 padding can be broken by asking a server often enough whether a

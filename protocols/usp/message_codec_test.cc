@@ -155,7 +155,7 @@ TEST(MessageCodecTest, ReadsWhatTheOriginalSends) {
       decoded.messages,
       ElementsAre("text hello", R"(binary {"id":"7"} hello hello hello hello hello )",
                   R"(text {"id":"7"} hello hello hello hello hello )", "text hello",
-                  "text {\"a<b\":\"x\\\"\\\\\xE2\x80\xA8\\u000a\\u0001\xC3\xA9\xF0\x9F\x98\x80\","
+                  "text {\"a<b\":\"x\\\"\\\\\xE2\x80\xA8\\n\\u0001\xC3\xA9\xF0\x9F\x98\x80\","
                   "\"b\":\"\"} hi",
                   "ping ", "text "));
 }

@@ -14,8 +14,9 @@ constexpr int64_t kMaxMessageBytes = int64_t{1} << 30;
 constexpr int64_t kMaxCompressedBytes = 0x7fffffff;
 // What the empty message becomes, at the least.
 constexpr int64_t kMinCompressedBytes = 8;
-// What is larger is given back.
-constexpr size_t kKeptBytes = 64 * 1024;
+// What is larger is given back: of a connection's, and of a thread's.
+constexpr size_t kKeptBytes = 4096;
+constexpr size_t kKeptBytesOfThread = 64 * 1024;
 constexpr size_t kFirstRoom = 1024;
 
 // zlib fails for want of memory only, here.
@@ -60,7 +61,7 @@ class Deflater {
 
   // Room for a frame of so many bytes. What was there is gone.
   absl::Span<uint8_t> Room(size_t size) {
-    if (size > size_ || size_ > kKeptBytes) {
+    if (size > size_ || size_ > kKeptBytesOfThread) {
       bytes_ = nullptr;  // before there is more
       bytes_.reset(new uint8_t[size]);
       size_ = size;
@@ -156,7 +157,7 @@ void ZlibFrameCodec::Memory::Free() {
 }
 
 DecodeResult ZlibFrameCodec::Decode(absl::Span<uint8_t> in, Message& message) {
-  if (memory_.size() > kKeptBytes) memory_.Free();
+  ReleaseMemory();
   if (!status_.ok()) return DecodeResult::Error();
   if (in.size() < kLengthBytes) return DecodeResult::NeedMore(kLengthBytes);
   const uint32_t length = LoadLength(in.data(), byte_order_);
@@ -170,6 +171,10 @@ DecodeResult ZlibFrameCodec::Decode(absl::Span<uint8_t> in, Message& message) {
   absl::Status inflated = Inflate(in.subspan(kLengthBytes, length), message);
   if (!inflated.ok()) return Fail(std::move(inflated));
   return DecodeResult::Message(size);
+}
+
+void ZlibFrameCodec::ReleaseMemory() {
+  if (memory_.size() > kKeptBytes) memory_.Free();
 }
 
 DecodeResult ZlibFrameCodec::Fail(absl::Status status) {

@@ -19,10 +19,11 @@
 // so that it can be relied on for messages only that fit into a segment or two. And it ends when it
 // gets a stream that is damaged. Nothing of that is so here.
 //
-// A message lies in the codec, until the next call of Decode or the codec's end. Memory: the last
-// message's, at most max_message_bytes, which the next Decode frees where it is more than 64 KiB; a
-// copied codec has none. A thread that has decoded or encoded keeps zlib's state (some 40 KiB and
-// 256 KiB) for all its codecs.
+// A message lies in the codec, until the next call of Decode, ReleaseMemory (which a CodecStream
+// calls after each message) or the codec's end. Memory: the last message's, at most
+// max_message_bytes, of which at most 4 KiB are kept beyond that; a copied codec has none. A
+// thread that has decoded or encoded keeps zlib's state (some 40 KiB and 256 KiB) for all its
+// codecs.
 //
 // Limits: max_compressed_bytes is checked as soon as the length is there. Nothing is decompressed
 // beyond max_message_bytes, whatever it would become. Errors (status()) are sticky:
@@ -96,6 +97,9 @@ class ZlibFrameCodec {
   size_t max_frame_bytes() const { return kLengthBytes + max_compressed_bytes_; }
   size_t max_message_bytes() const { return max_message_bytes_; }
 
+  // Gives back the memory of the last message, where it is large. That message is then no longer to
+  // be used.
+  void ReleaseMemory();
   // What is in use for the last message.
   size_t memory_bytes() const { return memory_.size(); }
 

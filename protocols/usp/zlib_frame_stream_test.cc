@@ -8,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/stream.h"
+#include "sluice/core/stream_testing.h"
 #include "sluice/protocols/codec/stream_example_testing.h"
 #include "sluice/protocols/usp/zlib_frame_codec.h"
 
@@ -42,6 +43,22 @@ TEST(ZlibFrameStreamTest, AnErrorOfTheCodecEndsTheStream) {
   EXPECT_EQ(server.closed, absl::ResourceExhaustedError(
                                "127.0.0.1:1: receive: a frame of 542393671 compressed bytes is "
                                "over the limit of 1048909 (max_compressed_bytes)"));
+}
+
+// A frame of 1 KiB can be 1 MiB: many silent connections would hold that many of them.
+TEST(ZlibFrameStreamTest, ALargeMessageIsNotKeptBehindItsCallback) {
+  for (const bool pauses : {false, true}) {
+    VirtualLoop loop;
+    StreamPair pair(loop.loop());
+    codec_testing::Recorder<ZlibFrameCodec> server, client;
+    server.pauses = pauses;
+    ZlibFrameStream to(pair.TakeServer(), ZlibFrameCodec(), server);
+    ZlibFrameStream from(pair.TakeClient(), ZlibFrameCodec(), client);
+    from.Send(std::string(1024 * 1024, 'x'));
+    loop.RunUntilIdle();
+    ASSERT_EQ(server.messages.size(), 1u);
+    EXPECT_LE(to.codec().memory_bytes(), 4096u);
+  }
 }
 
 TEST(ZlibFrameStreamTest, AMessageThatIsTooLongIsRefusedAndTheStreamLivesOn) {
