@@ -1,7 +1,7 @@
 // A small server that speaks the Redis protocol: strings in memory, without persistence. It is an
 // example of how one is written with sluice, and a peer for redis-cli and redis-benchmark.
 //
-//   key_value_server --listen=127.0.0.1:6379 --max_memory=64000000
+//   key_value_server --listen=127.0.0.1:6379 --max_memory=64000000 [--busy_poll]
 //
 // Commands: PING ECHO SET GET DEL HELLO CONFIG GET COMMAND QUIT. It prints `listening on
 // ADDRESS:PORT` once it accepts, and ends on SIGTERM and SIGINT when what has arrived is answered.
@@ -38,6 +38,8 @@
 ABSL_FLAG(std::string, listen, "127.0.0.1:6379",
           "where to listen: 127.0.0.1:6379, [::1]:6379, unix:/path; port 0 takes a free one");
 ABSL_FLAG(int64_t, max_memory, 64'000'000, "bytes that keys and values may take, at least 1");
+ABSL_FLAG(bool, busy_poll, false,
+          "never sleep: takes a whole processor, and spares clients the time to wake the server");
 
 namespace sluice::resp {
 namespace {
@@ -289,14 +291,17 @@ int Main() {
         ServerStream::Run(std::move(stream), CommandCodec(), server);
       });
   if (!listener.ok()) return Fail(1, listener.status().message());
+  bool is_over = false;
   const SignalWatcher signals(**loop, {SIGTERM, SIGINT}, [&](int /*signal*/) {
     listener->reset();
-    (*loop)->Drain(absl::Seconds(5), [&] { (*loop)->Stop(); });
+    (*loop)->Drain(absl::Seconds(5), [&] { is_over = true; });
   });
   // Not before the signals are watched: who reads this line may send one.
   std::printf("listening on %s\n", (*listener)->address().ToString().c_str());
   std::fflush(stdout);
-  (*loop)->Run();
+  const absl::Duration most =
+      absl::GetFlag(FLAGS_busy_poll) ? absl::ZeroDuration() : absl::InfiniteDuration();
+  while (!is_over) (*loop)->RunOnce(most);
   return 0;
 }
 

@@ -110,6 +110,14 @@ class SocketTest(RespServerTest):
         self.assertEqual(self.server.stop(), (0, []))
 
 
+class BusyPollTest(BenchmarkTest):
+    def new_server(self):
+        return KeyValueServer("--busy_poll")
+
+    def test_a_sigterm_ends_it_with_0(self):
+        self.assertEqual(self.server.stop(), (0, []))
+
+
 class MemoryTest(RespServerTest):
     def new_server(self):
         return KeyValueServer("--max_memory=100000")
