@@ -1,5 +1,6 @@
 #include "sluice/protocols/resp/client.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -27,6 +28,7 @@ Client::Client(std::unique_ptr<Stream> stream, Options options, Handler& handler
 
 Client::~Client() {
   if (destroyed_ != nullptr) *destroyed_ = true;
+  if (outliving_codec_ != nullptr) *outliving_codec_ = std::move(stream_.codec());
 }
 
 SendResult Client::Call(const Arguments& command, ReplyFunction on_reply) {
@@ -52,6 +54,14 @@ bool Client::Confirms(const Value& value) const {
 }
 
 void Client::OnMessage(ClientStream& stream, Value value) {
+  std::optional<ReplyCodec> outliving_codec;
+  outliving_codec_ = &outliving_codec;
+  Deliver(stream, value);
+  if (!outliving_codec.has_value()) outliving_codec_ = nullptr;
+}
+
+// Destroys this, or may.
+void Client::Deliver(ClientStream& stream, const Value& value) {
   if (Confirms(value)) {
     if (--calls_.front().confirmations == 0) return Answer(value);
     return handler_.OnPush(*this, value);

@@ -29,7 +29,7 @@
 // Stream's, of what waits to be sent.
 //
 // Loop-bound. A callback may call anything, and may destroy the Client. A reply is a view, valid
-// until the callback returns.
+// until the callback returns, also when that destroys the Client.
 #ifndef SLUICE_PROTOCOLS_RESP_CLIENT_H_
 #define SLUICE_PROTOCOLS_RESP_CLIENT_H_
 
@@ -37,6 +37,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/functional/any_invocable.h"
@@ -109,6 +110,7 @@ class Client : private ClientHandler {
   void OnClose(ClientStream& stream, const absl::Status& status) override;
 
   bool Confirms(const Value& value) const;
+  void Deliver(ClientStream& stream, const Value& value);
   void Answer(absl::StatusOr<Value> reply);
 
   Handler& handler_;
@@ -116,6 +118,9 @@ class Client : private ClientHandler {
   std::deque<PendingCall> calls_;
   bool draining_ = false;
   bool* destroyed_ = nullptr;  // where OnClose is under way
+  // Where a message is delivered: gets the codec, whose memory the message refers to, when a
+  // callback destroys this.
+  std::optional<ReplyCodec>* outliving_codec_ = nullptr;
   ClientStream stream_;
 };
 

@@ -182,6 +182,35 @@ TEST_F(ClientTest, MayBeDestroyedWhereACallHearsOfTheEnd) {
   EXPECT_THAT(Events(), IsEmpty());
 }
 
+TEST_F(ClientTest, AReplyIsThereUntilItsCallbackReturnsThoughThatDestroysTheClient) {
+  std::string seen;
+  client_->Call({"LRANGE", "l", "0", "-1"}, [&](absl::StatusOr<Value> reply) {
+    client_.reset();
+    seen = DescribeMessage(*reply);
+  });
+  ServerSends("*2\r\n$1\r\na\r\n*1\r\n:7\r\n");
+  EXPECT_EQ(seen, "*2\r\n$1\r\na\r\n*1\r\n:7\r\n");
+}
+
+TEST_F(ClientTest, APushIsThereUntilItsCallbackReturnsThoughThatDestroysTheClient) {
+  class Leaving : public Client::Handler {
+   public:
+    void OnPush(Client&, const Value& push) override {
+      client.reset();
+      seen = DescribeMessage(push);
+    }
+    std::unique_ptr<Client> client;
+    std::string seen;
+  };
+  StreamPair pair(loop_.loop());
+  StreamRecorder server(pair.TakeServer());
+  Leaving handler;
+  handler.client = std::make_unique<Client>(pair.TakeClient(), Client::Options(), handler);
+  server.stream().Send(">2\r\n+message\r\n*1\r\n:7\r\n");
+  loop_.RunUntilIdle();
+  EXPECT_EQ(handler.seen, ">2\r\n+message\r\n*1\r\n:7\r\n");
+}
+
 TEST_F(ClientTest, ACallMayBeMadeInAReply) {
   client_->Call({"GET", "a"}, [&](absl::StatusOr<Value>) { Call({"GET", "b"}, "b"); });
   ServerSends("+1\r\n");
