@@ -79,20 +79,27 @@ requires(Codec<Inner> || PayloadCodec<Inner>) class ComposedCodec {
   }
 
   // Anything that the inner codec's Encode takes. kTooLong also where it makes more of it than the
-  // outer codec takes.
+  // outer codec takes. If the inner codec's Encode is not const, that was the last message: its
+  // state has gone on, and the peer's has not, so that later ones are kInvalid.
   template <typename M>
   requires requires(Inner inner, M message, Buffer& out) {
     inner.Encode(static_cast<M&&>(message), out);
   }
   EncodeResult Encode(M&& message, Buffer& out) {
+    if (is_out_of_step_) return EncodeResult::kInvalid;
     Buffer payload;
-    const EncodeResult result = inner_.Encode(std::forward<M>(message), payload);
+    EncodeResult result = inner_.Encode(std::forward<M>(message), payload);
     if (result != EncodeResult::kEncoded) return result;
     if constexpr (EncoderOf<Outer, Buffer>) {
-      return outer_.Encode(std::move(payload), out);
+      result = outer_.Encode(std::move(payload), out);
     } else {
-      return outer_.Encode(payload.Linearize(payload.size()), out);
+      result = outer_.Encode(payload.Linearize(payload.size()), out);
     }
+    constexpr bool kHasState = !requires(const Inner& inner, M again) {
+      inner.Encode(static_cast<M&&>(again), out);
+    };
+    if (kHasState && result != EncodeResult::kEncoded) is_out_of_step_ = true;
+    return result;
   }
 
   absl::Status status() const {
@@ -131,6 +138,7 @@ requires(Codec<Inner> || PayloadCodec<Inner>) class ComposedCodec {
   Outer outer_;
   Inner inner_;
   bool failed_ = false;
+  bool is_out_of_step_ = false;  // with the peer: the state of an inner Encode
   // Of the payload that was not one message.
   size_t payload_bytes_ = 0;
   size_t taken_ = 0;

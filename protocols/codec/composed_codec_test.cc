@@ -161,10 +161,21 @@ TEST(ComposedCodecTest, TheInnerCodecsErrorIsTheComposedOnes) {
 }
 
 TEST(ComposedCodecTest, WhatTheOuterCodecRefusesIsRefused) {
+  ComposedCodec<ShortTextCodec, ShortTextCodec> codec;
+  Buffer out;
+  const std::vector<uint8_t> text(255);
+  EXPECT_EQ(codec.Encode(absl::MakeConstSpan(text), out), EncodeResult::kTooLong);
+  EXPECT_TRUE(out.empty());
+  EXPECT_EQ(codec.Encode(absl::MakeConstSpan(text).first(2), out), EncodeResult::kEncoded);
+}
+
+// The cipher's key has gone on, but not the peer's.
+TEST(ComposedCodecTest, WhatIsRefusedBehindAnEncodeWithAStateIsTheLast) {
   EncryptedText codec;
   Buffer out;
   const std::vector<uint8_t> text(256);
   EXPECT_EQ(codec.Encode(absl::MakeConstSpan(text), out), EncodeResult::kTooLong);
+  EXPECT_EQ(codec.Encode(absl::MakeConstSpan(text).first(2), out), EncodeResult::kInvalid);
   EXPECT_TRUE(out.empty());
 }
 
