@@ -94,9 +94,10 @@ class Inflater {
       if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR)
         return Outcome::kDamaged;
       if (size == most) return Outcome::kTooLong;
-      if (result == Z_STREAM_END || z_.avail_out != 0) {
+      // Asked before another call, which forgets it: the room may just have been enough.
+      const bool whole = z_.avail_in == 0 && (result == Z_STREAM_END || IsFlushed(compressed));
+      if (whole || result == Z_STREAM_END || z_.avail_out != 0) {
         out.resize(size);
-        const bool whole = z_.avail_in == 0 && (result == Z_STREAM_END || IsFlushed(compressed));
         return whole ? Outcome::kDone : Outcome::kDamaged;
       }
     }

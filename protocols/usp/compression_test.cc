@@ -98,6 +98,17 @@ TEST(CompressionTest, ManySizesComeBack) {
   }
 }
 
+// Where the first room, or one of those that it grows to, is as large as the message.
+TEST(CompressionTest, MessagesAsLargeAsTheRoomForThemComeBack) {
+  for (const CompressionAlgorithm algorithm : kBoth) {
+    for (size_t size = 64; size <= 4200; ++size) {
+      const std::string text = std::string(size - size / 16, 'x') + Noise(size / 16);
+      const std::string compressed = Compressed(algorithm, text);
+      ASSERT_TRUE(Decompressed(algorithm, compressed) == text) << size;
+    }
+  }
+}
+
 TEST(CompressionTest, WhatDoesNotBecomeSmallerIsNotCompressed) {
   for (const CompressionAlgorithm algorithm : kBoth) {
     std::string out;
