@@ -131,41 +131,19 @@ enum class CommandError : uint8_t {
   kFrameTooLong,       // over max_frame_bytes
 };
 
-class CommandCodec {
+class CommandCodec : public Encoder {
  public:
   using Message = Command;
 
   // As in Redis.
   static constexpr size_t kMaxInlineBytes = 64 * 1024;
 
-  CommandCodec() = default;
+  CommandCodec() : Encoder(Version::kResp2) {}
 
   // Errors: kInvalidArgument, which names the option, what it is and what is accepted.
   static absl::StatusOr<CommandCodec> Create(const CommandOptions& options);
 
   DecodeResult Decode(absl::Span<uint8_t> in, Command& command);
-
-  // How replies are written from now on.
-  void set_version(Version version) { version_ = version; }
-  Version version() const { return version_; }
-
-  // kInvalid for a reply that is not one whole value, and for a command without a name.
-  template <typename Sink, WritesReply<Sink> Write>
-  EncodeResult Encode(Write&& write, Sink& out) const {
-    return internal::EncodeReply(std::forward<Write>(write), version_, out);
-  }
-  template <typename Sink>
-  EncodeResult Encode(const Value& value, Sink& out) const {
-    return Encode([&](ReplyWriter<Sink>& reply) { reply.Copy(value); }, out);
-  }
-  template <typename Sink>
-  EncodeResult Encode(const Arguments& command, Sink& out) const {
-    return internal::EncodeCommand(command.parts(), out);
-  }
-  template <typename Sink>
-  EncodeResult Encode(const Command& command, Sink& out) const {
-    return internal::EncodeCommand(command, out);
-  }
 
   absl::Status status() const;
   CommandError error() const { return error_; }
@@ -205,7 +183,6 @@ class CommandCodec {
   uint32_t max_bulk_bytes_ = 1024 * 1024;
   uint32_t max_arguments_ = 64 * 1024;
   uint32_t max_frame_bytes_ = 4 * 1024 * 1024;
-  Version version_ = Version::kResp2;
   CommandError error_ = CommandError::kNone;
   int64_t found_ = 0;  // what is wrong, for status()
 };

@@ -42,6 +42,8 @@
 
 namespace sluice::resp {
 
+class Command;  // command_codec.h
+
 enum class Version : uint8_t { kResp2 = 2, kResp3 = 3 };
 
 // A command: its name and what follows, as the caller holds them. Made of braces, it is to be used
@@ -322,6 +324,38 @@ template <typename F, typename Sink>
 concept WritesReply = std::invocable < F&,
         ReplyWriter<Sink>
 & > ;
+
+// What both codecs encode: a base of theirs, and nothing by itself.
+class Encoder {
+ public:
+  // How a ReplyWriter writes from now on.
+  void set_version(Version version) { version_ = version; }
+  Version version() const { return version_; }
+
+  // kInvalid for a reply that is not one whole value, and for a command without a name.
+  template <typename Sink, WritesReply<Sink> Write>
+  EncodeResult Encode(Write&& write, Sink& out) const {
+    return internal::EncodeReply(std::forward<Write>(write), version_, out);
+  }
+  template <typename Sink>
+  EncodeResult Encode(const Value& value, Sink& out) const {
+    return Encode([&](ReplyWriter<Sink>& reply) { reply.Copy(value); }, out);
+  }
+  template <typename Sink>
+  EncodeResult Encode(const Arguments& command, Sink& out) const {
+    return internal::EncodeCommand(command.parts(), out);
+  }
+  template <typename Sink>
+  EncodeResult Encode(const Command& command, Sink& out) const {
+    return internal::EncodeCommand(command, out);
+  }
+
+ protected:
+  explicit Encoder(Version version) : version_(version) {}
+
+ private:
+  Version version_;
+};
 
 }  // namespace sluice::resp
 

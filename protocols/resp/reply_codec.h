@@ -76,40 +76,18 @@ enum class ReplyError : uint8_t {
   kFrameTooLong,     // over max_frame_bytes
 };
 
-class ReplyCodec {
+class ReplyCodec : public Encoder {
  public:
   using Message = Value;
 
   static constexpr size_t kMaxLineBytes = 64 * 1024;
 
-  ReplyCodec() = default;
+  ReplyCodec() : Encoder(Version::kResp3) {}
 
   // Errors: kInvalidArgument, which names the option, what it is and what is accepted.
   static absl::StatusOr<ReplyCodec> Create(const ReplyOptions& options);
 
   DecodeResult Decode(absl::Span<uint8_t> in, Value& value);
-
-  // How a ReplyWriter writes.
-  void set_version(Version version) { version_ = version; }
-  Version version() const { return version_; }
-
-  // kInvalid for a command without a name, and for a reply that is not one whole value.
-  template <typename Sink, WritesReply<Sink> Write>
-  EncodeResult Encode(Write&& write, Sink& out) const {
-    return internal::EncodeReply(std::forward<Write>(write), version_, out);
-  }
-  template <typename Sink>
-  EncodeResult Encode(const Value& value, Sink& out) const {
-    return Encode([&](ReplyWriter<Sink>& reply) { reply.Copy(value); }, out);
-  }
-  template <typename Sink>
-  EncodeResult Encode(const Arguments& command, Sink& out) const {
-    return internal::EncodeCommand(command.parts(), out);
-  }
-  template <typename Sink>
-  EncodeResult Encode(const Command& command, Sink& out) const {
-    return internal::EncodeCommand(command, out);
-  }
 
   absl::Status status() const;
   ReplyError error() const { return error_; }
@@ -166,7 +144,6 @@ class ReplyCodec {
   uint32_t max_values_ = 1024 * 1024;
   uint32_t max_depth_ = 64;
   uint32_t max_frame_bytes_ = 64 * 1024 * 1024;
-  Version version_ = Version::kResp3;
   ReplyError error_ = ReplyError::kNone;
   bool in_streamed_string_ = false;  // which is the last value
   bool behind_attributes_ = false;   // a value must follow
