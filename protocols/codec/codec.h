@@ -31,18 +31,17 @@
 // The contract, which codec_testing.h proves for a codec in a few lines:
 //
 // Decode looks at the front of `in`, bytes as they have arrived, and answers one of four things:
-//   * a message, and how many bytes of the front it took (at least one). Message may be any type
-//   that
-//     has a default: bytes, or a struct of the protocol's own. What it refers to is `in`, so that
-//     nothing is copied (Decode may change the bytes in place: unmask, unescape), or memory of the
-//     codec's own (decompressed bytes, a list of parts). It is valid as long as `in` is, and until
-//     the next Decode.
+//   * a message, and how many bytes of the front it took (at least one). Message may be any
+//     type that has a default: bytes, or a struct of the protocol's own. What it refers to is `in`,
+//     so that nothing is copied (Decode may change the bytes in place: unmask, unescape), or memory
+//     of the codec's own (decompressed bytes, a list of parts). It is valid as long as `in` is, and
+//     until the next Decode.
 //   * bytes without a message (a keep-alive, a blank line), and how many (at least one).
 //   * it needs more. Then it is called again with the same bytes at the front, as it has left them,
 //     and more behind them; they may have moved elsewhere in memory. So a codec may remember how
 //     far it has looked, but no pointer.
 //   * an error, which is sticky: every later call answers the same, and status() tells what was
-//   wrong.
+//     wrong.
 // `in` may be empty. A message is the same however the bytes were cut into pieces on their way.
 //
 // Memory: a codec keeps no bytes of an incomplete message. Whoever calls it does; since Decode
