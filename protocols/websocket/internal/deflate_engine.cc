@@ -39,6 +39,28 @@ struct FreeDecompressor {
   void operator()(libdeflate_decompressor* d) const { libdeflate_free_decompressor(d); }
 };
 
+std::unique_ptr<libdeflate_decompressor, FreeDecompressor> AllocateDecompressor() {
+  return std::unique_ptr<libdeflate_decompressor, FreeDecompressor>(
+      libdeflate_alloc_decompressor());
+}
+
+// libdeflate's first call of all chooses the code for this processor, and writes down which without
+// a lock. So it is made here, before any thread has a decompressor. False for want of memory.
+bool ChooseCode() {
+  constexpr uint8_t kEmptyStream[] = {3, 0};
+  uint8_t nothing[1];
+  size_t size = 0;
+  const auto decompressor = AllocateDecompressor();
+  return decompressor != nullptr &&
+         libdeflate_deflate_decompress(decompressor.get(), kEmptyStream, sizeof(kEmptyStream),
+                                       nothing, sizeof(nothing), &size) == LIBDEFLATE_SUCCESS;
+}
+
+std::unique_ptr<libdeflate_decompressor, FreeDecompressor> NewDecompressor() {
+  [[maybe_unused]] static const bool chosen = ChooseCode();
+  return AllocateDecompressor();
+}
+
 // Memory of which only the first bytes, as many as are asked for, are kept when it grows.
 class Space {
  public:
@@ -141,7 +163,7 @@ size_t InflateStream::MemoryBytes(int window_bits) {
 struct DeflateEngine::State {
   // From the first use on.
   libdeflate_decompressor* Decompressor() {
-    if (decompressor == nullptr) decompressor.reset(libdeflate_alloc_decompressor());
+    if (decompressor == nullptr) decompressor = NewDecompressor();
     NeedsMemory(decompressor != nullptr);
     return decompressor.get();
   }
