@@ -45,7 +45,7 @@ _BASE = {"monotonic_time", "slice"}
 _BELOW_POLLER = _BASE | {"buffer", "socket_address"}
 _BELOW_LOOP = _BELOW_POLLER | {"poller", "epoll_poller", "kqueue_poller", "poller_factory", "timer"}
 _BELOW_TCP = _BELOW_LOOP | {"event_loop", "stream"}
-_ABOVE_TCP = _BELOW_TCP | {"tcp", "dialer", "udp", "resolver", "pool", "loop_group"}
+_ABOVE_TCP = _BELOW_TCP | {"tcp", "dialer", "forwarder", "name_dialer", "udp", "resolver", "pool", "loop_group"}
 CORE_REACHES = {
     "monotonic_time": set(),
     "slice": set(),
@@ -63,7 +63,9 @@ CORE_REACHES = {
     "dialer": _BELOW_TCP | {"tcp"},
     "udp": _BELOW_TCP,
     "resolver": _BELOW_TCP,
-    "pool": _BELOW_TCP | {"tcp", "resolver"},
+    "name_dialer": _BELOW_TCP | {"tcp", "dialer", "resolver"},
+    "forwarder": _BELOW_TCP | {"tcp"},
+    "pool": _BELOW_TCP | {"tcp", "dialer"},
     "loop_group": _BELOW_TCP | {"tcp"},
     "coroutine": _ABOVE_TCP,
     "simulation": _ABOVE_TCP,
