@@ -62,7 +62,11 @@ class Speaker : private CodecHandler<C> {
   void Speak(CodecStream<C>& stream) {
     while (!has_said_all()) {
       const SendResult result = stream.Send(ToEncode(messages_[sent_]));
-      if (result == SendResult::kRefused) return;
+      if (result == SendResult::kRefused) {
+        if (stream.closing()) return;
+        ADD_FAILURE() << "message " << sent_ << " cannot be encoded";
+        return stream.Abort(absl::CancelledError("a message cannot be encoded"));
+      }
       ++sent_;
       if (result == SendResult::kBlocked) return;
     }

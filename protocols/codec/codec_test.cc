@@ -94,6 +94,17 @@ TEST(CodecConversationTestingTest, HeaderExample) {
       ShortTextCodec(), [](std::minstd_rand& random) { return std::string(random() % 256, 'x'); });
 }
 
+TEST(CodecConversationTestingTest, SaysThatAMessageCannotBeEncoded) {
+  testing::TestPartResultArray failures;
+  {
+    testing::ScopedFakeTestPartResultReporter reporter(&failures);
+    codec_testing::ExpectConverses(ShortTextCodec(),
+                                   [](std::minstd_rand&) { return std::string(256, 'x'); });
+  }
+  ASSERT_GE(failures.size(), 1);
+  EXPECT_THAT(failures.GetTestPartResult(0).message(), testing::HasSubstr("cannot be encoded"));
+}
+
 TEST(CodecTestingTest, MessagesThatAreNoBytesAndBytesThatAreNoMessage) {
   const codec_testing::Decoded decoded =
       codec_testing::DecodeEveryWay(LineCodec(), "one\n\n\ntwo\nthr");

@@ -20,7 +20,8 @@
 // A reply is one value: an aggregate is followed by as many as it has announced (a map and
 // attributes by twice as many), and attributes by the value that they tell about. One that is not
 // whole, or has more, is refused (EncodeResult::kInvalid) and sends nothing. So is a simple string
-// or a big number that the peer would misread. Line breaks in an error become spaces, as in Redis.
+// or a big number that the peer would misread, and a push inside another value. Line breaks in an
+// error become spaces, as in Redis.
 #ifndef SLUICE_PROTOCOLS_RESP_ENCODE_H_
 #define SLUICE_PROTOCOLS_RESP_ENCODE_H_
 
@@ -175,12 +176,15 @@ class ReplyWriter {
   }
   void Set(size_t elements) { Aggregate(is_resp3() ? '~' : '*', elements, elements); }
   // Only as the whole message; the first element is a string that tells what it is.
-  void Push(size_t elements) { Aggregate(is_resp3() ? '>' : '*', elements, elements); }
+  void Push(size_t elements) {
+    if (inside_ || in_attributes_ != 0) return Spoil();
+    Aggregate(is_resp3() ? '>' : '*', elements, elements);
+  }
   void Attributes(size_t pairs) {
     if (open_ == 0 || open_ == kSpoilt) return Spoil();
     // They are a value, and another one is still to come.
     ++open_;
-    if (!is_resp3()) ++skipping_;
+    ++in_attributes_;
     Aggregate('|', pairs, 2 * pairs);
   }
 
@@ -205,9 +209,12 @@ class ReplyWriter {
       return false;
     }
     open_ += children - 1;
-    if (skipping_ == 0) return true;
-    skipping_ += children - 1;
-    return false;
+    if (in_attributes_ == 0) {
+      inside_ = true;
+      return true;
+    }
+    in_attributes_ += children - 1;
+    return is_resp3();
   }
   void Aggregate(char type, size_t count, size_t children) {
     if (children > std::numeric_limits<uint32_t>::max()) return Spoil();
@@ -231,8 +238,9 @@ class ReplyWriter {
 
   Sink& out_;
   const Version version_;
-  size_t open_ = 1;      // values that are still to come
-  size_t skipping_ = 0;  // of which so many are attributes that RESP2 does not have
+  size_t open_ = 1;           // values that are still to come
+  size_t in_attributes_ = 0;  // of which so many are attributes, which RESP2 does not have
+  bool inside_ = false;       // a value has begun that is no attribute: what comes is in it
 };
 
 template <typename Sink>

@@ -152,6 +152,37 @@ TEST(EncodeTest, RefusesWhatIsNotOneWholeValue) {
             "refused");
 }
 
+TEST(EncodeTest, APushIsAWholeMessageOrRefused) {
+  const auto in_an_array = [](auto& reply) {
+    reply.Array(1);
+    reply.Push(1);
+    reply.Integer(1);
+  };
+  const auto in_attributes = [](auto& reply) {
+    reply.Attributes(1);
+    reply.Push(0);
+    reply.Integer(1);
+    reply.Integer(2);
+  };
+  const auto behind_attributes = [](auto& reply) {
+    reply.Attributes(1);
+    reply.SimpleString("k");
+    reply.Array(0);
+    reply.Push(1);
+    reply.Integer(1);
+  };
+  for (const Version version : {Version::kResp2, Version::kResp3}) {
+    CommandCodec codec;
+    codec.set_version(version);
+    Buffer out;
+    EXPECT_EQ(codec.Encode(in_an_array, out), EncodeResult::kInvalid);
+    EXPECT_EQ(codec.Encode(in_attributes, out), EncodeResult::kInvalid);
+    EXPECT_TRUE(out.empty());
+  }
+  EXPECT_EQ(InResp2(behind_attributes), "*1\r\n:1\r\n");
+  EXPECT_EQ(InResp3(behind_attributes), "|1\r\n+k\r\n*0\r\n>1\r\n:1\r\n");
+}
+
 TEST(EncodeTest, RefusesWhatThePeerWouldMisread) {
   EXPECT_EQ(InResp3([](auto& reply) { reply.SimpleString("a\r\nb"); }), "refused");
   EXPECT_EQ(InResp3([](auto& reply) { reply.SimpleString("a\nb"); }), "refused");
