@@ -23,9 +23,9 @@
 // callback gets the last one, when all are in force, OnPush the others. Those that unsubscribe must
 // name their channels. (Confirmations are told apart by their name, not by their channel: one that
 // the server sends unasked, as Redis Cluster does with sunsubscribe when a slot moves, counts for
-// the call of that name that is awaited.) Commands that turn replies off (CLIENT REPLY) or make the server talk
-// unasked in RESP2 (MONITOR) cannot be used: a reply that no command has asked for ends the
-// connection.
+// the call of that name that is awaited.) Commands that turn replies off (CLIENT REPLY) or make the
+// server talk unasked in RESP2 (MONITOR) cannot be used: a reply that no command has asked for ends
+// the connection.
 //
 // Limits: ReplyCodec's, of one reply; Options::max_calls, of replies that are awaited; the
 // Stream's, of what waits to be sent.
