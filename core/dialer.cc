@@ -1,28 +1,16 @@
 #include "sluice/core/dialer.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
+#include "sluice/core/internal/host_name.h"
 #include "sluice/core/tcp.h"
 #include "sluice/core/timer.h"
 
 namespace sluice {
 namespace {
-
-constexpr size_t kMostHostBytes = 255;
-
-bool IsName(absl::string_view host) {
-  return !host.empty() && host.size() <= kMostHostBytes &&
-         std::all_of(host.begin(), host.end(), [](char c) {
-           return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '.' ||
-                  c == '_';
-         });
-}
 
 class FailedAttempt final : public Dialer::Attempt {
  public:
@@ -63,26 +51,10 @@ std::string Endpoint::ToString() const {
                                       : absl::StrCat(absl::CHexEscape(host), ":", port);
 }
 
-SocketAddress Endpoint::Address() const {
-  // SocketAddress knows more than addresses of hosts, and the number of an interface may stand
-  // among white space.
-  const bool plain = std::all_of(host.begin(), host.end(), [](char c) {
-    return absl::ascii_isgraph(static_cast<unsigned char>(c)) && c != '*' && c != '[' && c != ']';
-  });
-  if (!plain || absl::StartsWith(host, "unix:")) return {};
-  const absl::StatusOr<SocketAddress> address =
-      SocketAddress::Parse(absl::StrContains(host, ':') ? absl::StrCat("[", host, "]:", port)
-                                                        : absl::StrCat(host, ":", port));
-  return address.ok() && address->is_ip() ? *address : SocketAddress();
-}
+SocketAddress Endpoint::Address() const { return internal::LiteralAddress(host).WithPort(port); }
 
 absl::Status Endpoint::Check() const {
-  if (Address().family() == SocketAddress::Family::kNone && !IsName(host)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", absl::CHexEscape(host),
-                     "\" is no host: it must be an IPv4 or IPv6 address (without brackets), or a "
-                     "name of at most 255 letters, digits, '-', '.' and '_'"));
-  }
+  if (absl::Status status = internal::CheckHost(host); !status.ok()) return status;
   if (port == 0) {
     return absl::InvalidArgumentError(
         absl::StrCat(ToString(), ": the port must be from 1 to 65535"));

@@ -1,0 +1,90 @@
+// What all resolvers share: the asker's side of a question, and what needs nobody to be asked.
+//
+// A ResolverQuery belongs to its loop. Where somebody on another thread knows the answer, the two
+// meet in an AnswerSlot, which either of them may outlive:
+//
+//   loop's thread   ResolverQuery --- AnswerSlot <--- whoever looks up    any thread
+//                        |                 |
+//                   Close, at its end   Deliver: posts to the loop, unless closed
+#ifndef SLUICE_CORE_INTERNAL_RESOLVER_QUERY_H_
+#define SLUICE_CORE_INTERNAL_RESOLVER_QUERY_H_
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/resolver.h"
+#include "sluice/core/socket_address.h"
+#include "sluice/core/timer.h"
+
+namespace sluice::internal {
+
+using Addresses = std::vector<SocketAddress>;
+
+// A query that answers in a coming turn what needs nobody: the address that `name` is (no address,
+// for the other family), or kInvalidArgument for what is no host and for a family that is none of
+// the two. Else nothing, and `done` is left as it was.
+std::unique_ptr<Resolver::Query> AnswerWithoutAsking(EventLoop& loop, absl::string_view name,
+                                                     SocketAddress::Family family,
+                                                     Resolver::ResolveFunction& done);
+
+// "example.com: no IPv6 address within 5s".
+absl::Status NoAnswerInTime(absl::string_view name, SocketAddress::Family family,
+                            absl::Duration timeout);
+
+// "IPv4" or "IPv6".
+absl::string_view FamilyName(SocketAddress::Family family);
+
+// An asker and its deadline. Loop-bound.
+class ResolverQuery : public Resolver::Query {
+ public:
+  ResolverQuery(EventLoop& loop, absl::string_view name, SocketAddress::Family family,
+                absl::Duration timeout, Resolver::ResolveFunction done);
+
+  // Calls the function, unless it has been called. May destroy this.
+  void Answer(absl::StatusOr<Addresses> addresses);
+
+  EventLoop& loop() const { return loop_; }
+  const std::string& name() const { return name_; }
+  SocketAddress::Family family() const { return family_; }
+  MonotonicTime deadline() const { return deadline_.deadline(); }
+
+ private:
+  // Before the function hears that time is up: nobody waits for the answer any more.
+  virtual void GiveUp() = 0;
+
+  EventLoop& loop_;
+  const std::string name_;
+  const SocketAddress::Family family_;
+  Resolver::ResolveFunction done_;
+  Timer deadline_;
+};
+
+// Thread-safe, but for Close. Held by shared_ptr from both sides.
+class AnswerSlot : public std::enable_shared_from_this<AnswerSlot> {
+ public:
+  explicit AnswerSlot(ResolverQuery& query) : loop_(&query.loop()), query_(&query) {}
+
+  // The query gets the answer in a coming turn of its loop. Answers from one thread to one loop
+  // come in their order. Nothing happens when the slot is closed.
+  void Deliver(absl::StatusOr<Addresses> addresses);
+
+  // On the loop's thread, before the query goes; more than once does no harm. When this returns,
+  // no other thread is about to touch the loop.
+  void Close();
+
+ private:
+  std::mutex mutex_;
+  EventLoop* loop_;       // null when closed
+  ResolverQuery* query_;  // touched on the loop's thread only
+};
+
+}  // namespace sluice::internal
+
+#endif  // SLUICE_CORE_INTERNAL_RESOLVER_QUERY_H_
