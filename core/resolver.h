@@ -5,7 +5,7 @@
 // connections: that is NameDialer's (name_dialer.h).
 //
 // Example:
-//   std::shared_ptr<const Resolver> resolver = SystemResolver::Create();
+//   std::shared_ptr<const Resolver> resolver = *SystemResolver::Create();
 //   std::unique_ptr<Resolver::Query> query = resolver->Resolve(
 //       loop, "example.com", SocketAddress::Family::kIpv6, absl::Seconds(5),
 //       [&](absl::StatusOr<std::vector<SocketAddress>> addresses) { ... });

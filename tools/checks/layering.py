@@ -64,6 +64,7 @@ CORE_REACHES = {
     "udp": _BELOW_TCP,
     "resolver": _BELOW_TCP,
     "fake_resolver": _BELOW_TCP | {"resolver"},
+    "system_resolver": _BELOW_TCP | {"resolver"},
     "name_dialer": _BELOW_TCP | {"tcp", "dialer", "resolver"},
     "forwarder": _BELOW_TCP | {"tcp"},
     "pool": _BELOW_TCP | {"tcp", "dialer"},

@@ -1,0 +1,27 @@
+// What getaddrinfo(3) says, as a resolver's answer.
+#ifndef SLUICE_CORE_INTERNAL_ADDRESS_INFO_H_
+#define SLUICE_CORE_INTERNAL_ADDRESS_INFO_H_
+
+#include <netdb.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "sluice/core/socket_address.h"
+
+namespace sluice::internal {
+
+// Asks the system, and blocks for as long as it takes.
+absl::StatusOr<std::vector<SocketAddress>> AskSystem(const std::string& name,
+                                                     SocketAddress::Family family);
+
+// From getaddrinfo's return value, errno, and list: each address once, with port 0. The codes are
+// those of resolver.h.
+absl::StatusOr<std::vector<SocketAddress>> FromAddressInfo(absl::string_view name, int code,
+                                                           int error, const addrinfo* list);
+
+}  // namespace sluice::internal
+
+#endif  // SLUICE_CORE_INTERNAL_ADDRESS_INFO_H_
