@@ -24,6 +24,7 @@
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "sluice/core/caching_resolver.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/fake_resolver.h"
 #include "sluice/core/resolver.h"
@@ -107,6 +108,18 @@ class SystemSubject final : public Subject {
   }
 
   const std::shared_ptr<Silence> silence_ = std::make_shared<Silence>();
+};
+
+// A cache over another subject's resolver.
+template <typename Below>
+class CachingSubject final : public Subject {
+ public:
+  explicit CachingSubject(const CachingResolver::Options& options) {
+    resolver = std::make_shared<CachingResolver>(std::move(below_.resolver), options);
+  }
+
+ private:
+  Below below_;
 };
 
 struct Kind {
@@ -307,7 +320,17 @@ TEST_P(ResolverContractTest, LoopsOnManyThreadsShareOne) {
 INSTANTIATE_TEST_SUITE_P(
     All, ResolverContractTest,
     testing::Values(Kind{"fake", [] { return std::make_unique<FakeSubject>(); }},
-                    Kind{"system", [] { return std::make_unique<SystemSubject>(); }}),
+                    Kind{"system", [] { return std::make_unique<SystemSubject>(); }},
+                    Kind{"caching",
+                         [] {
+                           return std::make_unique<CachingSubject<FakeSubject>>(
+                               CachingResolver::Options());
+                         }},
+                    Kind{"coalescing",
+                         [] {
+                           return std::make_unique<CachingSubject<SystemSubject>>(
+                               CachingResolver::Options{.max_entries = 0});
+                         }}),
     [](const testing::TestParamInfo<Kind>& kind) { return std::string(kind.param.name); });
 
 }  // namespace

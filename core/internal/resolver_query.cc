@@ -74,12 +74,18 @@ void ResolverQuery::Answer(absl::StatusOr<Addresses> addresses) {
 }
 
 void AnswerSlot::Deliver(absl::StatusOr<Addresses> addresses) {
+  Post([addresses = std::move(addresses)](ResolverQuery& query) mutable {
+    query.Answer(std::move(addresses));
+  });
+}
+
+void AnswerSlot::Post(absl::AnyInvocable<void(ResolverQuery&)> function) {
   // Under the mutex: whoever destroys the query, and then the loop, waits in Close until the loop
   // is not touched any more.
   const std::lock_guard lock(mutex_);
   if (loop_ == nullptr) return;
-  loop_->Post([self = shared_from_this(), addresses = std::move(addresses)]() mutable {
-    if (self->query_ != nullptr) self->query_->Answer(std::move(addresses));
+  loop_->Post([self = shared_from_this(), function = std::move(function)]() mutable {
+    if (self->query_ != nullptr) function(*self->query_);
   });
 }
 

@@ -5,7 +5,7 @@
 //
 //   loop's thread   ResolverQuery --- AnswerSlot <--- whoever looks up    any thread
 //                        |                 |
-//                   Close, at its end   Deliver: posts to the loop, unless closed
+//                   Close, at its end   Deliver, Post: post to the loop, unless closed
 #ifndef SLUICE_CORE_INTERNAL_RESOLVER_QUERY_H_
 #define SLUICE_CORE_INTERNAL_RESOLVER_QUERY_H_
 
@@ -14,11 +14,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/monotonic_time.h"
 #include "sluice/core/resolver.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/timer.h"
@@ -74,6 +76,9 @@ class AnswerSlot : public std::enable_shared_from_this<AnswerSlot> {
   // The query gets the answer in a coming turn of its loop. Answers from one thread to one loop
   // come in their order. Nothing happens when the slot is closed.
   void Deliver(absl::StatusOr<Addresses> addresses);
+
+  // The same, of anything that is to be done with the query.
+  void Post(absl::AnyInvocable<void(ResolverQuery&)> function);
 
   // On the loop's thread, before the query goes; more than once does no harm. When this returns,
   // no other thread is about to touch the loop.

@@ -63,6 +63,7 @@ CORE_REACHES = {
     "dialer": _BELOW_TCP | {"tcp"},
     "udp": _BELOW_TCP,
     "resolver": _BELOW_TCP,
+    "caching_resolver": _BELOW_TCP | {"resolver"},
     "fake_resolver": _BELOW_TCP | {"resolver"},
     "system_resolver": _BELOW_TCP | {"resolver"},
     "name_dialer": _BELOW_TCP | {"tcp", "dialer", "resolver"},
