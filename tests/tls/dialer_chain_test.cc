@@ -15,8 +15,11 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/dialer.h"
+#include "sluice/core/fake_resolver.h"
 #include "sluice/core/monotonic_time.h"
+#include "sluice/core/name_dialer.h"
 #include "sluice/core/simulation.h"
+#include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/core/tcp.h"
@@ -232,6 +235,73 @@ TEST_F(DialerChainTest, TheServersCertificateMustBeForWhomIsDialed) {
   network_.RunFor(absl::Seconds(10));
   EXPECT_EQ(failures_, 0);
   EXPECT_TRUE(talker_.clean);
+}
+
+// Names below all layers and in them: each is found by whoever connects.
+class NamedChainTest : public DialerChainTest {
+ protected:
+  NamedChainTest() {
+    network_.SetLink(client_host_, network_.AddHost("2001:db8::1"), {.ignore = 1});
+    NameDialer::Options options;
+    options.source_address = nullptr;
+    names_ = *NameDialer::Create(resolver_, options);
+  }
+  // Of a family of addresses that leads nowhere, and of another one.
+  void Name(absl::string_view name, SimulatedHost& host) {
+    resolver_->Set(name, SocketAddress::Family::kIpv6,
+                   {.addresses = FakeResolver::Addresses({"2001:db8::1"})});
+    resolver_->Set(name, SocketAddress::Family::kIpv4, {.addresses = {{host.Address(0)}}});
+  }
+
+  const std::shared_ptr<FakeResolver> resolver_ = std::make_shared<FakeResolver>();
+  std::shared_ptr<const Dialer> names_;
+};
+
+TEST_F(NamedChainTest, AServerByName) {
+  Name("server.example", server_host_);
+  secure_ = std::make_shared<tls::Dialer>(names_, client_context_);
+  Open();
+  network_.RunFor(absl::Seconds(10));
+  EXPECT_EQ(failure_, absl::OkStatus());
+  EXPECT_EQ(talker_.received, talker_.sent);
+  EXPECT_THAT(http_proxy_.asked, IsEmpty());
+}
+
+TEST_F(NamedChainTest, ProxiesByName) {
+  Name("proxy.example", http_host_);
+  http_proxy_.names["socks.example"] = socks_host_.Address(1080);
+  http_ = *proxy::HttpConnectDialer::Create({.proxy = {"proxy.example", 3128}},
+                                            std::make_shared<tls::Dialer>(names_, client_context_));
+  socks_ = *proxy::Socks5Dialer::Create({.proxy = {"socks.example", 1080}}, http_);
+  secure_ = std::make_shared<tls::Dialer>(socks_, client_context_);
+  Open();
+  network_.RunFor(absl::Seconds(10));
+  EXPECT_EQ(failure_, absl::OkStatus());
+  EXPECT_EQ(talker_.received, talker_.sent);
+  EXPECT_THAT(http_proxy_.asked, ElementsAre("CONNECT socks.example"));
+  EXPECT_THAT(socks_proxy_.asked, ElementsAre("SOCKS5 server.example"));
+  EXPECT_EQ(resolver_->questions(), 2);
+}
+
+TEST_F(NamedChainTest, WhatTheNameCameToIsInTheErrorOfTheChain) {
+  http_ = *proxy::HttpConnectDialer::Create({.proxy = {"nowhere.example", 3128}}, names_);
+  secure_ = std::make_shared<tls::Dialer>(http_, client_context_);
+  Open();
+  network_.RunFor(absl::Seconds(10));
+  EXPECT_EQ(failure_.code(), absl::StatusCode::kNotFound) << failure_;
+  EXPECT_THAT(Failure(), HasSubstr("nowhere.example:3128: no connection: nowhere.example: there is "
+                                   "no such name"));
+}
+
+TEST_F(NamedChainTest, OneDeadlineIsForTheNameAndAllLayers) {
+  Name("server.example", server_host_);
+  server_host_.Stall();
+  secure_ = std::make_shared<tls::Dialer>(names_, client_context_);
+  Open("wss://server.example/", absl::Seconds(3));
+  network_.RunFor(absl::Seconds(4));
+  EXPECT_EQ(failure_.code(), absl::StatusCode::kDeadlineExceeded) << failure_;
+  EXPECT_GE(took_, absl::Seconds(3));
+  EXPECT_LT(took_, absl::Seconds(3.01));
 }
 
 TEST(TlsDialerTest, HeaderExample) {
