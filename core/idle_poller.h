@@ -56,6 +56,7 @@ class IdlePoller : public Poller {
   void StartReceiving(Socket&) override {}
   void StopReceiving(Socket&) override {}
   int Send(Socket&, Buffer&) override { return 0; }
+  FileSent SendFile(Socket&, int, uint64_t, size_t) override { return {}; }
   void ShutdownSend(Socket&) override {}
   void Close(Socket&, bool) override {}
   SocketAddress LocalAddress(const Socket&) const override { return {}; }

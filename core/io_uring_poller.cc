@@ -217,6 +217,7 @@ class IoUringPoller final : public Poller {
   void StartReceiving(Socket& socket) override;
   void StopReceiving(Socket& socket) override;
   int Send(Socket& socket, Buffer& queue) override;
+  FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) override;
   void ShutdownSend(Socket& socket) override { shutdown(EntryOf(socket).fd, SHUT_WR); }
   void Close(Socket& socket, bool abort) override;
   SocketAddress LocalAddress(const Socket& socket) const override {
@@ -917,6 +918,16 @@ int IoUringPoller::Send(Socket& socket, Buffer& queue) {
     MakeDirty(IdOf(socket), entry);
   }
   return 0;
+}
+
+Poller::FileSent IoUringPoller::SendFile(Socket& socket, int file, uint64_t offset, size_t length) {
+  SocketEntry& entry = EntryOf(socket);
+  const FileSent sent = SendFilePart(entry.fd, file, offset, length);
+  if (sent.error == 0 && !sent.file_ended && sent.bytes < length) {
+    entry.send_blocked = true;
+    MakeDirty(IdOf(socket), entry);
+  }
+  return sent;
 }
 
 void IoUringPoller::Close(Socket& socket, bool abort) {

@@ -61,6 +61,9 @@ class ManualClockPoller final : public Poller {
   void StartReceiving(Socket& socket) override { poller_->StartReceiving(socket); }
   void StopReceiving(Socket& socket) override { poller_->StopReceiving(socket); }
   int Send(Socket& socket, Buffer& queue) override { return poller_->Send(socket, queue); }
+  FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) override {
+    return poller_->SendFile(socket, file, offset, length);
+  }
   void ShutdownSend(Socket& socket) override { poller_->ShutdownSend(socket); }
   void Close(Socket& socket, bool abort) override { poller_->Close(socket, abort); }
   SocketAddress LocalAddress(const Socket& socket) const override {

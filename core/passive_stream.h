@@ -9,11 +9,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "sluice/core/buffer.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/internal/file_queue.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 
@@ -26,6 +30,18 @@ class PassiveStream : public Stream {
   EventLoop& loop() const override { return loop_; }
   using Stream::Send;
   SendResult SendControl(absl::Span<const uint8_t> bytes) override { return Send(bytes); }
+  // As Send, of the file's bytes.
+  absl::StatusOr<SendResult> SendFile(int fd, uint64_t offset, uint64_t length) override {
+    absl::StatusOr<internal::FileRange> file = internal::FileRange::Of(fd, offset, length);
+    if (!file.ok()) return file.status();
+    SendResult result = SendResult::kSent;
+    while (file->left() != 0 && result != SendResult::kRefused) {
+      Buffer piece;
+      if (!file->ReadTo(piece, 64 * 1024)) return file->Failure("passive stream");
+      result = Send(std::move(piece));
+    }
+    return result;
+  }
   void RequestFlush() override {}
   size_t queued_bytes() const override { return 0; }
   void PauseReceiving() override {}
@@ -38,6 +54,7 @@ class PassiveStream : public Stream {
   bool closing() const override { return false; }
   void SetIdleTimeout(absl::Duration) override {}
   void SetLingerTimeout(absl::Duration) override {}
+  absl::Duration linger_timeout() const override { return absl::ZeroDuration(); }
   void SetLimits(const StreamLimits&) override {}
   StreamLimits limits() const override { return {}; }
   SocketAddress peer_address() const override { return {}; }

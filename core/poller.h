@@ -77,7 +77,7 @@ class Poller {
     virtual void OnReceive(absl::Span<uint8_t> bytes) = 0;
     // The peer has ended its half.
     virtual void OnReceiveEnd() = 0;
-    // After a Send that left something in its queue: it may be called again.
+    // After a Send or SendFile that left something: it may be called again.
     virtual void OnSendReady() = 0;
     // The socket is broken (errno: ECONNRESET, ETIMEDOUT, ...) and is to be closed.
     virtual void OnError(int error) = 0;
@@ -176,6 +176,19 @@ class Poller {
   // has taken is drained from the queue; when something is left, OnSendReady follows, and Send must
   // not be called before it.
   virtual int Send(Socket& socket, Buffer& queue) = 0;
+
+  // What a SendFile has done.
+  struct FileSent {
+    size_t bytes = 0;         // taken by the transport
+    int error = 0;            // the errno of a broken socket, or of a file that cannot be read
+    bool file_ended = false;  // the file has no more bytes: it has become shorter
+  };
+
+  // Sends `length` bytes, at least one, of a regular file from `offset` on: as many as the
+  // transport takes, but no more in one turn than leaves the others theirs. When these are not all,
+  // and there is nothing wrong, OnSendReady follows, and neither Send nor SendFile must be called
+  // before it. Reading the file may wait for a disk.
+  virtual FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) = 0;
 
   // FIN, once everything sent has left.
   virtual void ShutdownSend(Socket& socket) = 0;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sluice/core/internal/check.h"
+#include "sluice/core/internal/file_queue.h"
 #include "sluice/core/internal/system_error.h"
 #include "sluice/core/simulated_world.h"
 
@@ -13,6 +14,7 @@ namespace {
 constexpr int kAcceptsPerTurn = 64;
 constexpr int kEphemeralPorts = 16384;
 constexpr uint8_t kPoison = 0xdb;
+constexpr size_t kReadBytes = 64 * 1024;  // of a file
 
 // Engine's bit in Acceptor::flags.
 constexpr uint32_t kPaused = 1;
@@ -191,6 +193,29 @@ void SimulatedPoller::StopReceiving(Socket& socket) {
 int SimulatedPoller::Send(Socket& socket, Buffer& queue) {
   const auto ends = EndsOf(handle(socket));
   return ends.has_value() ? world_.Send(ends->connection, ends->side, queue) : EPIPE;
+}
+
+// Without a bound for a turn: what a system holds of a connection is one here.
+Poller::FileSent SimulatedPoller::SendFile(Socket& socket, int file, uint64_t offset,
+                                           size_t length) {
+  FileSent sent;
+  while (sent.bytes < length) {
+    Buffer piece;
+    const absl::Span<uint8_t> space =
+        piece.Reserve(std::min<size_t>(length - sent.bytes, kReadBytes));
+    const size_t wanted = std::min(space.size(), length - sent.bytes);
+    const ssize_t read = ReadAt(file, offset + sent.bytes, space.first(wanted));
+    if (read <= 0) {
+      sent.error = read == 0 ? 0 : errno;
+      sent.file_ended = read == 0;
+      break;
+    }
+    piece.Commit(static_cast<size_t>(read));
+    sent.error = Send(socket, piece);
+    sent.bytes += static_cast<size_t>(read) - piece.size();
+    if (sent.error != 0 || !piece.empty()) break;
+  }
+  return sent;
 }
 
 void SimulatedPoller::ShutdownSend(Socket& socket) {

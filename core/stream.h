@@ -29,6 +29,16 @@
 // does not take yet wait in a queue with a high mark, a low mark and a hard limit (StreamLimits).
 // A stream that is layered on another one gathers by RequestFlush.
 //
+// Files. SendFile queues a part of a file, in its place between other sends: the kernel sends it
+// (sendfile) where there is nothing between it and the network, and where there is (TLS) it is read
+// and passed on piece by piece as the queue drains. Either way it needs no memory of its size.
+//
+//   const int fd = open("page.html", O_RDONLY | O_CLOEXEC);
+//   stream.Send(head);
+//   absl::StatusOr<sluice::SendResult> sent = stream.SendFile(fd, 0, size);
+//   close(fd);                                               // the stream has its own
+//   if (!sent.ok()) stream.Abort(sent.status());             // no file to send, for instance
+//
 // The end. OnClose is called exactly once and is the last callback, whoever ended the stream and
 // however: after Close, Abort, a peer's reset, an idle or linger deadline, a broken limit, the
 // loop's own destruction (kCancelled). Only destroying the Stream suppresses it: nothing is called
@@ -42,6 +52,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -61,7 +72,8 @@ enum class SendResult : uint8_t {
              // limit is passed (the stream then ends with kResourceExhausted).
 };
 
-// Bounds of a stream's send queue, in bytes. A send that would take a non-empty queue past `hard`
+// Bounds of a stream's send queue, in bytes. `high` and `low` are of all that is queued, `hard` is
+// of what lies in memory (not in a file). A send that would take a non-empty queue past `hard`
 // is refused and ends the stream; a single send to an empty queue may be larger, since its sender
 // holds those bytes anyway.
 struct StreamLimits {
@@ -141,6 +153,27 @@ class Stream {
     return Send(absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
   }
 
+  // Queues `length` bytes of a regular file from `offset` on. The stream has a descriptor of its
+  // own (a duplicate) from here until they have left: the caller may close `fd` at once. The file's
+  // position plays no part, and several streams may send one file.
+  //
+  // An answer that is an error leaves the stream as it was; it names what is wrong:
+  //   kInvalidArgument     `fd` is not open, cannot be read, or is no regular file
+  //   kOutOfRange          the file has no `length` bytes from `offset` on
+  //   kResourceExhausted   64 files are queued already, or the process has no descriptor left
+  // Otherwise it is that of a Send. The bytes count as queued_bytes, and so for the marks: above
+  // the high one it is kBlocked, and OnSendReady comes as ever. They need no memory, and so do not
+  // count for the hard limit.
+  //
+  // The peer gets what is in the file when it is its turn, or later: the file should not change. A
+  // file that has become shorter by then ends the stream with kDataLoss, as what was promised
+  // cannot be kept. ShutdownSend and Close wait for the file; the linger timeout begins when it has
+  // left, and until then ends a stream of which the peer has taken nothing for so long.
+  //
+  // The file is read on the loop's thread. From the system's cache that costs no more than a copy;
+  // but a disk that is slow, or far away, holds up the loop.
+  virtual absl::StatusOr<SendResult> SendFile(int fd, uint64_t offset, uint64_t length) = 0;
+
   // Queues bytes that lie in the span that this stream is lending in the current OnReceive, without
   // copying them. They must not change until the callback returns. Ranges that follow one another
   // in memory leave as one.
@@ -190,6 +223,7 @@ class Stream {
 
   // How long Close waits for queued bytes to leave and for the peer's end. Default: 5 s.
   virtual void SetLingerTimeout(absl::Duration timeout) = 0;
+  virtual absl::Duration linger_timeout() const = 0;
 
   virtual void SetLimits(const StreamLimits& limits) = 0;
   virtual StreamLimits limits() const = 0;

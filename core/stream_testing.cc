@@ -6,11 +6,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "sluice/core/idle_poller.h"
 #include "sluice/core/internal/block.h"
 #include "sluice/core/internal/check.h"
+#include "sluice/core/internal/file_queue.h"
 #include "sluice/core/member.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/socket_address.h"
@@ -123,12 +125,21 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
     queue_.Append(bytes);
     return Queued();
   }
+  absl::StatusOr<SendResult> SendFile(int fd, uint64_t offset, uint64_t length) override {
+    if (closing_ || ended_ || shutting_down_) return SendResult::kRefused;
+    absl::StatusOr<internal::FileRange> file = internal::FileRange::Of(fd, offset, length);
+    if (!file.ok()) return file.status();
+    if (length == 0) return Queued();
+    if (absl::Status status = files_.MayPush(); !status.ok()) return status;
+    files_.Push(std::exchange(queue_, Buffer()), *std::move(file));
+    return Queued();
+  }
   void RequestFlush() override {
     if (ended_) return;
     flush_asked_ = true;
     SettleLater();
   }
-  size_t queued_bytes() const override { return ended_ ? unsent_ : queue_.size(); }
+  size_t queued_bytes() const override { return ended_ ? unsent_ : queued(); }
 
   void PauseReceiving() override { paused_ = true; }
   void ResumeReceiving() override {
@@ -167,6 +178,7 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
     owning_loop().ArmTimer(deadline_, idle_timeout_);
   }
   void SetLingerTimeout(absl::Duration timeout) override { linger_timeout_ = timeout; }
+  absl::Duration linger_timeout() const override { return linger_timeout_; }
   void SetLimits(const StreamLimits& limits) override { limits_ = limits; }
   StreamLimits limits() const override { return limits_; }
   SocketAddress peer_address() const override { return peer_; }
@@ -330,9 +342,10 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
 
   bool MayQueue(size_t bytes, size_t reserve) {
     if (closing_ || ended_ || shutting_down_) return false;
-    if (queue_.empty() || queue_.size() + bytes <= limits_.hard + reserve) return true;
+    const size_t held = queue_.size() + files_.memory();
+    if (held == 0 || held + bytes <= limits_.hard + reserve) return true;
     if (reserve == 0) {
-      Finish(absl::ResourceExhaustedError(absl::StrCat(peer_.ToString(), ": send: ", queue_.size(),
+      Finish(absl::ResourceExhaustedError(absl::StrCat(peer_.ToString(), ": send: ", held,
                                                        " bytes are queued, and ", bytes,
                                                        " more pass the limit of ", limits_.hard)),
              /*reset=*/true);
@@ -341,25 +354,52 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   }
 
   SendResult Queued() {
-    if (queue_.size() > kCorkBytes) Flush();
+    if (queued() > kCorkBytes) Flush();
+    if (ended_) return SendResult::kRefused;
     if (!in_callback()) SettleLater();
-    if (queue_.size() <= limits_.high) return SendResult::kSent;
+    if (queued() <= limits_.high) return SendResult::kSent;
     ready_owed_ = true;
     return SendResult::kBlocked;
   }
 
+  size_t queued() const { return queue_.size() + files_.bytes(); }
+  size_t room() const { return out_.capacity_ - std::min(out_.capacity_, out_.under_way_.size()); }
+
   void Flush() {
-    const size_t used = out_.under_way_.size();
-    const size_t room = out_.capacity_ - std::min(out_.capacity_, used);
-    const size_t passed = std::min(room, queue_.size());
-    if (passed != 0) {
-      out_.under_way_.Append(queue_.Split(passed));
-      Touch();
-      if (out_.receiver_ == nullptr) OnSentToNobody();
+    const bool had_files = !files_.empty();
+    while (!files_.empty() && FlushFile()) {
     }
-    if (ready_owed_ && queue_.size() <= limits_.low) SettleLater();
-    if (shutting_down_ && queue_.empty()) OnQueueEmpty();
+    if (ended_) return;
+    if (files_.empty()) PassOn(queue_);
+    if (had_files && files_.empty() && closing_) owning_loop().ArmTimer(deadline_, linger_timeout_);
+    if (ready_owed_ && queued() <= limits_.low) SettleLater();
+    if (shutting_down_ && queued() == 0) OnQueueEmpty();
     if (out_.receiver_ != nullptr) out_.receiver_->ScheduleArrival();
+  }
+
+  void PassOn(Buffer& queue) {
+    const size_t passed = std::min(room(), queue.size());
+    if (passed == 0) return;
+    out_.under_way_.Append(queue.Split(passed));
+    Touch();
+    if (out_.receiver_ == nullptr) OnSentToNobody();
+  }
+
+  // One step; answers whether there may be a next one.
+  bool FlushFile() {
+    Buffer& before = files_.before();
+    internal::FileRange& file = files_.file();
+    if (before.empty() && file.left() == 0) {
+      files_.Pop();
+      return true;
+    }
+    if (room() == 0) return false;
+    if (before.empty() && !file.ReadTo(before, room())) {
+      Finish(file.Failure(peer_.ToString()), /*reset=*/true);
+      return false;
+    }
+    PassOn(before);
+    return out_.receiver_ != nullptr;
   }
 
   // A system answers bytes for a socket that is closed with a reset.
@@ -376,7 +416,7 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   }
 
   void TellSendReady() {
-    if (!ready_owed_ || queue_.size() > limits_.low) return;
+    if (!ready_owed_ || queued() > limits_.low) return;
     ready_owed_ = false;
     if (closing_ || handler() == nullptr) return;
     {
@@ -392,8 +432,9 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   void Finish(absl::Status status, bool reset) {
     ended_ = true;
     end_status_ = std::move(status);
-    unsent_ = queue_.size();
+    unsent_ = queued();
     queue_.Clear();
+    files_ = {};
     storage_ = {};
     arrival_.Cancel();
     deadline_.Cancel();
@@ -461,11 +502,14 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
 
   void OnDeadline() {
     if (closing_) {
+      if (!files_.empty() &&
+          now() - active_ < linger_timeout_)  // they may take longer, if they move
+        return owning_loop().ArmTimer(deadline_, active_ + linger_timeout_);
       absl::Status status;
-      if (!queue_.empty()) {
-        status = absl::DeadlineExceededError(absl::StrCat(
-            peer_.ToString(), ": close: ", queue_.size(), " bytes could not be sent within ",
-            absl::FormatDuration(linger_timeout_)));
+      if (queued() != 0) {
+        status = absl::DeadlineExceededError(absl::StrCat(peer_.ToString(), ": close: ", queued(),
+                                                          " bytes could not be sent within ",
+                                                          absl::FormatDuration(linger_timeout_)));
       }
       return Finish(std::move(status), /*reset=*/true);
     }
@@ -483,6 +527,7 @@ class StreamPair::Side final : public Stream, private EventLoop::Member {
   Wire& out_;
   const SocketAddress local_;
   const SocketAddress peer_;
+  internal::FileQueue files_;  // before the queue
   Buffer queue_;
   Lending* lending_ = nullptr;
   absl::Span<uint8_t> storage_;

@@ -3,8 +3,11 @@
 // system's.
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <sys/epoll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +24,7 @@
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/file_for_tests.h"
 #include "sluice/core/slice.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
@@ -30,10 +34,12 @@
 namespace {
 
 // Each returns the error with which a call fails, or 0 for the system's own answer.
-std::function<int()> on_accept, on_receive, on_send;
+std::function<int()> on_accept, on_receive, on_send, on_send_file;
 std::function<int(int operation, uint32_t events)> on_epoll_ctl;
 // The most bytes that one send takes.
 size_t most_sent = SIZE_MAX;
+// The most bytes that one sendfile was asked for.
+size_t most_asked = 0;
 
 template <typename Function>
 Function Real(Function /*stands_before*/, const char* name) {
@@ -75,6 +81,12 @@ ssize_t send(int fd, const void* bytes, size_t size, int flags) {
   return Fails(on_send) ? -1 : real(fd, bytes, std::min(size, most_sent), flags);
 }
 
+ssize_t sendfile(int fd, int file, off_t* offset, size_t size) noexcept {
+  static const auto real = Real(&sendfile, "sendfile");
+  most_asked = std::max(most_asked, size);
+  return Fails(on_send_file) ? -1 : real(fd, file, offset, std::min(size, most_sent));
+}
+
 ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   static const auto real = Real(&sendmsg, "sendmsg");
   if (Fails(on_send)) return -1;
@@ -111,7 +123,7 @@ std::function<int()> Times(int count, int error) {
 class SystemFaultTest : public testing::Test {
  protected:
   ~SystemFaultTest() override {
-    on_accept = on_receive = on_send = nullptr;
+    on_accept = on_receive = on_send = on_send_file = nullptr;
     on_epoll_ctl = nullptr;
     most_sent = SIZE_MAX;
   }
@@ -205,6 +217,117 @@ TEST_F(SystemFaultTest, ASendThatFindsTheStreamBrokenIsRefused) {
   ASSERT_TRUE(Until([&] { return pair.server.recorder.closed; }));
   EXPECT_TRUE(refused);
   EXPECT_EQ(pair.server.recorder.close_status.code(), absl::StatusCode::kUnavailable);
+}
+
+// Sending files.
+
+constexpr size_t kFileBytes = 1'000'000;
+
+TEST_F(SystemFaultTest, FilesOfWhichAPartLeavesArriveWhole) {
+  const test::FileForTests file(Pattern(0, kFileBytes));
+  for (const size_t most : {1'000, 4'095, 4'096, 100'000}) {
+    SCOPED_TRACE(most);
+    Pair pair(*loop_);
+    most_sent = most;
+    pair.client.stream->Send("head");
+    ASSERT_TRUE(file.SendOn(*pair.client.stream).ok());
+    pair.client.stream->Send("tail");
+    ASSERT_TRUE(Until([&] { return pair.server.recorder.received.size() >= kFileBytes + 8; }));
+    EXPECT_TRUE(pair.server.recorder.received == "head" + Pattern(0, kFileBytes) + "tail");
+    most_sent = SIZE_MAX;
+  }
+}
+
+TEST_F(SystemFaultTest, InterruptedAndMomentarilyImpossibleFilesAreTriedAgain) {
+  const test::FileForTests file(Pattern(0, kFileBytes));
+  for (const int error : {EINTR, EAGAIN, ENOBUFS}) {
+    SCOPED_TRACE(strerror(error));
+    Pair pair(*loop_);
+    on_send_file = Times(3, error);
+    ASSERT_TRUE(file.SendOn(*pair.client.stream).ok());
+    ASSERT_TRUE(Until([&] { return pair.server.recorder.received.size() >= kFileBytes; }));
+    EXPECT_TRUE(pair.server.recorder.received == Pattern(0, kFileBytes));
+  }
+}
+
+TEST_F(SystemFaultTest, AFileThatTheSystemCannotSendByItselfIsRead) {
+  const test::FileForTests file(Pattern(0, kFileBytes));
+  for (const int error : {EINVAL, ENOSYS, EOPNOTSUPP}) {
+    SCOPED_TRACE(strerror(error));
+    Pair pair(*loop_);
+    on_send_file = [=] { return error; };
+    on_send = Times(2, EINTR);
+    most_sent = 70'001;
+    ASSERT_TRUE(file.SendOn(*pair.client.stream).ok());
+    ASSERT_TRUE(Until([&] { return pair.server.recorder.received.size() >= kFileBytes; }));
+    EXPECT_TRUE(pair.server.recorder.received == Pattern(0, kFileBytes));
+  }
+}
+
+TEST_F(SystemFaultTest, AFileThatIsReadAndWasCutShortEndsTheStream) {
+  const test::FileForTests file(Pattern(0, 4 * kFileBytes));
+  Pair pair(*loop_);
+  on_send_file = [=] { return EINVAL; };
+  ASSERT_TRUE(file.SendOn(*pair.client.stream).ok());
+  file.Truncate(1);
+  ASSERT_TRUE(Until([&] { return pair.closed(); }));
+  EXPECT_EQ(pair.client.recorder.close_status.code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(SystemFaultTest, AnErrorOfAFileEndsTheStreamAndIsNamed) {
+  const test::FileForTests file(Pattern(0, kFileBytes));
+  for (const int error : {EIO, ECONNRESET}) {
+    SCOPED_TRACE(strerror(error));
+    Pair pair(*loop_);
+    on_send_file = Times(1, error);
+    EXPECT_EQ(*file.SendOn(*pair.client.stream), SendResult::kRefused) << "a lot is sent at once";
+    ASSERT_TRUE(Until([&] { return pair.client.recorder.closed; }));
+    EXPECT_EQ(pair.client.recorder.close_status.message(),
+              absl::StrCat(pair.client.stream->peer_address().ToString(),
+                           ": send file: ", strerror(error)));
+    EXPECT_EQ(pair.client.stream->queued_bytes(), kFileBytes);
+  }
+}
+
+// The signal of a real sendfile(2), whether or not the thread holds such signals back itself.
+TEST_F(SystemFaultTest, ABrokenPipeIsNoSignalAndLeavesOthersAlone) {
+  const test::FileForTests file(Pattern(0, kFileBytes));
+  sigset_t sigpipe, before, pending;
+  sigemptyset(&sigpipe);
+  sigaddset(&sigpipe, SIGPIPE);
+  for (const bool held_back : {false, true}) {
+    for (const bool was_pending : {false, true}) {
+      if (was_pending && !held_back) continue;
+      SCOPED_TRACE(absl::StrCat(held_back, was_pending));
+      Pair pair(*loop_);
+      pthread_sigmask(held_back ? SIG_BLOCK : SIG_UNBLOCK, &sigpipe, &before);
+      if (was_pending) raise(SIGPIPE);
+      on_send_file = [count = 1]() mutable {
+        if (count-- == 0) return 0;
+        raise(SIGPIPE);
+        return EPIPE;
+      };
+      EXPECT_EQ(*file.SendOn(*pair.client.stream), SendResult::kRefused);
+      sigpending(&pending);
+      EXPECT_EQ(sigismember(&pending, SIGPIPE), was_pending ? 1 : 0);
+      const timespec at_once = {};
+      EXPECT_EQ(sigtimedwait(&sigpipe, nullptr, &at_once), was_pending ? SIGPIPE : -1);
+      sigset_t after;
+      pthread_sigmask(SIG_SETMASK, &before, &after);
+      EXPECT_EQ(sigismember(&after, SIGPIPE), held_back ? 1 : 0);
+    }
+  }
+}
+
+// A large file does not hold up the loop, however fast its peer is.
+TEST_F(SystemFaultTest, ATurnSendsABoundedPartOfAFile) {
+  const test::FileForTests file(Pattern(0, 4 * kFileBytes));
+  Pair pair(*loop_);
+  most_asked = 0;
+  ASSERT_TRUE(file.SendOn(*pair.client.stream).ok());
+  ASSERT_TRUE(Until([&] { return pair.server.recorder.received.size() >= 4 * kFileBytes; }));
+  EXPECT_GT(most_asked, 0u);
+  EXPECT_LE(most_asked, 512u * 1024);
 }
 
 // Accepting.

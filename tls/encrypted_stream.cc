@@ -10,9 +10,11 @@
 #include "openssl/ssl.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/internal/block.h"
+#include "sluice/core/internal/file_queue.h"
 #include "sluice/core/member.h"
 #include "sluice/core/slice.h"
 #include "sluice/core/socket_address.h"
+#include "sluice/core/timer.h"
 #include "sluice/tls/certificate_facts.h"
 #include "sluice/tls/discard.h"
 #include "sluice/tls/internal/error.h"
@@ -33,6 +35,9 @@ constexpr absl::Duration kIdleAfter = absl::Seconds(1);
 // So much is decrypted before it is delivered, and encrypted before it is sent: it fits a block of
 // the pool, records' overhead included.
 constexpr size_t kBatch = 4 * kFullRecord;
+
+// So much of a file is encrypted in one turn.
+constexpr size_t kFileBytesPerTurn = 4 * kBatch;
 
 // What a record adds, at most.
 constexpr size_t kRecordOverhead = SSL3_RT_HEADER_LENGTH + 32;
@@ -83,6 +88,34 @@ class EncryptedStream::LateClose final : private EventLoop::Member {
   EncryptedStream& stream_;
   const absl::Status status_;
   bool due_ = false;
+};
+
+// Files that are to be sent, and how long a stream that closes may still take for them: as long as
+// they move.
+class EncryptedStream::Files {
+ public:
+  explicit Files(EncryptedStream& stream) : stream_(stream), linger_([this] { OnLingerTimer(); }) {}
+
+  sluice::internal::FileQueue queue;
+  bool yields = false;  // until the next turn
+
+  void Linger() {
+    left_ = queue.bytes();
+    stream_.loop_.ArmTimer(linger_, stream_.lower_->linger_timeout());
+  }
+
+ private:
+  void OnLingerTimer() {
+    if (queue.bytes() != left_) return Linger();
+    stream_.Abort(absl::DeadlineExceededError(
+        absl::StrCat(stream_.peer_address().ToString(), ": close: ", stream_.queued_bytes(),
+                     " bytes could not be sent within ",
+                     absl::FormatDuration(stream_.lower_->linger_timeout()))));
+  }
+
+  EncryptedStream& stream_;
+  Timer linger_;
+  size_t left_ = 0;  // when the timer was armed
 };
 
 // While one of the user's callbacks runs: what is sent in it is sent by a Flush after it. Sees
@@ -386,18 +419,30 @@ bool EncryptedStream::TellConfirmed() {
 // Sending.
 
 size_t EncryptedStream::queued_bytes() const {
-  const size_t here = unsent_ + plain_.size() + channel_->output_size();
+  const size_t here = unsent_ + waiting() + channel_->output_size();
   return lower_ != nullptr ? here + lower_->queued_bytes() : here;
+}
+
+// To be encrypted.
+size_t EncryptedStream::waiting() const {
+  return plain_.size() + (ABSL_PREDICT_FALSE(files_ != nullptr) ? files_->queue.bytes() : 0);
+}
+
+// Of the bytes that are queued, those that are not in a file.
+size_t EncryptedStream::queued_memory() const {
+  const size_t queued = queued_bytes();
+  if (ABSL_PREDICT_TRUE(files_ == nullptr)) return queued;
+  return queued - files_->queue.bytes() + files_->queue.memory();
 }
 
 bool EncryptedStream::MayQueue(size_t bytes, size_t reserve) {
   if (ABSL_PREDICT_FALSE(closing_ || ended_ || shutting_down_)) return false;
   const size_t limit = size_t{limits_.hard} + reserve;
-  size_t queued = queued_bytes();
+  size_t queued = queued_memory();
   if (ABSL_PREDICT_TRUE(queued == 0 || queued + bytes <= limit)) return true;
   Flush();
   if (closing_ || ended_) return false;
-  queued = queued_bytes();
+  queued = queued_memory();
   if (queued == 0 || queued + bytes <= limit) return true;
   if (reserve == 0) {
     Abort(absl::ResourceExhaustedError(absl::StrCat(peer_address().ToString(), ": send: ", queued,
@@ -408,8 +453,7 @@ bool EncryptedStream::MayQueue(size_t bytes, size_t reserve) {
 }
 
 SendResult EncryptedStream::Queued() {
-  if (ABSL_PREDICT_FALSE(plain_.size() > std::min<size_t>(kBatch, limits_.high)) &&
-      !lower_blocked_) {
+  if (ABSL_PREDICT_FALSE(waiting() > std::min<size_t>(kBatch, limits_.high)) && !lower_blocked_) {
     Flush();
     if (closing_ || ended_) return SendResult::kRefused;
   }
@@ -457,6 +501,19 @@ SendResult EncryptedStream::SendControl(absl::Span<const uint8_t> bytes) {
   return Queued();
 }
 
+// What was queued comes before the file, and plain_ is for what comes after.
+absl::StatusOr<SendResult> EncryptedStream::SendFile(int fd, uint64_t offset, uint64_t length) {
+  if (closing_ || ended_ || shutting_down_) return SendResult::kRefused;
+  absl::StatusOr<sluice::internal::FileRange> file =
+      sluice::internal::FileRange::Of(fd, offset, length);
+  if (!file.ok()) return file.status();
+  if (length == 0) return Queued();
+  if (files_ == nullptr) files_ = std::make_unique<Files>(*this);
+  if (absl::Status status = files_->queue.MayPush(); !status.ok()) return status;
+  files_->queue.Push(std::exchange(plain_, Buffer()), *std::move(file));
+  return Queued();
+}
+
 void EncryptedStream::AskFlush() {
   if (flush_asked_ || ended_) return;
   flush_asked_ = true;
@@ -471,6 +528,7 @@ void EncryptedStream::RequestFlush() {
 
 void EncryptedStream::OnFlush(Stream&) {
   flush_asked_ = false;
+  if (ABSL_PREDICT_FALSE(files_ != nullptr)) files_->yields = false;
   if (ABSL_PREDICT_FALSE(flush_owed_) && handler() != nullptr) {
     flush_owed_ = false;
     Callback callback(*this);
@@ -514,15 +572,15 @@ size_t EncryptedStream::RoomFor(size_t batch) const {
   return std::clamp(room, Block::kMinPooled, Block::kMaxPooled);
 }
 
-bool EncryptedStream::EncryptSome() {
+bool EncryptedStream::EncryptSome(Buffer& plain) {
   const MonotonicTime now = loop_.now();
   if (now - last_sent_ > kIdleAfter) burst_bytes_ = 0;
   last_sent_ = now;
-  const size_t batch = std::min(plain_.size(), kBatch);
+  const size_t batch = std::min(plain.size(), kBatch);
   if (!channel_->has_output()) channel_->ReserveOutput(RoomFor(batch));
-  for (size_t done = 0; done < batch && !plain_.empty();) {
-    const size_t size = std::min(plain_.size(), RecordBytes());
-    if (!channel_->Write(plain_, size)) return false;
+  for (size_t done = 0; done < batch && !plain.empty();) {
+    const size_t size = std::min(plain.size(), RecordBytes());
+    if (!channel_->Write(plain, size)) return false;
     done += size;
     burst_bytes_ = std::min(burst_bytes_ + static_cast<uint32_t>(size), kSmallRecordsFor);
   }
@@ -545,14 +603,50 @@ void EncryptedStream::SendOutput() {
 }
 
 void EncryptedStream::Flush() {
-  while (!plain_.empty() && !lower_blocked_) {
-    if (!EncryptSome()) {
-      return Abort(internal::TakeError(absl::StrCat(peer_address().ToString(), ": TLS: send")));
-    }
+  if (ABSL_PREDICT_FALSE(files_ != nullptr)) {
+    if (FlushFiles() && closing_) return FinishClose();
+  }
+  while (!plain_.empty() && !lower_blocked_ && ABSL_PREDICT_TRUE(files_ == nullptr)) {
+    if (!EncryptSome(plain_)) return AbortUnencrypted();
     SendOutput();
   }
-  if (ABSL_PREDICT_FALSE(shutting_down_) && plain_.empty() && !send_shut_) SayEnd();
+  if (ABSL_PREDICT_FALSE(shutting_down_) && waiting() == 0 && !send_shut_) SayEnd();
   if (ABSL_PREDICT_FALSE(blocked_told_) && queued_bytes() <= limits_.low) AskFlush();
+}
+
+// Piece by piece, no more in one turn than leaves the others theirs. Answers whether they have all
+// left; if not, the stream is blocked, or goes on in the next turn, or is ending.
+bool EncryptedStream::FlushFiles() {
+  size_t sent = 0;
+  while (files_ != nullptr && !files_->queue.empty()) {
+    if (lower_blocked_ || files_->yields) return false;
+    Buffer& before = files_->queue.before();
+    sluice::internal::FileRange& file = files_->queue.file();
+    if (before.empty() && file.left() == 0) {
+      files_->queue.Pop();
+    } else if (sent >= kFileBytesPerTurn) {
+      files_->yields = true;
+      AskFlush();
+    } else {
+      if (before.empty() && !file.ReadTo(before, kBatch)) {
+        Abort(file.Failure(peer_address().ToString()));
+        return false;
+      }
+      sent += before.size();
+      if (!EncryptSome(before)) {
+        AbortUnencrypted();
+        return false;
+      }
+      SendOutput();
+    }
+  }
+  if (files_ == nullptr) return false;
+  files_ = nullptr;
+  return true;
+}
+
+void EncryptedStream::AbortUnencrypted() {
+  Abort(internal::TakeError(absl::StrCat(peer_address().ToString(), ": TLS: send")));
 }
 
 // Nothing is sent after it.
@@ -575,16 +669,22 @@ void EncryptedStream::ShutdownSend() {
   if (!calling_) AskFlush();
 }
 
-// From here on the stream beneath holds everything, and lingers for it.
 void EncryptedStream::Close() {
   if (closing_ || ended_) return;
   closing_ = true;
   shutting_down_ = true;
   blocked_told_ = false;  // nobody waits for room any more
   storage_ = {};
+  if (ABSL_PREDICT_TRUE(files_ == nullptr)) return FinishClose();
+  files_->Linger();
+  AskFlush();
+}
+
+// From here on the stream beneath holds everything, and lingers for it.
+void EncryptedStream::FinishClose() {
   lower_blocked_ = false;
   while (!plain_.empty()) {
-    if (!EncryptSome()) DropPlain();
+    if (!EncryptSome(plain_)) DropPlain();
     SendOutput();
   }
   if (!send_shut_) SayEnd();
@@ -601,8 +701,9 @@ void EncryptedStream::Abort(absl::Status status) {
 }
 
 void EncryptedStream::DropPlain() {
-  unsent_ += plain_.size();
+  unsent_ += waiting();
   plain_.Clear();
+  files_ = nullptr;
 }
 
 // The peer has broken the protocol, or was cut off. The stream beneath goes its own way, so that
@@ -647,6 +748,10 @@ void EncryptedStream::SetIdleTimeout(absl::Duration timeout) {
 
 void EncryptedStream::SetLingerTimeout(absl::Duration timeout) {
   if (!ended_) lower_->SetLingerTimeout(timeout);
+}
+
+absl::Duration EncryptedStream::linger_timeout() const {
+  return lower_ != nullptr ? lower_->linger_timeout() : absl::ZeroDuration();
 }
 
 void EncryptedStream::SetLimits(const StreamLimits& limits) {

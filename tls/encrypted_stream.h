@@ -13,6 +13,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -59,6 +60,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   SendResult Send(Buffer buffer) override;
   SendResult SendLent(absl::Span<const uint8_t> bytes) override;
   SendResult SendControl(absl::Span<const uint8_t> bytes) override;
+  absl::StatusOr<SendResult> SendFile(int fd, uint64_t offset, uint64_t length) override;
   void RequestFlush() override;
   size_t queued_bytes() const override;
   void PauseReceiving() override;
@@ -71,6 +73,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   bool closing() const override { return closing_ || ended_; }
   void SetIdleTimeout(absl::Duration timeout) override;
   void SetLingerTimeout(absl::Duration timeout) override;
+  absl::Duration linger_timeout() const override;
   void SetLimits(const StreamLimits& limits) override;
   StreamLimits limits() const override { return limits_; }
   SocketAddress peer_address() const override;
@@ -79,6 +82,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
  private:
   class LateClose;
   class Callback;
+  class Files;
   struct LastWords;
   struct Unconfirmed;
   // After a step of receiving. kEnded: this may be gone.
@@ -114,9 +118,14 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   void AskFlush();
   size_t RecordBytes() const;
   size_t RoomFor(size_t batch) const;
-  bool EncryptSome();
+  bool EncryptSome(Buffer& plain);
   void SendOutput();
   void Flush();
+  bool FlushFiles();
+  void AbortUnencrypted();
+  size_t waiting() const;
+  size_t queued_memory() const;
+  void FinishClose();
   void SayEnd();
   void TellSendReady();
 
@@ -130,7 +139,8 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   std::unique_ptr<Stream> lower_;  // null after Fail
   std::unique_ptr<internal::Channel> channel_;
   const internal::Agreement agreement_;
-  Buffer plain_;  // to be encrypted
+  std::unique_ptr<Files> files_;  // to be encrypted before `plain_`; mostly null
+  Buffer plain_;                  // to be encrypted
   absl::Span<uint8_t> storage_;
   class Block* lending_ = nullptr;  // where the bytes of the current OnReceive lie
   bool* gone_ = nullptr;            // of the current Callback

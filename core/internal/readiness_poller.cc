@@ -166,6 +166,16 @@ int ReadinessPoller::Send(Socket& socket, Buffer& queue) {
   return 0;
 }
 
+Poller::FileSent ReadinessPoller::SendFile(Socket& socket, int file, uint64_t offset,
+                                           size_t length) {
+  const FileSent sent = SendFilePart(handle(socket), file, offset, length);
+  if (sent.error == 0 && !sent.file_ended && sent.bytes < length) {
+    flags(socket) |= kSendBlocked;
+    UpdateInterest(socket);
+  }
+  return sent;
+}
+
 bool ReadinessPoller::HandleSendReady(Socket& socket) {
   flags(socket) &= ~kSendBlocked;
   socket.OnSendReady();

@@ -42,6 +42,7 @@ class ReadinessPoller : public Poller {
   void StartReceiving(Socket& socket) final;
   void StopReceiving(Socket& socket) final;
   int Send(Socket& socket, Buffer& queue) final;
+  FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) final;
   void ShutdownSend(Socket& socket) final;
   void Close(Socket& socket, bool abort) final;
   SocketAddress LocalAddress(const Socket& socket) const final;

@@ -3,12 +3,17 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
+#ifdef __linux__
+#include <sys/sendfile.h>
+#endif
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -18,6 +23,8 @@
 #include "absl/base/optimization.h"
 #include "absl/types/span.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/internal/block.h"
+#include "sluice/core/internal/file_queue.h"
 #include "sluice/core/internal/system_error.h"
 
 namespace sluice::internal {
@@ -147,19 +154,80 @@ void InheritBufferSizes(int listener, int accepted) {
 void InheritBufferSizes(int, int) {}
 #endif
 
-}  // namespace
+// So much of a file is sent in one turn: enough that the calls around it cost nothing.
+constexpr size_t kFileBytesPerTurn = 512 * 1024;
 
-UniqueFd& UniqueFd::operator=(UniqueFd&& other) noexcept {
-  if (this != &other) {
-    if (fd_ >= 0) close(fd_);
-    fd_ = other.Release();
+// No error of its socket that send(2) meets by waiting.
+bool WouldBlock(int error) { return error == EAGAIN || error == ENOBUFS; }
+
+Poller::FileSent SendByReading(int socket, int file, uint64_t offset, size_t length) {
+  const BlockPtr block(Block::New(Block::kMaxPooled));
+  Poller::FileSent result;
+  while (result.bytes < length) {
+    const absl::Span<uint8_t> space(block->storage(),
+                                    std::min<size_t>(block->capacity(), length - result.bytes));
+    const ssize_t read = ReadAt(file, offset + result.bytes, space);
+    if (read <= 0) {
+      result.error = read == 0 ? 0 : errno;
+      result.file_ended = read == 0;
+      break;
+    }
+    const ssize_t n = send(socket, space.data(), static_cast<size_t>(read), kNoSignal);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && !WouldBlock(errno)) result.error = errno;
+    if (n > 0) result.bytes += static_cast<size_t>(n);
+    if (n < read) break;
   }
-  return *this;
+  return result;
 }
 
-UniqueFd::~UniqueFd() {
-  if (fd_ >= 0) close(fd_);
+#ifdef __linux__
+// sendfile(2) cannot be told, as send(2) can, that a peer that has gone is an error and no SIGPIPE.
+// The signal is for the thread that called, so it can be held back there and taken out again. One
+// that was pending before is left to whom it concerns.
+class WithoutSigPipe {
+ public:
+  WithoutSigPipe() {
+    sigemptyset(&sigpipe_);
+    sigaddset(&sigpipe_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
+    if (sigismember(&before_, SIGPIPE) == 0) return;
+    sigset_t pending;
+    was_pending_ = sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
+  }
+  ~WithoutSigPipe() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  WithoutSigPipe(const WithoutSigPipe&) = delete;
+  WithoutSigPipe& operator=(const WithoutSigPipe&) = delete;
+
+  void TakeSignal() {
+    const timespec at_once = {};
+    while (!was_pending_ && sigtimedwait(&sigpipe_, nullptr, &at_once) < 0 && errno == EINTR) {
+    }
+  }
+
+ private:
+  sigset_t sigpipe_;
+  sigset_t before_;
+  bool was_pending_ = false;
+};
+
+// As sendfile(2).
+ssize_t SendFileQuietly(int socket, int file, uint64_t offset, size_t length) {
+  WithoutSigPipe without_sigpipe;
+  auto from = static_cast<off_t>(offset);
+  ssize_t n;
+  do {
+    n = sendfile(socket, file, &from, length);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0 && errno == EPIPE) {
+    without_sigpipe.TakeSignal();
+    errno = EPIPE;
+  }
+  return n;
 }
+#endif
+
+}  // namespace
 
 MonotonicTime SystemNow() {
   timespec now;
@@ -266,6 +334,18 @@ int SendQueue(int fd, Buffer& queue, const Block& lent) {
     }
   }
   return 0;
+}
+
+Poller::FileSent SendFilePart(int socket, int file, uint64_t offset, size_t length) {
+  length = std::min(length, kFileBytesPerTurn);
+#ifdef __linux__
+  const ssize_t n = SendFileQuietly(socket, file, offset, length);
+  if (ABSL_PREDICT_TRUE(n > 0)) return {.bytes = static_cast<size_t>(n)};
+  if (n < 0 && WouldBlock(errno)) return {};
+  // What a file system cannot do by itself, and a file without more bytes, reading finds out.
+  if (n < 0 && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) return {.error = errno};
+#endif
+  return SendByReading(socket, file, offset, length);
 }
 
 AcceptLoop::AcceptLoop(int stand_in) : stand_in_(stand_in), reserve_(OpenReserve()) {}

@@ -10,6 +10,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "sluice/core/internal/unique_fd.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
@@ -22,26 +23,6 @@ class Buffer;
 }  // namespace sluice
 
 namespace sluice::internal {
-
-// A descriptor, closed with its owner.
-class UniqueFd {
- public:
-  UniqueFd() = default;
-  explicit UniqueFd(int fd) : fd_(fd) {}
-  UniqueFd(UniqueFd&& other) noexcept : fd_(other.Release()) {}
-  UniqueFd& operator=(UniqueFd&& other) noexcept;
-  ~UniqueFd();
-  int get() const { return fd_; }
-  bool ok() const { return fd_ >= 0; }
-  int Release() {
-    const int fd = fd_;
-    fd_ = -1;
-    return fd;
-  }
-
- private:
-  int fd_ = -1;
-};
 
 // CLOCK_MONOTONIC.
 MonotonicTime SystemNow();
@@ -77,6 +58,10 @@ absl::StatusOr<UniqueFd> StartConnect(const SocketAddress& address, const Socket
 // has left. What is left of what lies in `lent` is owned by the queue then. Returns 0, or the errno
 // of a broken socket.
 int SendQueue(int fd, Buffer& queue, const Block& lent);
+
+// Poller::SendFile on a socket, of at most so much that a fast peer of a large file does not hold
+// up the others for long. By sendfile(2) where there is one and the file knows it; else it is read.
+Poller::FileSent SendFilePart(int socket, int file, uint64_t offset, size_t length);
 
 // Accepts connections for the listeners of one engine. It keeps one descriptor in reserve, by which
 // a process that has no others sheds connections (accepts and closes them), so that peers are told

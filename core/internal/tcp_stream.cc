@@ -46,7 +46,7 @@ TcpStream::~TcpStream() {
 }
 
 TcpStream::Extras& TcpStream::extras() {
-  if (extras_ == nullptr) extras_ = std::make_unique<Extras>(Extras{options(), {}, {}, 0});
+  if (extras_ == nullptr) extras_ = std::make_unique<Extras>(Extras{options(), {}, {}, 0, nullptr});
   return *extras_;
 }
 
@@ -166,23 +166,24 @@ void TcpStream::OnReceiveEnd() {
 // Sending.
 
 size_t TcpStream::queued_bytes() const {
-  return ABSL_PREDICT_FALSE(state_.ended && extras_ != nullptr) ? extras_->unsent : queue_.size();
+  return ABSL_PREDICT_FALSE(state_.ended && extras_ != nullptr) ? extras_->unsent : queued();
 }
 
 bool TcpStream::MayQueue(size_t bytes, size_t reserve) {
   CheckThread();
   if (ABSL_PREDICT_FALSE(state_.closing || state_.ended || state_.shutting_down)) return false;
-  const size_t queued = queue_.size();
+  size_t queued = queued_memory();
   const size_t limit = limits().hard + reserve;
   if (ABSL_PREDICT_TRUE(queued == 0 || queued + bytes <= limit)) return true;
   // What was only gathered so far does not count.
   Flush();
   if (state_.ended) return false;
-  if (queue_.empty() || queue_.size() + bytes <= limit) return true;
+  queued = queued_memory();
+  if (queued == 0 || queued + bytes <= limit) return true;
   if (reserve == 0) {
-    Finish(absl::ResourceExhaustedError(
-               absl::StrCat(peer_address().ToString(), ": send: ", queue_.size(),
-                            " bytes are queued, and ", bytes, " more pass the limit of ", limit)),
+    Finish(absl::ResourceExhaustedError(absl::StrCat(peer_address().ToString(), ": send: ", queued,
+                                                     " bytes are queued, and ", bytes,
+                                                     " more pass the limit of ", limit)),
            /*abort=*/true);
   }
   return false;
@@ -192,12 +193,12 @@ bool TcpStream::MayQueue(size_t bytes, size_t reserve) {
 // once: nobody is told of back-pressure before the transport has refused something.
 SendResult TcpStream::Queued(size_t gather) {
   const size_t high = limits().high;
-  if (ABSL_PREDICT_FALSE(queue_.size() > std::min(gather, high)) && !state_.send_blocked) {
+  if (ABSL_PREDICT_FALSE(queued() > std::min(gather, high)) && !state_.send_blocked) {
     Flush();
     if (state_.ended) return SendResult::kRefused;
   }
   if (!in_callback()) SettleLater();
-  if (ABSL_PREDICT_TRUE(queue_.size() <= high)) return SendResult::kSent;
+  if (ABSL_PREDICT_TRUE(queued() <= high)) return SendResult::kSent;
   state_.blocked_told = true;
   return SendResult::kBlocked;
 }
@@ -240,8 +241,9 @@ SendResult TcpStream::SendLent(absl::Span<const uint8_t> bytes) {
   if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
   Block& lent = poller().receive_block();
   // Bytes that will be overwritten before this stream is flushed, because they are another's or lie
-  // elsewhere, are copied; so is what waits behind a blocked queue.
-  if (ABSL_PREDICT_TRUE(in_callback() && !state_.send_blocked && Contains(lent, bytes))) {
+  // elsewhere, are copied; so is what waits behind a blocked queue or a file.
+  if (ABSL_PREDICT_TRUE(in_callback() && !state_.send_blocked && !state_.has_files &&
+                        Contains(lent, bytes))) {
     queue_.AppendFrom(lent, bytes);
   } else {
     queue_.Append(bytes);
@@ -253,6 +255,21 @@ SendResult TcpStream::SendLent(absl::Span<const uint8_t> bytes) {
 SendResult TcpStream::SendControl(absl::Span<const uint8_t> bytes) {
   if (!MayQueue(bytes.size(), kControlReserve)) return SendResult::kRefused;
   queue_.Append(bytes);
+  return Queued();
+}
+
+// What was queued comes before the file, and the queue is for what comes after.
+absl::StatusOr<SendResult> TcpStream::SendFile(int fd, uint64_t offset, uint64_t length) {
+  CheckThread();
+  if (state_.closing || state_.ended || state_.shutting_down) return SendResult::kRefused;
+  absl::StatusOr<internal::FileRange> file = internal::FileRange::Of(fd, offset, length);
+  if (!file.ok()) return file.status();
+  if (length == 0) return Queued();
+  if (!state_.has_files) extras().files = std::make_unique<internal::FileQueue>();
+  state_.has_files = true;
+  internal::FileQueue& files = *extras_->files;
+  if (absl::Status status = files.MayPush(); !status.ok()) return status;
+  files.Push(std::exchange(queue_, Buffer()), *std::move(file));
   return Queued();
 }
 
@@ -274,16 +291,53 @@ bool TcpStream::AnswerFlush() {
 
 void TcpStream::Flush() {
   if (state_.send_blocked || !state_.connected) return;
-  if (!queue_.empty()) {
-    const size_t queued = queue_.size();
-    const int error = poller().Send(*this, queue_);
-    if (ABSL_PREDICT_FALSE(error != 0)) return Finish(Error(error, "send"), /*abort=*/true);
-    state_.send_blocked = !queue_.empty();
-    if (ABSL_PREDICT_FALSE(state_.send_blocked)) queue_.ShrinkToFit();  // it will wait
-    if (queue_.size() != queued) active_ms_ = NowMs();
+  if (ABSL_PREDICT_FALSE(state_.has_files)) FlushFiles();
+  if (ABSL_PREDICT_TRUE(!state_.has_files) && !queue_.empty()) SendFrom(queue_);
+  if (ABSL_PREDICT_FALSE(state_.ended)) return;
+  if (ABSL_PREDICT_FALSE(state_.blocked_told) && queued() <= limits().low) SettleLater();
+  if (ABSL_PREDICT_FALSE(state_.shutting_down) && queued() == 0) OnQueueEmpty();
+}
+
+// Answers whether all of it has left; if not, the stream is blocked or has ended.
+bool TcpStream::SendFrom(Buffer& queue) {
+  const size_t queued = queue.size();
+  const int error = poller().Send(*this, queue);
+  if (ABSL_PREDICT_FALSE(error != 0)) {
+    Finish(Error(error, "send"), /*abort=*/true);
+    return false;
   }
-  if (ABSL_PREDICT_FALSE(state_.blocked_told) && queue_.size() <= limits().low) SettleLater();
-  if (ABSL_PREDICT_FALSE(state_.shutting_down) && queue_.empty()) OnQueueEmpty();
+  state_.send_blocked = !queue.empty();
+  if (ABSL_PREDICT_FALSE(state_.send_blocked)) queue.ShrinkToFit();  // it will wait
+  if (queue.size() != queued) active_ms_ = NowMs();
+  return !state_.send_blocked;
+}
+
+bool TcpStream::SendFrom(internal::FileRange& file) {
+  const Poller::FileSent sent =
+      poller().SendFile(*this, file.fd(), file.offset(), static_cast<size_t>(file.left()));
+  file.Advance(sent.bytes);
+  if (sent.bytes != 0) active_ms_ = NowMs();
+  if (sent.error != 0 || sent.file_ended) {
+    Finish(
+        sent.error != 0 ? Error(sent.error, "send file") : file.Failure(peer_address().ToString()),
+        /*abort=*/true);
+    return false;
+  }
+  state_.send_blocked = file.left() != 0;
+  return !state_.send_blocked;
+}
+
+// Leaves no files, or a stream that is blocked or has ended.
+void TcpStream::FlushFiles() {
+  internal::FileQueue& files = *extras_->files;
+  while (!files.empty()) {
+    if (!files.before().empty() && !SendFrom(files.before())) return;
+    if (!SendFrom(files.file())) return;
+    files.Pop();
+  }
+  extras_->files = nullptr;
+  state_.has_files = false;
+  if (state_.closing) owning_loop().ArmTimer(*this, options().linger_timeout);
 }
 
 // Everything has left that was to leave before the FIN.
@@ -303,7 +357,7 @@ void TcpStream::OnSendReady() {
 }
 
 void TcpStream::TellSendReady() {
-  if (!state_.blocked_told || queue_.size() > limits().low) return;
+  if (!state_.blocked_told || queued() > limits().low) return;
   state_.blocked_told = false;
   if (state_.closing || handler() == nullptr) return;
   {
@@ -350,10 +404,12 @@ void TcpStream::OnError(int error) {
 void TcpStream::Finish(absl::Status status, bool abort) {
   state_.ended = true;
   if (!status.ok()) extras().end_status = std::move(status);
-  if (!queue_.empty()) extras().unsent = queue_.size();
+  if (const size_t unsent = queued(); unsent != 0) extras().unsent = unsent;
   TimerNode::Cancel();
   poller().Close(*this, abort);
   queue_.Clear();
+  if (ABSL_PREDICT_FALSE(state_.has_files)) extras_->files = nullptr;
+  state_.has_files = false;
   ReceiveInto({});
   SettleLater();
 }
@@ -398,23 +454,29 @@ void TcpStream::ArmIdleTimer() {
 // The idle timer is not moved whenever something happens; when it is due, it is armed again for
 // what is left.
 void TcpStream::OnTimer() {
-  const std::string peer = peer_address().ToString();
-  if (state_.closing) {
-    absl::Status status;
-    if (!queue_.empty()) {
-      status = absl::DeadlineExceededError(
-          absl::StrCat(peer, ": close: ", queue_.size(), " bytes could not be sent within ",
-                       absl::FormatDuration(options().linger_timeout)));
-    }
-    // What the system holds by now still leaves, if the peer reads on: only what we hold is lost.
-    return Finish(std::move(status), /*abort=*/!queue_.empty());
-  }
+  if (state_.closing) return OnLingerTimer();
   const absl::Duration timeout = options().idle_timeout;
   const absl::Duration idle = absl::Milliseconds(NowMs() - active_ms_);
   if (idle < timeout) return owning_loop().ArmTimer(*this, timeout - idle);
-  Finish(
-      absl::DeadlineExceededError(absl::StrCat(peer, ": idle for ", absl::FormatDuration(timeout))),
-      /*abort=*/false);
+  Finish(absl::DeadlineExceededError(
+             absl::StrCat(peer_address().ToString(), ": idle for ", absl::FormatDuration(timeout))),
+         /*abort=*/false);
+}
+
+// Files may take longer, if they move.
+void TcpStream::OnLingerTimer() {
+  const absl::Duration timeout = options().linger_timeout;
+  const absl::Duration idle = absl::Milliseconds(NowMs() - active_ms_);
+  if (state_.has_files && idle < timeout) return owning_loop().ArmTimer(*this, timeout - idle);
+  const size_t unsent = queued();
+  absl::Status status;
+  if (unsent != 0) {
+    status = absl::DeadlineExceededError(
+        absl::StrCat(peer_address().ToString(), ": close: ", unsent,
+                     " bytes could not be sent within ", absl::FormatDuration(timeout)));
+  }
+  // What the system holds by now still leaves, if the peer reads on: only what we hold is lost.
+  Finish(std::move(status), /*abort=*/unsent != 0);
 }
 
 void TcpStream::SetIdleTimeout(absl::Duration timeout) {

@@ -8,11 +8,14 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/base/optimization.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "sluice/core/buffer.h"
 #include "sluice/core/internal/compact_address.h"
+#include "sluice/core/internal/file_queue.h"
 #include "sluice/core/member.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/timer.h"
@@ -53,6 +56,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   SendResult Send(Buffer buffer) override;
   SendResult SendLent(absl::Span<const uint8_t> bytes) override;
   SendResult SendControl(absl::Span<const uint8_t> bytes) override;
+  absl::StatusOr<SendResult> SendFile(int fd, uint64_t offset, uint64_t length) override;
   void RequestFlush() override;
   size_t queued_bytes() const override;
   void PauseReceiving() override;
@@ -65,6 +69,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   bool closing() const override { return state_.closing || state_.ended; }
   void SetIdleTimeout(absl::Duration timeout) override;
   void SetLingerTimeout(absl::Duration timeout) override;
+  absl::Duration linger_timeout() const override { return options().linger_timeout; }
   void SetLimits(const StreamLimits& limits) override;
   StreamLimits limits() const override { return options().limits; }
   SocketAddress peer_address() const override { return peer_.Expand(); }
@@ -98,6 +103,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
     bool ended : 1;          // OnClose is owed, or was delivered
     bool parked : 1;         // owed to a handler that is not set yet
     bool flush_asked : 1;    // OnFlush is owed
+    bool has_files : 1;      // Extras::files come before the queue
   };
 
   static constexpr StreamOptions kDefaultOptions = {};
@@ -108,12 +114,20 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
     absl::Span<uint8_t> receive_space;
     absl::Status end_status;
     size_t unsent = 0;  // of the queue, at the end
+    std::unique_ptr<internal::FileQueue> files;
   };
 
   Extras& extras();
   const StreamOptions& options() const {
     if (extras_ != nullptr) return extras_->options;
     return origin_ != nullptr ? origin_->stream_options() : kDefaultOptions;  // none: after the end
+  }
+  // All that is to be sent, and what of that lies in memory.
+  size_t queued() const {
+    return queue_.size() + (ABSL_PREDICT_FALSE(state_.has_files) ? extras_->files->bytes() : 0);
+  }
+  size_t queued_memory() const {
+    return queue_.size() + (ABSL_PREDICT_FALSE(state_.has_files) ? extras_->files->memory() : 0);
   }
   bool MayQueue(size_t bytes, size_t reserve);
   // A callback that writes more than this before it returns has it sent at once: the gathering has
@@ -122,6 +136,9 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   SendResult Queued(size_t gather = kCorkBytes);
   bool AnswerFlush();
   void Flush();
+  void FlushFiles();
+  bool SendFrom(Buffer& queue);
+  bool SendFrom(internal::FileRange& file);
   void OnQueueEmpty();
   void TellSendReady();
   void Finish(absl::Status status, bool abort);
@@ -129,6 +146,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   void UpdateReceiving();
   void ArmIdleTimer();
   void OnTimer();
+  void OnLingerTimer();
   uint32_t NowMs() const;
   absl::Status Error(int error, absl::string_view operation) const;
 
