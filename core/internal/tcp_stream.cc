@@ -252,6 +252,22 @@ SendResult TcpStream::SendLent(absl::Span<const uint8_t> bytes) {
   return Queued(limits().high);
 }
 
+SendResult TcpStream::SendNow(absl::Span<const uint8_t> bytes) {
+  if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
+  if (ABSL_PREDICT_TRUE(queue_.empty() && !state_.send_blocked)) {
+    queue_.Append(Slice::Static(bytes));
+    Flush();
+    if (ABSL_PREDICT_FALSE(state_.ended)) return SendResult::kBlocked;  // by OnClose
+    bytes = bytes.last(queue_.size());
+    queue_.Clear();
+    if (ABSL_PREDICT_TRUE(bytes.empty())) return SendResult::kSent;
+  }
+  queue_.Append(bytes);
+  state_.blocked_told = true;
+  if (!state_.send_blocked) SettleLater();
+  return SendResult::kBlocked;
+}
+
 SendResult TcpStream::SendControl(absl::Span<const uint8_t> bytes) {
   if (!MayQueue(bytes.size(), kControlReserve)) return SendResult::kRefused;
   queue_.Append(bytes);

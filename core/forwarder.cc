@@ -1,0 +1,87 @@
+#include "sluice/core/forwarder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/internal/check.h"
+#include "sluice/core/internal/tcp_stream.h"
+
+namespace sluice {
+
+Forwarder::Forwarder(std::unique_ptr<Stream> first, std::unique_ptr<Stream> second,
+                     const Options& options)
+    : options_(options),
+      first_(*this, second_, std::move(first)),
+      second_(*this, first_, std::move(second)) {
+  SLUICE_CHECK(&first_.stream().loop() == &second_.stream().loop());
+}
+
+Forwarder::~Forwarder() = default;
+
+void Forwarder::Start(DoneFunction done) {
+  done_ = std::move(done);
+  first_.stream().SetHandler(first_);
+  second_.stream().SetHandler(second_);
+}
+
+// Both streams are asked, and the second time changes nothing.
+void Forwarder::Drain() {
+  if (std::exchange(draining_, true)) return;
+  first_.stream().SetIdleTimeout(options_.drain_quiet);
+  second_.stream().SetIdleTimeout(options_.drain_quiet);
+}
+
+// A stream whose own kind is known here once and for all: each message asks.
+Forwarder::Side::Side(Forwarder& forwarder, Side& other, std::unique_ptr<Stream> stream)
+    : forwarder_(forwarder),
+      other_(other),
+      stream_(std::move(stream)),
+      socket_(dynamic_cast<TcpStream*>(stream_.get())) {}
+
+SendResult Forwarder::Side::Send(absl::Span<const uint8_t> bytes) {
+  const SendResult result = socket_ != nullptr ? socket_->SendNow(bytes) : stream_->Send(bytes);
+  if (result != SendResult::kRefused) end_.sent += bytes.size();
+  return result;
+}
+
+void Forwarder::Side::OnReceive(Stream& stream, absl::Span<uint8_t> bytes) {
+  end_.received += bytes.size();
+  // One that refuses has ended, and its OnClose is on the way.
+  if (other_.Send(bytes) != SendResult::kSent) stream.PauseReceiving();
+}
+
+void Forwarder::Side::OnReceiveEnd(Stream&) {
+  receive_ended_ = true;
+  other_.stream().ShutdownSend();
+}
+
+void Forwarder::Side::OnSendReady(Stream&) {
+  // At a stream's low mark something may still wait.
+  if (socket_ != nullptr && socket_->SendNow({}) == SendResult::kBlocked) return;
+  other_.stream().ResumeReceiving();
+}
+
+void Forwarder::Side::OnDrain(Stream&) { forwarder_.Drain(); }
+
+void Forwarder::Side::OnClose(Stream& stream, const absl::Status& status) {
+  closed_ = true;
+  end_.status = status;
+  end_.sent -= std::min<uint64_t>(end_.sent, stream.queued_bytes());
+  if (!other_.closed()) return other_.OnOtherClosed(status);
+  DoneFunction done = std::move(forwarder_.done_);
+  done({forwarder_.first_.end(), forwarder_.second_.end()});  // this may be gone
+}
+
+void Forwarder::Side::OnOtherClosed(const absl::Status& status) {
+  const bool quiet = forwarder_.draining_ && absl::IsDeadlineExceeded(status);
+  if (!status.ok() && !quiet) {
+    stream_->Abort(absl::AbortedError(
+        absl::StrCat("forwarder: the other side has ended: ", status.message())));
+  } else if (!receive_ended_) {
+    stream_->Close();  // there is nobody to send to
+  }
+}
+
+}  // namespace sluice
