@@ -26,11 +26,26 @@ void Forwarder::Start(DoneFunction done) {
   second_.stream().SetHandler(second_);
 }
 
-// Both streams are asked, and the second time changes nothing.
+// Both streams are asked.
 void Forwarder::Drain() {
-  if (std::exchange(draining_, true)) return;
-  first_.stream().SetIdleTimeout(options_.drain_quiet);
-  second_.stream().SetIdleTimeout(options_.drain_quiet);
+  if (drain_timer_ != nullptr) return;
+  drain_timer_ = std::make_unique<Timer>([this] { CloseWhenQuiet(); });
+  received_before_ = first_.end().received + second_.end().received;
+  first_.stream().loop().ArmTimer(*drain_timer_, options_.drain_quiet);
+}
+
+// What the system holds still leaves after Close, but what waits here has only the linger timeout,
+// which is not for a peer that reads slowly.
+void Forwarder::CloseWhenQuiet() {
+  const uint64_t received = first_.end().received + second_.end().received;
+  const size_t waiting = first_.stream().queued_bytes() + second_.stream().queued_bytes();
+  if (received == received_before_ && waiting == 0) {
+    first_.stream().Close();
+    second_.stream().Close();
+    return;
+  }
+  received_before_ = received;
+  first_.stream().loop().ArmTimer(*drain_timer_, options_.drain_quiet);
 }
 
 // A stream whose own kind is known here once and for all: each message asks.
@@ -70,13 +85,13 @@ void Forwarder::Side::OnClose(Stream& stream, const absl::Status& status) {
   end_.status = status;
   end_.sent -= std::min<uint64_t>(end_.sent, stream.queued_bytes());
   if (!other_.closed()) return other_.OnOtherClosed(status);
+  forwarder_.drain_timer_ = nullptr;
   DoneFunction done = std::move(forwarder_.done_);
   done({forwarder_.first_.end(), forwarder_.second_.end()});  // this may be gone
 }
 
 void Forwarder::Side::OnOtherClosed(const absl::Status& status) {
-  const bool quiet = forwarder_.draining_ && absl::IsDeadlineExceeded(status);
-  if (!status.ok() && !quiet) {
+  if (!status.ok()) {
     stream_->Abort(absl::AbortedError(
         absl::StrCat("forwarder: the other side has ended: ", status.message())));
   } else if (!receive_ended_) {

@@ -30,7 +30,7 @@
 //
 // Idle timeouts are those of the streams (StreamOptions): what passes in either direction counts
 // for both. When the loop drains, the two go on for as long as something passes, and are closed in
-// good order once nothing has for Options::drain_quiet.
+// good order once nothing waits here and nothing has come for Options::drain_quiet to twice that.
 //
 // Loop-bound. Destroyed before it is done, it aborts both streams, and nothing is called.
 #ifndef SLUICE_CORE_FORWARDER_H_
@@ -45,6 +45,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "sluice/core/stream.h"
+#include "sluice/core/timer.h"
 
 namespace sluice {
 
@@ -112,10 +113,12 @@ class Forwarder {
   };
 
   void Drain();
+  void CloseWhenQuiet();
 
   const Options options_;
   DoneFunction done_;
-  bool draining_ = false;
+  std::unique_ptr<Timer> drain_timer_;  // from OnDrain on
+  uint64_t received_before_ = 0;        // when it was armed
   Side first_, second_;
 };
 

@@ -254,17 +254,15 @@ SendResult TcpStream::SendLent(absl::Span<const uint8_t> bytes) {
 
 SendResult TcpStream::SendNow(absl::Span<const uint8_t> bytes) {
   if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
-  if (ABSL_PREDICT_TRUE(queue_.empty() && !state_.send_blocked)) {
-    queue_.Append(Slice::Static(bytes));
-    Flush();
-    if (ABSL_PREDICT_FALSE(state_.ended)) return SendResult::kBlocked;  // by OnClose
-    bytes = bytes.last(queue_.size());
-    queue_.Clear();
-    if (ABSL_PREDICT_TRUE(bytes.empty())) return SendResult::kSent;
+  Block& lent = poller().receive_block();
+  if (ABSL_PREDICT_TRUE(!state_.send_blocked && Contains(lent, bytes))) {
+    queue_.AppendFrom(lent, bytes);
+  } else {
+    queue_.Append(bytes);
   }
-  queue_.Append(bytes);
+  Flush();
+  if (ABSL_PREDICT_TRUE(queue_.empty() && !state_.ended)) return SendResult::kSent;
   state_.blocked_told = true;
-  if (!state_.send_blocked) SettleLater();
   return SendResult::kBlocked;
 }
 

@@ -48,10 +48,10 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   // The origin goes, or has nothing more to learn.
   void ForgetOrigin();
 
-  // For bytes that another stream of the loop has received: sends at once, straight from where they
-  // lie, and copies only what the system does not take. Answers kBlocked while that, or anything
-  // else, waits, however little: so SendNow of nothing asks whether something does, and for an
-  // OnSendReady.
+  // For bytes that another stream of the loop lends in its OnReceive: sends at once, straight from
+  // where they lie, and copies only what the system does not take. Answers kBlocked while that, or
+  // anything else, waits, however little: so SendNow of nothing asks whether something does, and
+  // for an OnSendReady.
   SendResult SendNow(absl::Span<const uint8_t> bytes);
 
   // Stream:
