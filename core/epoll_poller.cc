@@ -26,7 +26,7 @@ namespace {
 class EpollPoller final : public ReadinessPoller {
  public:
   EpollPoller(UniqueFd epoll, UniqueFd wake)
-      : ReadinessPoller(std::move(epoll)), wake_(std::move(wake)) {}
+      : ReadinessPoller(std::move(epoll), DatagramOps::Calls::kBatched), wake_(std::move(wake)) {}
 
   absl::Status Init() {
     epoll_event event = {};
@@ -49,12 +49,13 @@ class EpollPoller final : public ReadinessPoller {
 
   absl::Status WatchAcceptor(Acceptor& acceptor, AcceptorWatch watch) override;
   void UpdateInterest(Socket& socket) override;
-  void Forget(Socket& socket) override { ForgetTarget(&socket); }
+  void Forget(Socket& socket) override { ForgetTarget(TargetOf(socket)); }
   void ForgetTarget(void* target);
   int WaitForEvents(MonotonicTime deadline);
 
   void HandleSocket(Socket& socket, uint32_t events);
   void HandleHangUp(Socket& socket, uint32_t events);
+  void HandleDatagramSocket(Socket& socket, uint32_t events);
 
   UniqueFd wake_;
 
@@ -106,6 +107,9 @@ size_t EpollPoller::Wait(MonotonicTime deadline) {
         [[maybe_unused]] const ssize_t n = read(wake_.get(), &value, sizeof(value));
         break;
       }
+      case Target::kDatagrams:
+        HandleDatagramSocket(*static_cast<Socket*>(target), event.events);
+        break;
     }
   }
   count_ = 0;
@@ -146,7 +150,7 @@ void EpollPoller::UpdateInterest(Socket& socket) {
   epoll_event event = {};
   event.events = ((watches & kWatchesIn) != 0 ? uint32_t{EPOLLIN} : 0) |
                  ((watches & kWatchesOut) != 0 ? uint32_t{EPOLLOUT} : 0);
-  event.data.ptr = &socket;
+  event.data.ptr = TargetOf(socket);
   if (epoll_ctl(engine(), (bits & kRegistered) != 0 ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, handle(socket),
                 &event) != 0) {
     AddUnwatched(socket, errno);
@@ -176,6 +180,15 @@ void EpollPoller::HandleHangUp(Socket& socket, uint32_t events) {
   // Both halves have ended, and nobody wants to read that yet. epoll would report it every turn.
   epoll_ctl(engine(), EPOLL_CTL_DEL, handle(socket), nullptr);
   flags(socket) &= ~(kRegistered | kWatchesIn | kWatchesOut);
+}
+
+void EpollPoller::HandleDatagramSocket(Socket& socket, uint32_t events) {
+  set_current(&socket);
+  if ((events & EPOLLERR) != 0 && !HandleDatagramErrors(socket)) return;
+  if ((events & EPOLLOUT) != 0 && (flags(socket) & kSendBlocked) != 0) {
+    if (!HandleSendReady(socket)) return;
+  }
+  if ((events & EPOLLIN) != 0) HandleDatagrams(socket);
 }
 
 // Takes out what is still to be handled of this turn for a target.

@@ -29,7 +29,8 @@ constexpr int64_t kLongestWaitSeconds = 86'400;
 
 class KqueuePoller final : public ReadinessPoller {
  public:
-  explicit KqueuePoller(UniqueFd queue) : ReadinessPoller(std::move(queue)) {}
+  explicit KqueuePoller(UniqueFd queue)
+      : ReadinessPoller(std::move(queue), DatagramOps::Calls::kSingle) {}
 
   absl::Status Init() {
     const Event wake = Change(0, EVFILT_USER, EV_ADD | EV_CLEAR, Tagged(nullptr, Target::kWake));
@@ -79,6 +80,7 @@ class KqueuePoller final : public ReadinessPoller {
   void ApplyPending();
   void HandleFailedChange(const Event& event);
   void HandleSocket(Socket& socket, const Event& event);
+  void HandleDatagramSocket(Socket& socket, const Event& event);
 
   // Sockets whose filters are to change with the next wait; null where one was closed since.
   std::array<Socket*, kMostPending> pending_;
@@ -107,10 +109,10 @@ int KqueuePoller::TakePending() {
     if ((differs & kWatchesIn) != 0) {
       // Adding a disabled filter again enables it by the manual page, but not by every system.
       const int flag = (wanted & kWatchesIn) != 0 ? EV_ADD | EV_ENABLE : EV_DISABLE;
-      changes_[count++] = Change(fd, EVFILT_READ, flag, socket);
+      changes_[count++] = Change(fd, EVFILT_READ, flag, TargetOf(*socket));
     }
     if ((differs & wanted & kWatchesOut) != 0) {
-      changes_[count++] = Change(fd, EVFILT_WRITE, EV_ADD | EV_ONESHOT, socket);
+      changes_[count++] = Change(fd, EVFILT_WRITE, EV_ADD | EV_ONESHOT, TargetOf(*socket));
     }
   }
   pending_count_ = 0;
@@ -130,7 +132,7 @@ void KqueuePoller::ApplyPending() {
 }
 
 void KqueuePoller::HandleFailedChange(const Event& event) {
-  auto* const socket = static_cast<Socket*>(event.udata);
+  auto* const socket = static_cast<Socket*>(Untagged(event.udata));
   flags(*socket) &= ~(event.filter == EVFILT_READ ? kWatchesIn : kWatchesOut);
   AddUnwatched(*socket, static_cast<int>(event.data));
 }
@@ -156,6 +158,8 @@ size_t KqueuePoller::Wait(MonotonicTime deadline) {
       HandleAcceptor(*static_cast<Acceptor*>(target));  // accept tells what error there is
     } else if (ABSL_PREDICT_FALSE((event.flags & EV_ERROR) != 0)) {
       HandleFailedChange(event);
+    } else if (ABSL_PREDICT_FALSE(TargetOf(event.udata) == Target::kDatagrams)) {
+      HandleDatagramSocket(*static_cast<Socket*>(target), event);
     } else {
       HandleSocket(*static_cast<Socket*>(target), event);
     }
@@ -201,7 +205,7 @@ void KqueuePoller::UpdateInterest(Socket& socket) {
 void KqueuePoller::Forget(Socket& socket) {
   if (const uint32_t place = (flags(socket) & kPlaceMask) >> kPlaceShift; place != 0)
     pending_[place - 1] = nullptr;
-  ForgetTarget(&socket);
+  ForgetTarget(TargetOf(socket));
 }
 
 // Takes out what is still to be handled of this turn for a target.
@@ -226,6 +230,19 @@ void KqueuePoller::HandleSocket(Socket& socket, const Event& event) {
   if ((flags(socket) & kSendBlocked) == 0) return;
   if (error != 0) return HandleError(socket, error);
   HandleSendReady(socket);
+}
+
+// An error is no end here; a system that keeps no list of errors has told this one only now.
+void KqueuePoller::HandleDatagramSocket(Socket& socket, const Event& event) {
+  set_current(&socket);
+  if ((event.flags & EV_EOF) != 0 && !HandleDatagramErrors(socket, static_cast<int>(event.fflags)))
+    return;
+  if (event.filter == EVFILT_READ) {
+    if ((flags(socket) & kReceiving) == 0) UpdateInterest(socket);
+    return HandleDatagrams(socket);
+  }
+  flags(socket) &= ~kWatchesOut;
+  if ((flags(socket) & kSendBlocked) != 0) HandleSendReady(socket);
 }
 
 absl::StatusOr<std::unique_ptr<Poller>> Make() {

@@ -17,6 +17,7 @@
 #include <memory>
 #include <utility>
 
+#include "sluice/core/datagram.h"
 #include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
 
@@ -68,6 +69,26 @@ class ManualClockPoller final : public Poller {
   void Close(Socket& socket, bool abort) override { poller_->Close(socket, abort); }
   SocketAddress LocalAddress(const Socket& socket) const override {
     return poller_->LocalAddress(socket);
+  }
+  absl::Status OpenDatagrams(Socket& socket, const SocketAddress& local,
+                             const DatagramOptions& options) override {
+    return poller_->OpenDatagrams(socket, local, options);
+  }
+  absl::Status ConnectDatagrams(Socket& socket, const SocketAddress& peer) override {
+    return poller_->ConnectDatagrams(socket, peer);
+  }
+  DatagramsSent SendDatagrams(Socket& socket,
+                              absl::Span<const OutgoingDatagram> datagrams) override {
+    return poller_->SendDatagrams(socket, datagrams);
+  }
+  absl::Status JoinGroup(Socket& socket, const MulticastGroup& group) override {
+    return poller_->JoinGroup(socket, group);
+  }
+  absl::Status LeaveGroup(Socket& socket, const MulticastGroup& group) override {
+    return poller_->LeaveGroup(socket, group);
+  }
+  uint64_t DroppedDatagrams(const Socket& socket) const override {
+    return poller_->DroppedDatagrams(socket);
   }
 
  protected:

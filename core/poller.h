@@ -17,6 +17,10 @@
 //  * Send keeps no reference to lent memory: what it could not pass on of it stays in the queue as
 //    an owned copy.
 //  * An end (OnReceiveEnd), an error and a connect's outcome are each reported once.
+//  * A socket of datagrams gets those of one turn in one call, no more than a few hundred KiB or 64
+//    system messages; what a StopReceiving leaves waits in the system. What Send says of lent
+//    memory holds for SendDatagrams, but that there is no queue: what was not taken is the
+//    caller's.
 #ifndef SLUICE_CORE_POLLER_H_
 #define SLUICE_CORE_POLLER_H_
 
@@ -33,6 +37,11 @@ namespace sluice {
 class Block;
 class Buffer;
 class SocketAddress;
+struct DatagramOptions;
+struct DatagramsSent;
+struct MulticastGroup;
+struct OutgoingDatagram;
+struct ReceivedDatagram;
 
 // Which engine. kAuto is epoll on Linux, kqueue on macOS and the BSDs; kIoUring is asked for by
 // name only.
@@ -65,7 +74,8 @@ struct ListenOptions {
 
 class Poller {
  public:
-  // A connected or connecting socket, as an engine sees it: the base of what owns it.
+  // A connected or connecting socket, or one of datagrams, as an engine sees it: the base of what
+  // owns it.
   class Socket {
    public:
     Socket(const Socket&) = delete;
@@ -83,6 +93,14 @@ class Poller {
     virtual void OnError(int error) = 0;
     // Where the next bytes are wanted. Asked only while set_has_receive_space(true).
     virtual absl::Span<uint8_t> ReceiveSpace() { return {}; }
+
+    // Of sockets of datagrams only, which of the above get OnSendReady and OnError.
+
+    // Datagrams have arrived, at least one.
+    virtual void OnDatagrams(absl::Span<const ReceivedDatagram> /*datagrams*/) {}
+    // What was sent to `peer` (no address: not known) has not got there, or the socket has failed
+    // to receive (errno). It goes on.
+    virtual void OnDatagramError(int /*error*/, const SocketAddress& /*peer*/) {}
 
    protected:
     Socket() = default;
@@ -198,6 +216,23 @@ class Poller {
   virtual void Close(Socket& socket, bool abort) = 0;
 
   virtual SocketAddress LocalAddress(const Socket& socket) const = 0;
+
+  // Datagrams: a Socket that is opened by OpenDatagrams, and for which StartReceiving,
+  // StopReceiving, Close and LocalAddress are as for others. An engine that knows none answers
+  // kUnimplemented.
+
+  // Bound to `local`. Errors: as Listen.
+  virtual absl::Status OpenDatagrams(Socket& socket, const SocketAddress& local,
+                                     const DatagramOptions& options);
+  // From now on only datagrams of `peer` arrive.
+  virtual absl::Status ConnectDatagrams(Socket& socket, const SocketAddress& peer);
+  // Sends them in their order. With EAGAIN, OnSendReady follows.
+  virtual DatagramsSent SendDatagrams(Socket& socket, absl::Span<const OutgoingDatagram> datagrams);
+  virtual absl::Status JoinGroup(Socket& socket, const MulticastGroup& group);
+  virtual absl::Status LeaveGroup(Socket& socket, const MulticastGroup& group);
+  // How many have arrived for the socket and were dropped by the system, for want of room above
+  // all. 0 where it does not tell.
+  virtual uint64_t DroppedDatagrams(const Socket& /*socket*/) const { return 0; }
 
   // The block in which lent bytes lie during OnReceive.
   Block& receive_block() const { return *receive_block_; }

@@ -59,6 +59,11 @@ SocketAddress FromIpv6(const in6_addr& host, uint16_t port, uint32_t scope) {
   return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&address), sizeof(address));
 }
 
+bool IsKnown(sa_family_t family, socklen_t length) {
+  return (family == AF_INET && length >= sizeof(sockaddr_in)) ||
+         (family == AF_INET6 && length >= sizeof(sockaddr_in6)) || family == AF_UNIX;
+}
+
 // "1" to "4294967295", or the name of an interface; 0 for neither.
 uint32_t ParseScope(const std::string& scope) {
   uint32_t number;
@@ -113,13 +118,14 @@ SocketAddress SocketAddress::FromSockaddr(const sockaddr* address, socklen_t len
   SocketAddress result;
   if (address == nullptr || length < sizeof(sa_family_t) || length > sizeof(result.storage_))
     return result;
-  const bool known = (address->sa_family == AF_INET && length >= sizeof(sockaddr_in)) ||
-                     (address->sa_family == AF_INET6 && length >= sizeof(sockaddr_in6)) ||
-                     address->sa_family == AF_UNIX;
-  if (!known) return result;
+  if (!IsKnown(address->sa_family, length)) return result;
   std::memcpy(&result.storage_, address, length);
   result.length_ = length;
   return result;
+}
+
+void SocketAddress::SetLength(socklen_t length) {
+  length_ = length >= sizeof(sa_family_t) && IsKnown(storage_.ss_family, length) ? length : 0;
 }
 
 SocketAddress SocketAddress::Ipv4Loopback(uint16_t port) {

@@ -54,6 +54,11 @@ class SocketAddress {
   const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&storage_); }
   socklen_t length() const { return length_; }
 
+  // For one that fills an address in, over and over: room for any, and then how long it is.
+  sockaddr* room() { return reinterpret_cast<sockaddr*>(&storage_); }
+  static constexpr socklen_t kRoomBytes = sizeof(sockaddr_storage);
+  void SetLength(socklen_t length);
+
   friend bool operator==(const SocketAddress& a, const SocketAddress& b);
 
  private:

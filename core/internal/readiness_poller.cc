@@ -8,13 +8,23 @@
 
 #include "absl/status/statusor.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/datagram.h"
+#include "sluice/core/internal/datagram_socket.h"
 #include "sluice/core/internal/system_error.h"
 
 namespace sluice::internal {
-ReadinessPoller::ReadinessPoller(UniqueFd engine)
+namespace {
+
+// ICMP cannot hold up what else a turn has to do.
+constexpr int kErrorsPerTurn = 16;
+
+}  // namespace
+
+ReadinessPoller::ReadinessPoller(UniqueFd engine, DatagramOps::Calls datagram_calls)
     : engine_(std::move(engine)),
       accept_loop_(engine_.get()),
-      receive_block_(Block::NewExact(kReceiveBytes)) {
+      receive_block_(Block::NewExact(kReceiveBytes)),
+      datagram_ops_(datagram_calls) {
   set_receive_block(*receive_block_);
 }
 
@@ -191,6 +201,7 @@ void ReadinessPoller::Close(Socket& socket, bool abort) {
   Forget(socket);
   if (current_ == &socket) current_ = nullptr;
   if (abort) ResetOnClose(handle(socket));
+  if (ABSL_PREDICT_FALSE((flags(socket) & kDatagrams) != 0)) datagram_ops_.Forget(handle(socket));
   close(handle(socket));
   handle(socket) = -1;
   flags(socket) = 0;
@@ -201,6 +212,68 @@ void ReadinessPoller::Close(Socket& socket, bool abort) {
 
 SocketAddress ReadinessPoller::LocalAddress(const Socket& socket) const {
   return LocalAddressOf(handle(socket));
+}
+
+// Datagrams.
+
+absl::Status ReadinessPoller::OpenDatagrams(Socket& socket, const SocketAddress& local,
+                                            const DatagramOptions& options) {
+  absl::StatusOr<UniqueFd> fd = OpenDatagramSocket(local, options);
+  if (!fd.ok()) return fd.status();
+  datagram_ops_.Add(fd->get(), options);
+  handle(socket) = fd->Release();
+  flags(socket) = kDatagrams;
+  UpdateInterest(socket);  // in errors
+  return absl::OkStatus();
+}
+
+absl::Status ReadinessPoller::ConnectDatagrams(Socket& socket, const SocketAddress& peer) {
+  return ConnectDatagramSocket(handle(socket), peer);
+}
+
+DatagramsSent ReadinessPoller::SendDatagrams(Socket& socket,
+                                             absl::Span<const OutgoingDatagram> datagrams) {
+  const DatagramsSent sent = datagram_ops_.Send(handle(socket), datagrams);
+  if (ABSL_PREDICT_FALSE(sent.error == EAGAIN)) {
+    flags(socket) |= kSendBlocked;
+    UpdateInterest(socket);
+  }
+  return sent;
+}
+
+void ReadinessPoller::HandleDatagrams(Socket& socket) {
+  if ((flags(socket) & kReceiving) == 0) return;
+  int error = 0;
+  const absl::Span<const ReceivedDatagram> datagrams = datagram_ops_.Receive(handle(socket), error);
+  if (!datagrams.empty()) return socket.OnDatagrams(datagrams);
+  if (error != EAGAIN && error != EINTR) HandleDatagramErrors(socket, error);
+}
+
+bool ReadinessPoller::HandleDatagramErrors(Socket& socket, int error) {
+  SocketAddress peer;
+  int told = 0;
+  for (; told < kErrorsPerTurn; ++told) {
+    const int taken = TakeDatagramError(handle(socket), peer);
+    if (taken == 0) break;
+    socket.OnDatagramError(taken, peer);
+    if (current_ != &socket) return false;
+  }
+  if (told != 0) return true;
+  if (error == 0) error = PendingError(handle(socket));
+  if (error != 0) socket.OnDatagramError(error, SocketAddress());
+  return current_ == &socket;
+}
+
+absl::Status ReadinessPoller::JoinGroup(Socket& socket, const MulticastGroup& group) {
+  return JoinDatagramGroup(handle(socket), group);
+}
+
+absl::Status ReadinessPoller::LeaveGroup(Socket& socket, const MulticastGroup& group) {
+  return LeaveDatagramGroup(handle(socket), group);
+}
+
+uint64_t ReadinessPoller::DroppedDatagrams(const Socket& socket) const {
+  return DroppedDatagramsOf(handle(socket));
 }
 
 }  // namespace sluice::internal

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "sluice/core/internal/block.h"
+#include "sluice/core/internal/datagram_ops.h"
 #include "sluice/core/internal/socket_ops.h"
 #include "sluice/core/poller.h"
 
@@ -47,6 +49,14 @@ class ReadinessPoller : public Poller {
   void Close(Socket& socket, bool abort) final;
   SocketAddress LocalAddress(const Socket& socket) const final;
 
+  absl::Status OpenDatagrams(Socket& socket, const SocketAddress& local,
+                             const DatagramOptions& options) final;
+  absl::Status ConnectDatagrams(Socket& socket, const SocketAddress& peer) final;
+  DatagramsSent SendDatagrams(Socket& socket, absl::Span<const OutgoingDatagram> datagrams) final;
+  absl::Status JoinGroup(Socket& socket, const MulticastGroup& group) final;
+  absl::Status LeaveGroup(Socket& socket, const MulticastGroup& group) final;
+  uint64_t DroppedDatagrams(const Socket& socket) const final;
+
  protected:
   static constexpr size_t kEventsPerTurn = 512;
 
@@ -56,10 +66,11 @@ class ReadinessPoller : public Poller {
   static constexpr uint32_t kSendBlocked = 1 << 2;
   static constexpr uint32_t kConnecting = 1 << 3;
   static constexpr uint32_t kReceiveEnded = 1 << 4;
-  static constexpr int kFirstEngineBit = 5;
+  static constexpr uint32_t kDatagrams = 1 << 5;
+  static constexpr int kFirstEngineBit = 6;
 
   // What an event's pointer points to, in its low bits.
-  enum class Target : uintptr_t { kSocket = 0, kAcceptor = 1, kWake = 2 };
+  enum class Target : uintptr_t { kSocket = 0, kAcceptor = 1, kWake = 2, kDatagrams = 3 };
   static constexpr uintptr_t kTargetMask = 3;
   static void* Tagged(void* pointer, Target target) {
     return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(pointer) |
@@ -72,8 +83,13 @@ class ReadinessPoller : public Poller {
     return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(tagged) & ~kTargetMask);
   }
 
+  static void* TargetOf(Socket& socket) {
+    return Tagged(&socket,
+                  (flags(socket) & kDatagrams) != 0 ? Target::kDatagrams : Target::kSocket);
+  }
+
   // `engine` is the descriptor on which the engine waits.
-  explicit ReadinessPoller(UniqueFd engine);
+  ReadinessPoller(UniqueFd engine, DatagramOps::Calls datagram_calls);
 
   int engine() const { return engine_.get(); }
 
@@ -92,6 +108,10 @@ class ReadinessPoller : public Poller {
   void HandleReceive(Socket& socket, int error = 0);
   void HandleError(Socket& socket, int error);
   void HandleAcceptor(Acceptor& acceptor);
+  // Of a socket of datagrams: there may be some to receive, or an error to take.
+  void HandleDatagrams(Socket& socket);
+  // `error` is what the system has said, or 0. Returns whether the socket is still open.
+  bool HandleDatagramErrors(Socket& socket, int error = 0);
 
   // The system would not watch this socket (ENOSPC, ENOMEM). It is told so by ReportUnwatched, at
   // the end of the turn; until then has_unwatched, and a wait may only look.
@@ -120,6 +140,7 @@ class ReadinessPoller : public Poller {
   UniqueFd engine_;
   AcceptLoop accept_loop_;
   BlockPtr receive_block_;
+  DatagramOps datagram_ops_;
   void* current_ = nullptr;
   std::vector<std::pair<int, UnixPath>> unix_paths_;  // by the listener's descriptor; few
   std::deque<std::pair<Socket*, int>> unwatched_;

@@ -1,0 +1,439 @@
+#ifdef __APPLE__
+#define __APPLE_USE_RFC_3542  // in6_pktinfo and its like
+#endif
+
+#include "sluice/core/internal/datagram_ops.h"
+
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/base/optimization.h"
+#include "sluice/core/internal/socket_ops.h"
+#include "sluice/core/socket_address.h"
+
+namespace sluice::internal {
+namespace {
+
+constexpr size_t kPlaces = 64;
+// Room for the largest datagram, and for as much as the system joins. An odd number of cache lines:
+// the beginnings of all places would otherwise share a few sets of the cache.
+constexpr size_t kPlaceBytes = 1025 * 64;
+// A turn that has brought more offers fewer places to the next, so that a batch stays in the cache
+// and a socket with joined datagrams does not take more of a turn than others.
+constexpr size_t kBatchBytes = 256 * 1024;
+constexpr size_t kFewestPlaces = 4;
+
+constexpr size_t kMessages = 64;
+constexpr size_t kPieces = 256;
+constexpr size_t kSegments = 64;  // Linux's UDP_MAX_SEGMENTS, in its first version
+
+#ifdef __linux__
+using Message = mmsghdr;
+#else
+struct Message {
+  msghdr msg_hdr;
+  unsigned msg_len;
+};
+#endif
+
+// Room for what is told of a datagram that arrives, and for what is said of one that leaves: an
+// address and an interface, and two or three numbers.
+constexpr size_t kControlBytes = 128;
+struct Control {
+  alignas(cmsghdr) char bytes[kControlBytes];
+};
+
+// The number in a control message, which is of one byte or an int.
+int Number(const cmsghdr* control) {
+  if (control->cmsg_len < CMSG_LEN(sizeof(int))) return *CMSG_DATA(control);
+  int value;
+  std::memcpy(&value, CMSG_DATA(control), sizeof(value));
+  return value;
+}
+
+SocketAddress Local(const in_addr& host, uint16_t port) {
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr = host;
+  return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+}
+
+SocketAddress Local(const in6_pktinfo& info, uint16_t port) {
+  sockaddr_in6 address = {};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(port);
+  address.sin6_addr = info.ipi6_addr;
+  if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr) || IN6_IS_ADDR_MC_LINKLOCAL(&info.ipi6_addr))
+    address.sin6_scope_id = info.ipi6_ifindex;
+  return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+}
+
+// Fills in what a control message of an IPv4 datagram tells.
+void TakeIpv4(const cmsghdr* c, uint16_t port, SocketAddress& local, ReceivedDatagram& datagram) {
+  switch (c->cmsg_type) {
+#ifdef IP_PKTINFO
+    case IP_PKTINFO: {
+      in_pktinfo info;
+      std::memcpy(&info, CMSG_DATA(c), sizeof(info));
+      local = Local(info.ipi_addr, port);
+      datagram.local = &local;
+      datagram.interface = static_cast<uint32_t>(info.ipi_ifindex);
+      return;
+    }
+#else
+    case IP_RECVDSTADDR: {
+      in_addr host;
+      std::memcpy(&host, CMSG_DATA(c), sizeof(host));
+      local = Local(host, port);
+      datagram.local = &local;
+      return;
+    }
+#endif
+#ifdef __linux__
+    case IP_TTL:
+#else
+    case IP_RECVTTL:
+#endif
+      datagram.ttl = static_cast<int16_t>(Number(c));
+      return;
+#ifdef __linux__
+    case IP_TOS:
+#else
+    case IP_RECVTOS:
+#endif
+      datagram.ecn = static_cast<uint8_t>(Number(c) & 3);
+      return;
+  }
+}
+
+void TakeIpv6(const cmsghdr* c, uint16_t port, SocketAddress& local, ReceivedDatagram& datagram) {
+  switch (c->cmsg_type) {
+    case IPV6_PKTINFO: {
+      in6_pktinfo info;
+      std::memcpy(&info, CMSG_DATA(c), sizeof(info));
+      local = Local(info, port);
+      datagram.local = &local;
+      datagram.interface = static_cast<uint32_t>(info.ipi6_ifindex);
+      return;
+    }
+    case IPV6_HOPLIMIT:
+      datagram.ttl = static_cast<int16_t>(Number(c));
+      return;
+    case IPV6_TCLASS:
+      datagram.ecn = static_cast<uint8_t>(Number(c) & 3);
+      return;
+  }
+}
+
+// Writes the control messages of one message that is to leave.
+class ControlWriter {
+ public:
+  ControlWriter(msghdr& header, Control& control) : header_(header), control_(control) {
+    header_.msg_control = nullptr;
+    header_.msg_controllen = 0;
+  }
+  template <typename T>
+  void Add(int level, int type, const T& value) {
+    auto* const c = reinterpret_cast<cmsghdr*>(control_.bytes + header_.msg_controllen);
+    std::memset(c, 0, CMSG_SPACE(sizeof(T)));
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(sizeof(T));
+    std::memcpy(CMSG_DATA(c), &value, sizeof(T));
+    header_.msg_control = control_.bytes;
+    header_.msg_controllen += CMSG_SPACE(sizeof(T));
+  }
+
+ private:
+  msghdr& header_;
+  Control& control_;
+};
+
+bool IsIpv4(const SocketAddress& address) {
+  return address.family() == SocketAddress::Family::kIpv4 ||
+         IN6_IS_ADDR_V4MAPPED(&reinterpret_cast<const sockaddr_in6*>(address.data())->sin6_addr);
+}
+
+void AddSource(ControlWriter& to, const SocketAddress& source) {
+  if (source.family() == SocketAddress::Family::kIpv6) {
+    in6_pktinfo info = {};
+    info.ipi6_addr = reinterpret_cast<const sockaddr_in6*>(source.data())->sin6_addr;
+    to.Add(IPPROTO_IPV6, IPV6_PKTINFO, info);
+  } else if (source.family() == SocketAddress::Family::kIpv4) {
+    const in_addr host = reinterpret_cast<const sockaddr_in*>(source.data())->sin_addr;
+#ifdef IP_PKTINFO
+    in_pktinfo info = {};
+    info.ipi_spec_dst = host;
+    to.Add(IPPROTO_IP, IP_PKTINFO, info);
+#else
+    to.Add(IPPROTO_IP, IP_SENDSRCADDR, host);
+#endif
+  }
+}
+
+// A connected socket's peer is not known here: it gets both, of which the system takes its own.
+void AddEcn(ControlWriter& to, const OutgoingDatagram& datagram) {
+  const int ecn = datagram.options.ecn;
+  if (datagram.peer == nullptr || IsIpv4(*datagram.peer)) to.Add(IPPROTO_IP, IP_TOS, ecn);
+  if (datagram.peer == nullptr || !IsIpv4(*datagram.peer)) to.Add(IPPROTO_IPV6, IPV6_TCLASS, ecn);
+}
+
+bool Same(const SocketAddress* a, const SocketAddress* b) {
+  return a == b || (a != nullptr && b != nullptr && *a == *b);
+}
+
+// Whether `next` may leave in one message with `first`, but for the sizes.
+bool GoTogether(const OutgoingDatagram& first, const OutgoingDatagram& next) {
+  return Same(first.peer, next.peer) && first.options.ecn == next.options.ecn &&
+         Same(first.options.source, next.options.source);
+}
+
+// What is said to a run that a single datagram might pass: it is too large for the way to the peer,
+// or (EIO) there is a device on it that cannot split.
+bool RefusesRuns(int error) { return error == EINVAL || error == EMSGSIZE || error == EIO; }
+
+// How many of the datagrams, from the first, may leave as one message: all but the last are of one
+// size, and the last is not longer.
+size_t RunLength(absl::Span<const OutgoingDatagram> datagrams, size_t segment_limit) {
+  const OutgoingDatagram& first = datagrams[0];
+  const size_t size = first.bytes.size();
+  if (size == 0 || size > segment_limit) return 1;
+  const size_t most = std::min({datagrams.size(), kSegments, kMaxDatagramBytes / size});
+  size_t length = 1;
+  while (length < most && datagrams[length].bytes.size() == size &&
+         GoTogether(first, datagrams[length]))
+    ++length;
+  if (length < most && !datagrams[length].bytes.empty() && datagrams[length].bytes.size() < size &&
+      GoTogether(first, datagrams[length]))
+    ++length;
+  return length;
+}
+
+}  // namespace
+
+struct DatagramOps::ReceiveBatch {
+  ReceiveBatch() : memory(new uint8_t[kPlaces * kPlaceBytes]) {
+    for (size_t i = 0; i < kPlaces; ++i) {
+      pieces[i] = {memory.get() + i * kPlaceBytes, kPlaceBytes};
+      messages[i] = {};
+      messages[i].msg_hdr.msg_iov = &pieces[i];
+      messages[i].msg_hdr.msg_iovlen = 1;
+      messages[i].msg_hdr.msg_name = peers[i].room();
+    }
+    Prepare(kPlaces);
+  }
+  // Makes the first places as they were before they were received into.
+  void Prepare(size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      msghdr& header = messages[i].msg_hdr;
+      header.msg_namelen = SocketAddress::kRoomBytes;
+      header.msg_control = has_control ? controls[i].bytes : nullptr;
+      header.msg_controllen = has_control ? kControlBytes : 0;
+    }
+  }
+
+  std::unique_ptr<uint8_t[]> memory;
+  bool has_control = true;
+  std::array<Message, kPlaces> messages;
+  std::array<iovec, kPlaces> pieces;
+  std::array<SocketAddress, kPlaces> peers;
+  std::array<SocketAddress, kPlaces> locals;
+  std::array<Control, kPlaces> controls;
+};
+
+struct DatagramOps::SendBatch {
+  std::array<Message, kMessages> messages;
+  std::array<size_t, kMessages> datagrams;  // in each message
+  std::array<iovec, kPieces> pieces;
+  std::array<Control, kMessages> controls;
+};
+
+DatagramOps::DatagramOps(Calls calls) : calls_(calls) {}
+DatagramOps::~DatagramOps() = default;
+
+void DatagramOps::Add(int fd, const DatagramOptions& options) {
+  State state;
+  state.max_bytes = options.max_datagram_bytes;
+  state.places = kPlaces;
+  state.port = LocalAddressOf(fd).port();
+  bool joins = false;
+#ifdef UDP_GRO
+  joins = options.offload;
+#endif
+#ifdef UDP_SEGMENT
+  // A kernel that knows the option has it at 0.
+  int size = 0;
+  socklen_t length = sizeof(size);
+  const bool splits =
+      options.offload && getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, &length) == 0;
+  state.segment_limit = splits ? kMaxDatagramBytes : 0;
+#else
+  state.segment_limit = 0;
+#endif
+  state.wants_control =
+      joins || options.receive_local || options.receive_ecn || options.receive_ttl;
+  sockets_[fd] = state;
+}
+
+int DatagramOps::ReceiveMessages(int fd, const State& state) {
+  std::array<Message, kPlaces>& messages = receive_->messages;
+#ifdef __linux__
+  if (calls_ == Calls::kBatched)
+    return recvmmsg(fd, messages.data(), static_cast<unsigned>(state.places), 0, nullptr);
+#endif
+  for (size_t i = 0; i < state.places; ++i) {
+    const ssize_t n = recvmsg(fd, &messages[i].msg_hdr, 0);
+    if (n < 0) return i == 0 ? -1 : static_cast<int>(i);
+    messages[i].msg_len = static_cast<unsigned>(n);
+  }
+  return static_cast<int>(state.places);
+}
+
+absl::Span<const ReceivedDatagram> DatagramOps::Receive(int fd, int& error) {
+  if (receive_ == nullptr) receive_ = std::make_unique<ReceiveBatch>();
+  State& state = sockets_.find(fd)->second;
+  if (receive_->has_control != state.wants_control) {
+    receive_->has_control = state.wants_control;
+    receive_->Prepare(kPlaces);
+  }
+  received_.clear();
+  const int count = ReceiveMessages(fd, state);
+  if (count <= 0) {
+    error = errno;
+    return {};
+  }
+  size_t bytes = 0;
+  for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+    bytes += receive_->messages[i].msg_len;
+    Unpack(state, i);
+  }
+  receive_->Prepare(static_cast<size_t>(count));
+  if (bytes > kBatchBytes) {
+    state.places = std::max(state.places / 2, kFewestPlaces);
+  } else if (static_cast<size_t>(count) == state.places) {
+    state.places = std::min(state.places * 2, kPlaces);
+  }
+  return received_;
+}
+
+// Adds what lies in one place to those that are received: one datagram, or several of one size that
+// the system has joined.
+void DatagramOps::Unpack(const State& state, size_t place) {
+  const Message& message = receive_->messages[place];
+  msghdr& header = receive_->messages[place].msg_hdr;
+  ReceivedDatagram datagram = {.bytes = {}, .peer = &receive_->peers[place]};
+  receive_->peers[place].SetLength(header.msg_namelen);
+  const size_t size = message.msg_len;
+  size_t segment = size;
+  if (header.msg_controllen != 0) {
+    for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
+      SocketAddress& local = receive_->locals[place];
+      if (c->cmsg_level == IPPROTO_IP) TakeIpv4(c, state.port, local, datagram);
+      if (c->cmsg_level == IPPROTO_IPV6) TakeIpv6(c, state.port, local, datagram);
+#ifdef UDP_GRO
+      if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+        segment = static_cast<size_t>(std::max(Number(c), 1));
+#endif
+    }
+  }
+  uint8_t* const bytes = receive_->memory.get() + place * kPlaceBytes;
+  size_t offset = 0;
+  do {
+    const size_t piece = std::min(segment, size - offset);
+    datagram.bytes = {bytes + offset, std::min(piece, state.max_bytes)};
+    datagram.truncated = piece > state.max_bytes;
+    received_.push_back(datagram);
+    offset += piece;
+  } while (offset < size);
+}
+
+// Writes messages for datagrams from the first on, as many as there is room for; returns how many
+// messages.
+size_t DatagramOps::GatherMessages(const State& state,
+                                   absl::Span<const OutgoingDatagram> datagrams) {
+  size_t count = 0;
+  iovec* piece = send_->pieces.data();
+  iovec* const end = piece + kPieces;
+  while (count < kMessages && piece != end && !datagrams.empty()) {
+    const OutgoingDatagram& first = datagrams[0];
+    const size_t room = static_cast<size_t>(end - piece);
+    const size_t length =
+        RunLength(datagrams.first(std::min(room, datagrams.size())), state.segment_limit);
+    msghdr& header = send_->messages[count].msg_hdr;
+    header = {};
+    header.msg_iov = piece;
+    for (const OutgoingDatagram& datagram : datagrams.first(length)) {
+      auto* const bytes = const_cast<uint8_t*>(datagram.bytes.data());
+      if (header.msg_iovlen != 0 &&
+          static_cast<uint8_t*>(piece[-1].iov_base) + piece[-1].iov_len == bytes) {
+        piece[-1].iov_len += datagram.bytes.size();
+        continue;
+      }
+      *piece++ = {bytes, datagram.bytes.size()};
+      ++header.msg_iovlen;
+    }
+    if (first.peer != nullptr) {
+      header.msg_name = const_cast<sockaddr*>(first.peer->data());
+      header.msg_namelen = first.peer->length();
+    }
+    ControlWriter control(header, send_->controls[count]);
+#ifdef UDP_SEGMENT
+    if (length > 1)
+      control.Add(IPPROTO_UDP, UDP_SEGMENT, static_cast<uint16_t>(first.bytes.size()));
+#endif
+    if (first.options.source != nullptr) AddSource(control, *first.options.source);
+    if (first.options.ecn >= 0) AddEcn(control, first);
+    send_->datagrams[count++] = length;
+    datagrams.remove_prefix(length);
+  }
+  return count;
+}
+
+int DatagramOps::SendMessages(int fd, size_t count) {
+#ifdef __linux__
+  if (calls_ == Calls::kBatched)
+    return sendmmsg(fd, send_->messages.data(), static_cast<unsigned>(count), 0);
+#endif
+  for (size_t i = 0; i < count; ++i) {
+    if (sendmsg(fd, &send_->messages[i].msg_hdr, 0) < 0) return i == 0 ? -1 : static_cast<int>(i);
+  }
+  return static_cast<int>(count);
+}
+
+DatagramsSent DatagramOps::Send(int fd, absl::Span<const OutgoingDatagram> datagrams) {
+  if (send_ == nullptr) send_ = std::make_unique<SendBatch>();
+  State& state = sockets_.find(fd)->second;
+  size_t taken = 0;
+  bool again = false;
+  while (taken < datagrams.size()) {
+    const int sent = SendMessages(fd, GatherMessages(state, datagrams.subspan(taken)));
+    if (ABSL_PREDICT_TRUE(sent > 0)) {
+      for (int i = 0; i < sent; ++i) taken += send_->datagrams[static_cast<size_t>(i)];
+      again = false;
+      continue;
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) return {taken, EAGAIN};
+    if (send_->datagrams[0] > 1 && RefusesRuns(errno)) {
+      const size_t size = datagrams[taken].bytes.size();
+      state.segment_limit = errno == EIO ? 0 : size - 1;
+      continue;
+    }
+    // A send answers with an error of an earlier one, which TakeDatagramError tells with its peer,
+    // and has done nothing then.
+    if (again) return {taken, errno};
+    again = true;
+  }
+  return {taken, 0};
+}
+
+}  // namespace sluice::internal

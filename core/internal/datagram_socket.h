@@ -1,0 +1,37 @@
+// What engines over the system's sockets do once for a socket of datagrams, or when something is
+// wrong with it: open and set it up, connect it, join groups, take the errors that ICMP has
+// reported. What is done for each batch is in datagram_ops.h.
+//
+// Source: udp(7), ip(7), ipv6(7); RFC 3542 and RFC 3678.
+#ifndef SLUICE_CORE_INTERNAL_DATAGRAM_SOCKET_H_
+#define SLUICE_CORE_INTERNAL_DATAGRAM_SOCKET_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "sluice/core/datagram.h"
+#include "sluice/core/internal/socket_ops.h"
+#include "sluice/core/socket_address.h"
+
+namespace sluice::internal {
+
+// A bound socket; non-blocking, close-on-exec.
+absl::StatusOr<UniqueFd> OpenDatagramSocket(const SocketAddress& local,
+                                            const DatagramOptions& options);
+
+absl::Status ConnectDatagramSocket(int fd, const SocketAddress& peer);
+
+absl::Status JoinDatagramGroup(int fd, const MulticastGroup& group);
+absl::Status LeaveDatagramGroup(int fd, const MulticastGroup& group);
+
+// Takes the next error that the system keeps for the socket, and whom it concerns: an errno, or 0
+// when there is none.
+int TakeDatagramError(int fd, SocketAddress& peer);
+
+// How many datagrams the system has dropped for the socket; modulo 2^32. 0 where it does not tell.
+uint64_t DroppedDatagramsOf(int fd);
+
+}  // namespace sluice::internal
+
+#endif  // SLUICE_CORE_INTERNAL_DATAGRAM_SOCKET_H_
