@@ -25,8 +25,10 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/caching_resolver.h"
+#include "sluice/core/cares_resolver.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/fake_resolver.h"
+#include "sluice/core/name_server_testing.h"
 #include "sluice/core/resolver.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/system_resolver.h"
@@ -108,6 +110,14 @@ class SystemSubject final : public Subject {
   }
 
   const std::shared_ptr<Silence> silence_ = std::make_shared<Silence>();
+};
+
+class CaresSubject final : public Subject {
+ public:
+  CaresSubject() { resolver = *CaresResolver::Create({.servers = {server_.address()}}); }
+
+ private:
+  test::NameServer server_;
 };
 
 // A cache over another subject's resolver.
@@ -321,6 +331,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, ResolverContractTest,
     testing::Values(Kind{"fake", [] { return std::make_unique<FakeSubject>(); }},
                     Kind{"system", [] { return std::make_unique<SystemSubject>(); }},
+                    Kind{"cares", [] { return std::make_unique<CaresSubject>(); }},
                     Kind{"caching",
                          [] {
                            return std::make_unique<CachingSubject<FakeSubject>>(

@@ -78,6 +78,16 @@ def sluice_dependencies():
         urls = ["https://github.com/ebiggers/libdeflate/archive/refs/tags/v1.14.tar.gz"],
     )
 
+    # Asking name servers: //core:resolver_cares.
+    maybe(
+        http_archive,
+        name = "c-ares",
+        build_file = Label("//third_party:c-ares.BUILD"),
+        sha256 = "1a7d52a8a84a9fbffb1be9133c0f6e17217d91ea5a6fa61f6b4729cda78ebbcf",
+        strip_prefix = "c-ares-1.18.1",
+        urls = ["https://github.com/c-ares/c-ares/releases/download/cares-1_18_1/c-ares-1.18.1.tar.gz"],
+    )
+
     # Tests (also a user's own, with what is testonly here) and benchmarks.
     maybe(
         http_archive,

@@ -39,6 +39,14 @@ absl::StatusCode CodeOf(int code, int error) {
 
 }  // namespace
 
+// The system repeats an address that stands in /etc/hosts more than once.
+void AddAddress(const sockaddr* address, socklen_t length, std::vector<SocketAddress>& addresses) {
+  const SocketAddress known = SocketAddress::FromSockaddr(address, length).WithPort(0);
+  if (known.is_ip() && addresses.size() < kMostAddresses &&
+      std::find(addresses.begin(), addresses.end(), known) == addresses.end())
+    addresses.push_back(known);
+}
+
 absl::StatusOr<std::vector<SocketAddress>> FromAddressInfo(absl::string_view name, int code,
                                                            int error, const addrinfo* list) {
   if (IsNoData(code)) return std::vector<SocketAddress>();
@@ -46,15 +54,9 @@ absl::StatusOr<std::vector<SocketAddress>> FromAddressInfo(absl::string_view nam
     const char* why = code == EAI_SYSTEM ? std::strerror(error) : gai_strerror(code);
     return absl::Status(CodeOf(code, error), absl::StrCat(name, ": ", why));
   }
-  // The system repeats an address that stands in /etc/hosts more than once.
   std::vector<SocketAddress> addresses;
-  for (; list != nullptr; list = list->ai_next) {
-    const SocketAddress address =
-        SocketAddress::FromSockaddr(list->ai_addr, list->ai_addrlen).WithPort(0);
-    if (address.is_ip() &&
-        std::find(addresses.begin(), addresses.end(), address) == addresses.end())
-      addresses.push_back(address);
-  }
+  for (; list != nullptr; list = list->ai_next)
+    AddAddress(list->ai_addr, list->ai_addrlen, addresses);
   return addresses;
 }
 

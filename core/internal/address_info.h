@@ -3,7 +3,9 @@
 #define SLUICE_CORE_INTERNAL_ADDRESS_INFO_H_
 
 #include <netdb.h>
+#include <sys/socket.h>
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -17,8 +19,13 @@ namespace sluice::internal {
 absl::StatusOr<std::vector<SocketAddress>> AskSystem(const std::string& name,
                                                      SocketAddress::Family family);
 
-// From getaddrinfo's return value, errno, and list: each address once, with port 0. The codes are
-// those of resolver.h.
+// More than anybody will try: what answers have beyond them is dropped.
+constexpr size_t kMostAddresses = 256;
+
+// Adds the address, with port 0, unless it is there already, is no IP address, or is too many.
+void AddAddress(const sockaddr* address, socklen_t length, std::vector<SocketAddress>& addresses);
+
+// From getaddrinfo's return value, errno, and list. The codes are those of resolver.h.
 absl::StatusOr<std::vector<SocketAddress>> FromAddressInfo(absl::string_view name, int code,
                                                            int error, const addrinfo* list);
 

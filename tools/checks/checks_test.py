@@ -59,6 +59,8 @@ class LayeringTest(unittest.TestCase):
         "//core:poller": ["//core:internal_part"],
         "//core:event_loop": ["//core:poller", "//core:timer"],
         "//core:tcp": ["//core:event_loop"],
+        "//core:resolver_cares": ["//core:event_loop", "//core/internal:cares_channel"],
+        "//core/internal:cares_channel": ["@c-ares//:ares"],
         "//tls:tls": ["//core:tcp", "@boringssl//:ssl"],
         "//protocols/codec:codec": ["//core:buffer"],
         "//protocols/framing:framing": ["//protocols/codec:codec", "//core:tcp", "//protocols/framing/internal:varint"],
@@ -91,6 +93,10 @@ class LayeringTest(unittest.TestCase):
     def test_core_uses_only_abseil(self):
         self.assert_forbidden("//core:tcp", "@boringssl//:ssl", "core does not use @boringssl")
         self.assert_forbidden("//core:tcp", "@zlib//:zlib", "core does not use @zlib")
+        self.assert_forbidden("//core:system_resolver", "@c-ares//:ares", "core does not use @c-ares")
+
+    def test_only_its_resolver_reaches_c_ares(self):
+        self.assert_forbidden("//core:system_resolver", "//core/internal:cares_channel", "reaches c-ares")
 
     def test_only_tests_use_googletest(self):
         gtest = "@com_google_googletest//:gtest"

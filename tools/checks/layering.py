@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fails where an edge between two targets runs against the layers of the design.
 
-  core      -> Abseil, the kernel
+  core      -> Abseil, the kernel; c-ares only where ASKING_NAME_SERVERS says so
   tls       -> core, BoringSSL
   protocols -> core; a protocol never another one, only what all share in //protocols/codec and internal; never tls;
                a compressor only where COMPRESSORS says so; BoringSSL only where INSECURE does
@@ -33,6 +33,8 @@ LAYERS = {
 # The targets whose purpose it is, so that nothing else links one.
 COMPRESSORS = {"libdeflate", "zlib"}
 COMPRESSING = {"//protocols/usp:compression", "//protocols/usp:zlib_frame_codec", "//protocols/websocket:deflate"}
+NAME_SERVER_CLIENTS = {"c-ares"}
+ASKING_NAME_SERVERS = {"//core/internal:cares_channel"}
 # Encryption that is no protection, for talking to old peers: that is what BoringSSL is for in a protocol. Who wants it
 # names it; of sluice nothing does, but tests.
 INSECURE = {"//protocols/usp:legacy_crypto"}
@@ -64,6 +66,7 @@ CORE_REACHES = {
     "udp": _BELOW_TCP,
     "resolver": _BELOW_TCP,
     "caching_resolver": _BELOW_TCP | {"resolver"},
+    "resolver_cares": _BELOW_TCP | {"resolver"},
     "fake_resolver": _BELOW_TCP | {"resolver"},
     "system_resolver": _BELOW_TCP | {"resolver"},
     "name_dialer": _BELOW_TCP | {"tcp", "dialer", "resolver"},
@@ -100,6 +103,7 @@ def edge_error(target: Target, to: str) -> str:
         allowed = repositories is None or repository(to) in repositories | TOOLCHAIN
         allowed = allowed or (target.testonly and repository(to) in FOR_TESTS)
         allowed = allowed or (target.label in COMPRESSING and repository(to) in COMPRESSORS)
+        allowed = allowed or (target.label in ASKING_NAME_SERVERS and repository(to) in NAME_SERVER_CLIENTS)
         allowed = allowed or (target.label in INSECURE and repository(to) in BORINGSSL)
         return "" if allowed else f"{own} does not use @{repository(to)}"
     if target.testonly and package(to) in TEST_PACKAGES:
@@ -130,13 +134,15 @@ def core_errors(graph: Graph) -> Iterator[str]:
         for other in sorted(CORE_REACHES.keys() - may_reach - {name}):
             if f"//core:{other}" in below:
                 yield f"{label} reaches //core:{other}: inside core, {name} does not know {other}"
+        if name != "resolver_cares" and any(repository(other) in NAME_SERVER_CLIENTS for other in below):
+            yield f"{label} reaches c-ares: only who names //core:resolver_cares links that"
 
 
 def command_line_errors(graph: Graph) -> Iterator[str]:
     for label in WITHOUT_PROTOCOLS:
         for other in sorted(reached(graph, label)):
             if repository(other):
-                unwanted = repository(other) in BORINGSSL | COMPRESSORS
+                unwanted = repository(other) in BORINGSSL | COMPRESSORS | NAME_SERVER_CLIENTS
             else:
                 unwanted = layer(other) == "tls" or (layer(other) == "protocols" and protocol(other) != "")
             if unwanted:
