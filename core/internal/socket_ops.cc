@@ -155,7 +155,7 @@ void InheritBufferSizes(int, int) {}
 #endif
 
 // So much of a file is sent in one turn: enough that the calls around it cost nothing.
-constexpr size_t kFileBytesPerTurn = 512 * 1024;
+constexpr size_t kFileBytesPerTurn = 1024 * 1024;
 
 // No error of its socket that send(2) meets by waiting.
 bool WouldBlock(int error) { return error == EAGAIN || error == ENOBUFS; }
