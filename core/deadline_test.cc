@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/file_for_tests.h"
 #include "sluice/core/simulation.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
@@ -37,6 +38,14 @@ class DeadlineTest : public testing::Test {
     SimulatedHost& silent = network_.AddHost("silent");
     network_.Partition(host_, silent);
     return silent.Address(9000);
+  }
+
+  // The client, which does not read, does until something has moved.
+  void ReadSome(Pair& pair) {
+    const size_t before = pair.client.recorder.received.size();
+    pair.client.stream->ResumeReceiving();
+    ASSERT_TRUE(Until([&] { return pair.client.recorder.received.size() > before + 20'000; }));
+    pair.client.stream->PauseReceiving();
   }
 
   // The system takes little, so that a peer that does not read is soon felt.
@@ -137,6 +146,22 @@ TEST_F(DeadlineTest, APeerThatReadsSlowlyIsNotIdle) {
   ASSERT_TRUE(Until([&] { return pair.server.recorder.received.size() == sent; }));
 }
 
+TEST_F(DeadlineTest, AFileThatMovesIsNotIdleAndOneThatDoesNotIs) {
+  Pair pair(loop_);
+  const test::FileForTests file(Pattern(0, 1'000'000));
+  pair.client.stream->PauseReceiving();
+  pair.server.stream->SetIdleTimeout(absl::Seconds(30));
+  ASSERT_TRUE(file.SendOn(*pair.server.stream).ok());
+  for (int i = 0; i < 5; ++i) {
+    Advance(absl::Seconds(20));
+    ReadSome(pair);
+    ASSERT_FALSE(pair.server.recorder.closed);
+  }
+  Advance(absl::Seconds(31));
+  ASSERT_TRUE(pair.server.recorder.closed);
+  EXPECT_EQ(pair.server.recorder.close_status.code(), absl::StatusCode::kDeadlineExceeded);
+}
+
 TEST_F(DeadlineTest, TheIdleTimeoutMayBeChangedAndTakenAway) {
   Pair pair(loop_);
   Stream& stream = *pair.server.stream;
@@ -231,6 +256,39 @@ TEST_F(DeadlineTest, APeerThatNeitherReadsNorClosesIsGivenUpAndTheLossIsTold) {
   EXPECT_NE(status.message().find("2s"), absl::string_view::npos) << status;
   EXPECT_NE(status.message().find(std::to_string(queued)), absl::string_view::npos) << status;
   EXPECT_EQ(pair.server.stream->queued_bytes(), queued) << "what was not sent";
+}
+
+TEST_F(DeadlineTest, AClosesFileMayTakeLongerThanTheLingerTimeoutIfItMoves) {
+  const test::FileForTests file(Pattern(0, 1'000'000));
+  for (const bool moves : {true, false}) {
+    SCOPED_TRACE(moves);
+    Pair pair(loop_);
+    pair.client.stream->PauseReceiving();
+    pair.server.stream->SetLingerTimeout(absl::Seconds(5));
+    ASSERT_TRUE(file.SendOn(*pair.server.stream).ok());
+    pair.server.stream->Close();
+    for (int i = 0; i < 4; ++i) {
+      Advance(absl::Seconds(3));
+      ReadSome(pair);
+      ASSERT_FALSE(pair.server.recorder.closed);
+    }
+    if (moves) {
+      // From when it has left on, the peer has the whole timeout to close.
+      pair.client.recorder.on_receive_end = [](Stream&) {};
+      pair.client.stream->ResumeReceiving();
+      ASSERT_TRUE(Until([&] { return pair.client.recorder.received.size() == file.size(); }));
+      Advance(absl::Seconds(4));
+      ASSERT_FALSE(pair.server.recorder.closed);
+      Advance(absl::Seconds(2));
+      EXPECT_EQ(pair.server.recorder.close_status, absl::OkStatus());
+    } else {
+      Advance(absl::Seconds(6));
+      EXPECT_EQ(pair.server.recorder.close_status.code(), absl::StatusCode::kDeadlineExceeded);
+      EXPECT_NE(pair.server.recorder.close_status.message().find("bytes could not be sent within"),
+                absl::string_view::npos);
+    }
+    ASSERT_TRUE(pair.server.recorder.closed);
+  }
 }
 
 TEST_F(DeadlineTest, ACloseEndsTheIdleDeadlineAndStartsTheLingerDeadline) {

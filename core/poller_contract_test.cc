@@ -34,6 +34,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/file_for_tests.h"
 #include "sluice/core/io_uring_poller.h"
 #include "sluice/core/kqueue_poller.h"
 #include "sluice/core/poller.h"
@@ -799,6 +800,105 @@ TEST_P(PollerContractTest, SaysThatItTakesMoreOnceAndOnlyWhenThePeerReads) {
   pair.client->Flush();
   ASSERT_TRUE(Until([&] { return pair.server->received.size() == sent; }));
   EXPECT_TRUE(pair.server->received == Pattern(0, sent));
+}
+
+// Sending files.
+
+// Sends all of it, as OnSendReady allows; the last answer.
+class FileSender {
+ public:
+  FileSender(Poller& poller, TestSocket& socket, const test::FileForTests& file)
+      : poller_(poller), socket_(socket), fd_(file.Open(O_RDONLY)), size_(file.size()) {
+    socket.on_send_ready = [this] { Send(); };
+    Send();
+  }
+  ~FileSender() { close(fd_); }
+
+  size_t sent() const { return sent_; }
+  const Poller::FileSent& last() const { return last_; }
+
+ private:
+  void Send() {
+    if (sent_ == size_) return;
+    last_ = poller_.SendFile(socket_, fd_, sent_, size_ - sent_);
+    sent_ += last_.bytes;
+    EXPECT_LE(sent_, size_);
+    socket_.blocked = last_.error == 0 && !last_.file_ended && sent_ != size_;
+  }
+
+  Poller& poller_;
+  TestSocket& socket_;
+  const int fd_;
+  const size_t size_;
+  size_t sent_ = 0;
+  Poller::FileSent last_;
+};
+
+TEST_P(PollerContractTest, FilesArriveWholeAndInOrder) {
+  constexpr size_t kSize = 1'500'000;
+  const test::FileForTests file(Pattern(0, kSize));
+  SocketPair pair = Connect(kSmallBuffers);
+  pair.client->Send("head");
+  ASSERT_FALSE(pair.client->blocked);
+  const FileSender sender(*poller_, *pair.client, file);
+  ASSERT_TRUE(Until([&] { return sender.sent() == kSize; }));
+  EXPECT_FALSE(pair.client->blocked);
+  pair.client->on_send_ready = nullptr;
+  pair.client->Send("tail");
+  ASSERT_TRUE(Until([&] { return pair.server->received.size() >= kSize + 8; }));
+  EXPECT_TRUE(pair.server->received == "head" + Pattern(0, kSize) + "tail");
+  UntilQuiet();
+}
+
+TEST_P(PollerContractTest, AFilesSenderIsToldOnceAndOnlyWhenThePeerReads) {
+  const test::FileForTests file(Pattern(0, 5'000'000));
+  SocketPair pair = Connect(kSmallBuffers);
+  poller_->StopReceiving(*pair.server);
+  const FileSender sender(*poller_, *pair.client, file);
+  UntilQuiet();
+  const size_t sent = sender.sent();
+  EXPECT_LT(sent, file.size());
+  const int before = pair.client->readies;
+  pair.client->on_send_ready = [] {};  // takes note and sends nothing
+  poller_->StartReceiving(*pair.server);
+  ASSERT_TRUE(Until([&] { return pair.client->readies == before + 1; }));
+  UntilQuiet();
+  EXPECT_EQ(pair.client->readies, before + 1);
+  EXPECT_EQ(pair.server->received.size(), sent);
+}
+
+TEST_P(PollerContractTest, AFileThatEndsEarlyIsTold) {
+  const test::FileForTests file("hello");
+  SocketPair pair = Connect();
+  const int fd = file.Open(O_RDONLY);
+  Poller::FileSent sent = poller_->SendFile(*pair.client, fd, 2, 10);
+  size_t bytes = sent.bytes;
+  pair.client->blocked = !sent.file_ended;
+  pair.client->on_send_ready = [&] {
+    sent = poller_->SendFile(*pair.client, fd, 2 + bytes, 10 - bytes);
+    bytes += sent.bytes;
+  };
+  ASSERT_TRUE(Until([&] { return sent.file_ended; }));
+  EXPECT_EQ(sent.error, 0);
+  EXPECT_EQ(bytes, 3u);
+  ASSERT_TRUE(Until([&] { return pair.server->received == "llo"; }));
+  close(fd);
+}
+
+// The default of SIGPIPE ends the process.
+TEST_P(PollerContractTest, AFileForAPeerThatIsGoneIsAnErrorAndNoSignal) {
+  const test::FileForTests file(Pattern(0, 100'000));
+  test::ShortTempDir directory;
+  for (const bool unix_socket : {false, true}) {
+    if (unix_socket && GetParam().simulated()) continue;
+    SocketPair pair =
+        Connect({}, unix_socket ? directory.Socket("s") : SocketAddress::Ipv4Loopback(0));
+    pair.server->Abort();
+    UntilQuiet();
+    const FileSender sender(*poller_, *pair.client, file);
+    ASSERT_TRUE(Until([&] { return sender.last().error != 0 || pair.client->error != 0; }));
+    EXPECT_NE(poller_->SendFile(*pair.client, file.Open(O_RDONLY), 0, 10).error, 0);
+  }
 }
 
 TEST_P(PollerContractTest, LendsWritableBytesOfItsReceiveBlock) {
