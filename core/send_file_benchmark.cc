@@ -136,7 +136,8 @@ class Watch {
   void Wait(uint32_t events) {
     if (events != events_) Control(EPOLL_CTL_MOD, events);
     epoll_event event;
-    SLUICE_CHECK(epoll_wait(epoll_.get(), &event, 1, -1) == 1);
+    // A ring that another benchmark has closed may interrupt it.
+    while (epoll_wait(epoll_.get(), &event, 1, -1) != 1) SLUICE_CHECK(errno == EINTR);
   }
 
  private:
@@ -163,8 +164,8 @@ void BM_BareLoop(benchmark::State& state) {
     while (offset < static_cast<off_t>(kFileBytes)) {
       const ssize_t n =
           sendfile(fd.get(), File(), &offset, kFileBytes - static_cast<size_t>(offset));
-      SLUICE_CHECK(n > 0 || errno == EAGAIN);
-      if (n < 0) watch.Wait(EPOLLOUT);
+      SLUICE_CHECK(n > 0 || errno == EAGAIN || errno == EINTR);
+      if (n < 0 && errno == EAGAIN) watch.Wait(EPOLLOUT);
     }
     watch.Wait(EPOLLIN);
     char answer;
