@@ -9,6 +9,16 @@
 #include "sluice/core/internal/tcp_stream.h"
 
 namespace sluice {
+namespace {
+
+// To receive into a pipe and send from it costs more system calls than to copy, and less for each
+// byte. Receives of so much and more go by pipes, and those of so little and less by copies again,
+// once so many of them have come in a row.
+constexpr size_t kBulkBytes = 64 * 1024;
+constexpr size_t kSmallBytes = 16 * 1024;
+constexpr uint8_t kInARow = 4;
+
+}  // namespace
 
 Forwarder::Forwarder(std::unique_ptr<Stream> first, std::unique_ptr<Stream> second,
                      const Options& options)
@@ -62,9 +72,29 @@ SendResult Forwarder::Side::Send(absl::Span<const uint8_t> bytes) {
 }
 
 void Forwarder::Side::OnReceive(Stream& stream, absl::Span<uint8_t> bytes) {
+  if (other_.socket_ != nullptr && socket_ != nullptr) AdaptTo(bytes.size());
   end_.received += bytes.size();
   // One that refuses has ended, and its OnClose is on the way.
   if (other_.Send(bytes) != SendResult::kSent) stream.PauseReceiving();
+}
+
+void Forwarder::Side::OnReceivePipe(internal::PipePtr pipe) {
+  const size_t size = pipe->size();
+  AdaptTo(size);
+  end_.received += size;
+  const SendResult result = other_.socket_->SendNow(std::move(pipe));
+  if (result != SendResult::kRefused) other_.end_.sent += size;
+  if (result != SendResult::kSent) stream_->PauseReceiving();
+}
+
+void Forwarder::Side::AdaptTo(size_t received) {
+  if (by_pipes_ ? received > kSmallBytes : received < kBulkBytes) {
+    unlike_ = 0;
+  } else if (++unlike_ == kInARow) {
+    unlike_ = 0;
+    by_pipes_ = !by_pipes_;
+    socket_->ReceivePipes(by_pipes_ ? this : nullptr);
+  }
 }
 
 void Forwarder::Side::OnReceiveEnd(Stream&) {
@@ -74,7 +104,7 @@ void Forwarder::Side::OnReceiveEnd(Stream&) {
 
 void Forwarder::Side::OnSendReady(Stream&) {
   // At a stream's low mark something may still wait.
-  if (socket_ != nullptr && socket_->SendNow({}) == SendResult::kBlocked) return;
+  if (socket_ != nullptr && socket_->SendWaiting() == SendResult::kBlocked) return;
   other_.stream().ResumeReceiving();
 }
 

@@ -44,6 +44,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "sluice/core/internal/pipe.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/timer.h"
 
@@ -85,7 +86,7 @@ class Forwarder {
 
  private:
   // One of the streams, and the direction from it to the other.
-  class Side final : public StreamHandler {
+  class Side final : public StreamHandler, private internal::PipeReceiver {
    public:
     Side(Forwarder& forwarder, Side& other, std::unique_ptr<Stream> stream);
 
@@ -99,8 +100,10 @@ class Forwarder {
     void OnSendReady(Stream& stream) override;
     void OnDrain(Stream& stream) override;
     void OnClose(Stream& stream, const absl::Status& status) override;
+    void OnReceivePipe(internal::PipePtr pipe) override;
 
     SendResult Send(absl::Span<const uint8_t> bytes);
+    void AdaptTo(size_t received);
     void OnOtherClosed(const absl::Status& status);
 
     Forwarder& forwarder_;
@@ -110,6 +113,8 @@ class Forwarder {
     End end_;
     bool receive_ended_ = false;
     bool closed_ = false;
+    bool by_pipes_ = false;
+    uint8_t unlike_ = 0;  // receives in a row for which the other way would be better
   };
 
   void Drain();

@@ -19,6 +19,7 @@
 #include "absl/base/optimization.h"
 #include "sluice/core/buffer.h"
 #include "sluice/core/internal/io_uring_ring.h"
+#include "sluice/core/internal/pipe.h"
 #include "sluice/core/internal/provided_buffers.h"
 #include "sluice/core/internal/socket_ops.h"
 #include "sluice/core/internal/system_error.h"
@@ -217,6 +218,7 @@ class IoUringPoller final : public Poller {
   void StartReceiving(Socket& socket) override;
   void StopReceiving(Socket& socket) override;
   int Send(Socket& socket, Buffer& queue) override;
+  int SendPipe(Socket& socket, Pipe& pipe) override;
   FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) override;
   void ShutdownSend(Socket& socket) override { shutdown(EntryOf(socket).fd, SHUT_WR); }
   void Close(Socket& socket, bool abort) override;
@@ -294,6 +296,8 @@ class IoUringPoller final : public Poller {
   bool Deliver(Id id, SocketEntry& entry);
   absl::Span<uint8_t> ReceiveSpaceOf(Socket& socket);
   bool DeliverBurst(Id id, SocketEntry& entry);
+  bool DeliverPipe(SocketEntry& entry, PipePtr pipe);
+  bool ReceivedNone(Id id, SocketEntry& entry, ssize_t result);
   void DeliverKept(SocketEntry& entry);
   void DeliverReceived(SocketEntry& entry);
   void DeliverCopy(SocketEntry& entry, absl::Span<uint8_t> space);
@@ -306,6 +310,7 @@ class IoUringPoller final : public Poller {
   ProvidedBuffers buffers_;
   std::vector<Received> received_;  // by buffer
   BlockPtr burst_block_;            // from the first burst on
+  PipePool pipes_;
   std::unique_ptr<IoUringRing> ring_;
 
   Table<SocketEntry> sockets_;
@@ -761,6 +766,14 @@ absl::Span<uint8_t> IoUringPoller::ReceiveSpaceOf(Socket& socket) {
 bool IoUringPoller::DeliverBurst(Id id, SocketEntry& entry) {
   entry.readable = false;
   if (ABSL_PREDICT_FALSE(!entry.readable_armed)) MakeDirty(id, entry);
+  if (ABSL_PREDICT_FALSE((flags(*entry.socket) & kReceivesPipes) != 0)) {
+    if (PipePtr pipe = pipes_.Take(); pipe != nullptr) {
+      const ssize_t n = ReceiveIntoPipe(entry.fd, *pipe);
+      if (n > 0) return DeliverPipe(entry, std::move(pipe));
+      if (n == 0 || !RefusesPipes(errno)) return ReceivedNone(id, entry, n);
+      pipes_.Refuse();
+    }
+  }
   absl::Span<uint8_t> space = ReceiveSpaceOf(*entry.socket);
   const bool own = !space.empty();
   if (!own) {
@@ -768,18 +781,7 @@ bool IoUringPoller::DeliverBurst(Id id, SocketEntry& entry) {
     space = {burst_block_->storage(), kBurstBytes};
   }
   const ssize_t n = recv(entry.fd, space.data(), space.size(), 0);
-  if (ABSL_PREDICT_FALSE(n <= 0)) {
-    if (n < 0 && errno == EAGAIN) return false;
-    if (n < 0 && errno == EINTR) {
-      entry.readable = true;
-      return false;
-    }
-    MakeDirty(id, entry);
-    entry.ended = true;
-    entry.end_pending = n == 0;
-    entry.error = n == 0 ? 0 : errno;
-    return false;
-  }
+  if (ABSL_PREDICT_FALSE(n <= 0)) return ReceivedNone(id, entry, n);
   const size_t size = static_cast<size_t>(n);
   // The watch tells what arrives, and not what is there yet.
   if (size == space.size() || entry.peer_ended) entry.readable = true;
@@ -793,6 +795,28 @@ bool IoUringPoller::DeliverBurst(Id id, SocketEntry& entry) {
   entry.socket->OnReceive(space.first(size));
   set_receive_block(buffers_.block());
   return true;
+}
+
+// A pipe may be full before it holds as many bytes as it has room for.
+bool IoUringPoller::DeliverPipe(SocketEntry& entry, PipePtr pipe) {
+  entry.readable = true;
+  entry.small_receives = 0;
+  entry.socket->OnReceivePipe(std::move(pipe));
+  return true;
+}
+
+bool IoUringPoller::ReceivedNone(Id id, SocketEntry& entry, ssize_t result) {
+  const int error = result == 0 ? 0 : errno;
+  if (error == EAGAIN) return false;
+  if (error == EINTR) {
+    entry.readable = true;
+    return false;
+  }
+  MakeDirty(id, entry);
+  entry.ended = true;
+  entry.end_pending = error == 0;
+  entry.error = error;
+  return false;
 }
 
 // Takes the first buffer of a socket off its list.
@@ -918,6 +942,17 @@ int IoUringPoller::Send(Socket& socket, Buffer& queue) {
     MakeDirty(IdOf(socket), entry);
   }
   return 0;
+}
+
+int IoUringPoller::SendPipe(Socket& socket, Pipe& pipe) {
+  SocketEntry& entry = EntryOf(socket);
+  const int error = SendFromPipe(entry.fd, pipe);
+  if (RefusesPipes(error)) pipes_.Refuse();
+  if (error == 0 && pipe.size() != 0) {
+    entry.send_blocked = true;
+    MakeDirty(IdOf(socket), entry);
+  }
+  return error;
 }
 
 Poller::FileSent IoUringPoller::SendFile(Socket& socket, int file, uint64_t offset, size_t length) {

@@ -46,4 +46,11 @@ absl::Status Poller::JoinGroup(Socket&, const MulticastGroup&) { return NoDatagr
 
 absl::Status Poller::LeaveGroup(Socket&, const MulticastGroup&) { return NoDatagrams(*this); }
 
+int Poller::SendPipe(Socket&, internal::Pipe&) { return ENOSYS; }
+
+bool Poller::RefusesPipes(int error) {
+  return error == EINVAL || error == ENOSYS || error == EPERM || error == EOPNOTSUPP ||
+         error == ENOMEM;
+}
+
 }  // namespace sluice

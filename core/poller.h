@@ -30,6 +30,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "sluice/core/internal/pipe.h"
 #include "sluice/core/monotonic_time.h"
 
 namespace sluice {
@@ -87,12 +88,15 @@ class Poller {
     virtual void OnReceive(absl::Span<uint8_t> bytes) = 0;
     // The peer has ended its half.
     virtual void OnReceiveEnd() = 0;
-    // After a Send or SendFile that left something: it may be called again.
+    // After a Send, SendPipe or SendFile that left something: it may be called again.
     virtual void OnSendReady() = 0;
     // The socket is broken (errno: ECONNRESET, ETIMEDOUT, ...) and is to be closed.
     virtual void OnError(int error) = 0;
     // Where the next bytes are wanted. Asked only while set_has_receive_space(true).
     virtual absl::Span<uint8_t> ReceiveSpace() { return {}; }
+    // Bytes have arrived, and are in the pipe. Called only while set_receives_pipes(true), and even
+    // then an engine that has no pipe, or none to spare, calls OnReceive.
+    virtual void OnReceivePipe(internal::PipePtr /*pipe*/) {}
 
     // Of sockets of datagrams only, which of the above get OnSendReady and OnError.
 
@@ -208,6 +212,10 @@ class Poller {
   // before it. Reading the file may wait for a disk.
   virtual FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) = 0;
 
+  // As Send, from a pipe that OnReceivePipe has given. An errno for which RefusesPipes is true
+  // says that the bytes must leave in another way.
+  virtual int SendPipe(Socket& socket, internal::Pipe& pipe);
+
   // FIN, once everything sent has left.
   virtual void ShutdownSend(Socket& socket) = 0;
 
@@ -239,12 +247,19 @@ class Poller {
 
   static bool is_open(const Socket& socket) { return socket.handle_ >= 0; }
   static void set_has_receive_space(Socket& socket, bool has) {
-    socket.flags_ = has ? socket.flags_ | kHasReceiveSpace : socket.flags_ & ~kHasReceiveSpace;
+    SetFlag(socket, kHasReceiveSpace, has);
+  }
+  static void set_receives_pipes(Socket& socket, bool receives) {
+    SetFlag(socket, kReceivesPipes, receives);
   }
 
+  // Whether this is the system's way to say that it does not splice such sockets.
+  static bool RefusesPipes(int error);
+
  protected:
-  // Bit 0 of a socket's flags; the others belong to the engine.
-  static constexpr uint32_t kHasReceiveSpace = 1;
+  // The low bits of a socket's flags; the others belong to the engine.
+  static constexpr uint32_t kHasReceiveSpace = 1 << 0;
+  static constexpr uint32_t kReceivesPipes = 1 << 1;
 
   static int32_t& handle(Socket& socket) { return socket.handle_; }
   static int32_t handle(const Socket& socket) { return socket.handle_; }
@@ -260,6 +275,10 @@ class Poller {
   virtual void CloseAccepted(int32_t handle) = 0;
 
  private:
+  static void SetFlag(Socket& socket, uint32_t flag, bool on) {
+    socket.flags_ = on ? socket.flags_ | flag : socket.flags_ & ~flag;
+  }
+
   Block* receive_block_ = nullptr;
 };
 

@@ -159,6 +159,23 @@ void ReadinessPoller::HandleReceiveEnd(Socket& socket, int error) {
   socket.OnReceiveEnd();
 }
 
+bool ReadinessPoller::ReceiveByPipe(Socket& socket, int error) {
+  PipePtr pipe = pipes_.Take();
+  if (pipe == nullptr) return false;
+  const ssize_t n = ReceiveIntoPipe(handle(socket), *pipe);
+  if (n > 0) {
+    socket.OnReceivePipe(std::move(pipe));
+  } else if (n == 0) {
+    HandleReceiveEnd(socket, error);
+  } else if (RefusesPipes(errno)) {
+    pipes_.Refuse();
+    return false;
+  } else if (errno != EAGAIN && errno != EINTR) {
+    HandleError(socket, errno);
+  }
+  return true;
+}
+
 // The socket is to be closed now. Until it is, it waits for nothing, so that its error is not
 // followed by another one, or by an end.
 void ReadinessPoller::HandleError(Socket& socket, int error) {
@@ -184,6 +201,16 @@ Poller::FileSent ReadinessPoller::SendFile(Socket& socket, int file, uint64_t of
     UpdateInterest(socket);
   }
   return sent;
+}
+
+int ReadinessPoller::SendPipe(Socket& socket, Pipe& pipe) {
+  const int error = SendFromPipe(handle(socket), pipe);
+  if (RefusesPipes(error)) pipes_.Refuse();
+  if (error == 0 && pipe.size() != 0) {
+    flags(socket) |= kSendBlocked;
+    UpdateInterest(socket);
+  }
+  return error;
 }
 
 bool ReadinessPoller::HandleSendReady(Socket& socket) {

@@ -21,6 +21,7 @@
 #include "absl/types/span.h"
 #include "sluice/core/internal/block.h"
 #include "sluice/core/internal/datagram_ops.h"
+#include "sluice/core/internal/pipe.h"
 #include "sluice/core/internal/socket_ops.h"
 #include "sluice/core/poller.h"
 
@@ -45,6 +46,7 @@ class ReadinessPoller : public Poller {
   void StopReceiving(Socket& socket) final;
   int Send(Socket& socket, Buffer& queue) final;
   FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) final;
+  int SendPipe(Socket& socket, Pipe& pipe) final;
   void ShutdownSend(Socket& socket) final;
   void Close(Socket& socket, bool abort) final;
   SocketAddress LocalAddress(const Socket& socket) const final;
@@ -60,14 +62,14 @@ class ReadinessPoller : public Poller {
  protected:
   static constexpr size_t kEventsPerTurn = 512;
 
-  // Bits in Socket::flags. The low one is Poller::kHasReceiveSpace; those from kFirstEngineBit on
-  // are the engine's.
-  static constexpr uint32_t kReceiving = 1 << 1;
-  static constexpr uint32_t kSendBlocked = 1 << 2;
-  static constexpr uint32_t kConnecting = 1 << 3;
-  static constexpr uint32_t kReceiveEnded = 1 << 4;
-  static constexpr uint32_t kDatagrams = 1 << 5;
-  static constexpr int kFirstEngineBit = 6;
+  // Bits in Socket::flags. The low ones are Poller's; those from kFirstEngineBit on are the
+  // engine's.
+  static constexpr uint32_t kReceiving = 1 << 2;
+  static constexpr uint32_t kSendBlocked = 1 << 3;
+  static constexpr uint32_t kConnecting = 1 << 4;
+  static constexpr uint32_t kReceiveEnded = 1 << 5;
+  static constexpr uint32_t kDatagrams = 1 << 6;
+  static constexpr int kFirstEngineBit = 7;
 
   // What an event's pointer points to, in its low bits.
   enum class Target : uintptr_t { kSocket = 0, kAcceptor = 1, kWake = 2, kDatagrams = 3 };
@@ -134,6 +136,8 @@ class ReadinessPoller : public Poller {
   static constexpr uint32_t kSetsBufferSizes = 2;
 
   void HandleReceiveEnd(Socket& socket, int error);
+  // Answers whether there was a pipe for it.
+  bool ReceiveByPipe(Socket& socket, int error);
   // Takes the descriptor, unless it fails.
   absl::Status StartAccepting(Acceptor& acceptor, UniqueFd& fd, uint32_t bits);
 
@@ -141,6 +145,7 @@ class ReadinessPoller : public Poller {
   AcceptLoop accept_loop_;
   BlockPtr receive_block_;
   DatagramOps datagram_ops_;
+  PipePool pipes_;
   void* current_ = nullptr;
   std::vector<std::pair<int, UnixPath>> unix_paths_;  // by the listener's descriptor; few
   std::deque<std::pair<Socket*, int>> unwatched_;
@@ -149,7 +154,8 @@ class ReadinessPoller : public Poller {
 // Here because it is the way of every message, into the engine's own turn.
 inline void ReadinessPoller::HandleReceive(Socket& socket, int error) {
   absl::Span<uint8_t> space(receive_block_->storage(), kReceiveBytes);
-  if (ABSL_PREDICT_FALSE((flags(socket) & kHasReceiveSpace) != 0)) {
+  if (ABSL_PREDICT_FALSE((flags(socket) & (kHasReceiveSpace | kReceivesPipes)) != 0)) {
+    if ((flags(socket) & kReceivesPipes) != 0 && ReceiveByPipe(socket, error)) return;
     const absl::Span<uint8_t> wanted = socket.ReceiveSpace();
     if (!wanted.empty()) space = wanted;
   }

@@ -25,6 +25,7 @@
 #include "sluice/core/buffer.h"
 #include "sluice/core/internal/block.h"
 #include "sluice/core/internal/file_queue.h"
+#include "sluice/core/internal/pipe.h"
 #include "sluice/core/internal/system_error.h"
 
 namespace sluice::internal {
@@ -347,6 +348,41 @@ Poller::FileSent SendFilePart(int socket, int file, uint64_t offset, size_t leng
 #endif
   return SendByReading(socket, file, offset, length);
 }
+
+#ifdef __linux__
+ssize_t ReceiveIntoPipe(int socket, Pipe& pipe) {
+  const ssize_t n = splice(socket, nullptr, pipe.in(), nullptr, PipePool::kBytes,
+                           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  if (n > 0) pipe.Added(static_cast<size_t>(n));
+  return n;
+}
+
+int SendFromPipe(int socket, Pipe& pipe) {
+  // Like sendfile(2), it cannot be told that a peer that has gone is no signal.
+  WithoutSigPipe without_sigpipe;
+  while (pipe.size() != 0) {
+    const ssize_t n = splice(pipe.out(), nullptr, socket, nullptr, pipe.size(),
+                             SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (n > 0) {
+      pipe.Removed(static_cast<size_t>(n));
+      continue;
+    }
+    if (n == 0 || errno == EAGAIN || errno == ENOBUFS) break;
+    if (errno == EINTR) continue;
+    const int error = errno;
+    if (error == EPIPE) without_sigpipe.TakeSignal();
+    return error;
+  }
+  return 0;
+}
+#else
+ssize_t ReceiveIntoPipe(int, Pipe&) {
+  errno = ENOSYS;
+  return -1;
+}
+
+int SendFromPipe(int, Pipe&) { return ENOSYS; }
+#endif
 
 AcceptLoop::AcceptLoop(int stand_in) : stand_in_(stand_in), reserve_(OpenReserve()) {}
 

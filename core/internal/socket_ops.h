@@ -24,6 +24,8 @@ class Buffer;
 
 namespace sluice::internal {
 
+class Pipe;
+
 // CLOCK_MONOTONIC.
 MonotonicTime SystemNow();
 
@@ -62,6 +64,13 @@ int SendQueue(int fd, Buffer& queue, const Block& lent);
 // Poller::SendFile on a socket, of at most so much that a fast peer of a large file does not hold
 // up the others for long. By sendfile(2) where there is one and the file knows it; else it is read.
 Poller::FileSent SendFilePart(int socket, int file, uint64_t offset, size_t length);
+
+// As recv(2), into an empty pipe.
+ssize_t ReceiveIntoPipe(int socket, Pipe& pipe);
+
+// Sends from the pipe until it is empty or the socket takes no more. Returns 0, or the errno of a
+// socket that is broken or cannot be sent to in this way.
+int SendFromPipe(int socket, Pipe& pipe);
 
 // Accepts connections for the listeners of one engine. It keeps one descriptor in reserve, by which
 // a process that has no others sheds connections (accepts and closes them), so that peers are told

@@ -46,7 +46,11 @@ TcpStream::~TcpStream() {
 }
 
 TcpStream::Extras& TcpStream::extras() {
-  if (extras_ == nullptr) extras_ = std::make_unique<Extras>(Extras{options(), {}, {}, 0, nullptr});
+  if (extras_ == nullptr) {
+    auto extras = std::make_unique<Extras>();
+    extras->options = options();
+    extras_ = std::move(extras);
+  }
   return *extras_;
 }
 
@@ -140,6 +144,23 @@ void TcpStream::OnReceive(absl::Span<uint8_t> bytes) {
   {
     Callback callback(*this);
     handler()->OnReceive(*this, bytes);
+    if (callback.destroyed()) return;
+  }
+  if (!state_.ended) Flush();
+}
+
+void TcpStream::ReceivePipes(internal::PipeReceiver* receiver) {
+  CheckThread();
+  if (receiver == nullptr && extras_ == nullptr) return;
+  extras().pipe_receiver = receiver;
+  Poller::set_receives_pipes(*this, receiver != nullptr);
+}
+
+void TcpStream::OnReceivePipe(internal::PipePtr pipe) {
+  active_ms_ = NowMs();
+  {
+    Callback callback(*this);
+    extras_->pipe_receiver->OnReceivePipe(std::move(pipe));
     if (callback.destroyed()) return;
   }
   if (!state_.ended) Flush();
@@ -260,10 +281,25 @@ SendResult TcpStream::SendNow(absl::Span<const uint8_t> bytes) {
   } else {
     queue_.Append(bytes);
   }
+  return SendWaiting();
+}
+
+SendResult TcpStream::SendWaiting() {
   Flush();
-  if (ABSL_PREDICT_TRUE(queue_.empty() && !state_.ended)) return SendResult::kSent;
+  if (ABSL_PREDICT_TRUE(queued() == 0 && !state_.ended)) return SendResult::kSent;
   state_.blocked_told = true;
   return SendResult::kBlocked;
+}
+
+SendResult TcpStream::SendNow(internal::PipePtr pipe) {
+  if (!MayQueue(0, 0)) return SendResult::kRefused;
+  if (ABSL_PREDICT_TRUE(queued() == 0)) {
+    extras().pipe = std::move(pipe);
+    state_.has_pipe = true;
+  } else {
+    pipe->ReadTo(queue_);
+  }
+  return SendWaiting();
 }
 
 SendResult TcpStream::SendControl(absl::Span<const uint8_t> bytes) {
@@ -306,7 +342,8 @@ bool TcpStream::AnswerFlush() {
 void TcpStream::Flush() {
   if (state_.send_blocked || !state_.connected) return;
   if (ABSL_PREDICT_FALSE(state_.has_files)) FlushFiles();
-  if (ABSL_PREDICT_TRUE(!state_.has_files) && !queue_.empty()) SendFrom(queue_);
+  if (ABSL_PREDICT_FALSE(state_.has_pipe) && !state_.has_files) FlushPipe();
+  if (ABSL_PREDICT_TRUE(!state_.has_files && !state_.has_pipe) && !queue_.empty()) SendFrom(queue_);
   if (ABSL_PREDICT_FALSE(state_.ended)) return;
   if (ABSL_PREDICT_FALSE(state_.blocked_told) && queued() <= limits().low) SettleLater();
   if (ABSL_PREDICT_FALSE(state_.shutting_down) && queued() == 0) OnQueueEmpty();
@@ -354,6 +391,29 @@ void TcpStream::FlushFiles() {
   if (state_.closing) owning_loop().ArmTimer(*this, options().linger_timeout);
 }
 
+// Leaves no pipe, or a stream that is blocked or has ended.
+void TcpStream::FlushPipe() {
+  internal::Pipe& pipe = *extras_->pipe;
+  const size_t size = pipe.size();
+  const int error = poller().SendPipe(*this, pipe);
+  if (pipe.size() != size) active_ms_ = NowMs();
+  if (ABSL_PREDICT_FALSE(Poller::RefusesPipes(error))) {
+    Buffer behind = std::exchange(queue_, Buffer());
+    pipe.ReadTo(queue_);
+    queue_.Append(std::move(behind));
+  } else if (ABSL_PREDICT_FALSE(error != 0)) {
+    return Finish(Error(error, "send"), /*abort=*/true);
+  }
+  state_.send_blocked = pipe.size() != 0;
+  state_.has_pipe = state_.send_blocked;
+  if (!state_.has_pipe) extras_->pipe = nullptr;
+}
+
+size_t TcpStream::queued_elsewhere() const {
+  return (state_.has_files ? extras_->files->bytes() : 0) +
+         (state_.has_pipe ? extras_->pipe->size() : 0);
+}
+
 // Everything has left that was to leave before the FIN.
 void TcpStream::OnQueueEmpty() {
   if (state_.receive_ended)
@@ -397,6 +457,7 @@ void TcpStream::Close() {
   state_.closing = true;
   state_.shutting_down = true;
   ReceiveInto({});
+  ReceivePipes(nullptr);
   if (!state_.connected) return Finish(absl::OkStatus(), /*abort=*/false);
   UpdateReceiving();
   owning_loop().ArmTimer(*this, options().linger_timeout);
@@ -424,6 +485,8 @@ void TcpStream::Finish(absl::Status status, bool abort) {
   queue_.Clear();
   if (ABSL_PREDICT_FALSE(state_.has_files)) extras_->files = nullptr;
   state_.has_files = false;
+  if (ABSL_PREDICT_FALSE(state_.has_pipe)) extras_->pipe = nullptr;
+  state_.has_pipe = false;
   ReceiveInto({});
   SettleLater();
 }

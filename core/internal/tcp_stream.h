@@ -16,6 +16,7 @@
 #include "sluice/core/buffer.h"
 #include "sluice/core/internal/compact_address.h"
 #include "sluice/core/internal/file_queue.h"
+#include "sluice/core/internal/pipe.h"
 #include "sluice/core/member.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/timer.h"
@@ -50,9 +51,17 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
 
   // For bytes that another stream of the loop lends in its OnReceive: sends at once, straight from
   // where they lie, and copies only what the system does not take. Answers kBlocked while that, or
-  // anything else, waits, however little: so SendNow of nothing asks whether something does, and
-  // for an OnSendReady.
+  // anything else, waits, however little.
   SendResult SendNow(absl::Span<const uint8_t> bytes);
+  // The same for a pipe that another stream has received; what the system does not take waits in
+  // it.
+  SendResult SendNow(internal::PipePtr pipe);
+  // The same for nothing: in OnSendReady it asks for the next one, if something still waits.
+  SendResult SendWaiting();
+
+  // From now on what arrives comes in pipes, as long as the engine has any, and in bytes as ever
+  // when it has none. Null for bytes only.
+  void ReceivePipes(internal::PipeReceiver* receiver);
 
   // Stream:
   EventLoop& loop() const override;
@@ -89,6 +98,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   void OnSendReady() override;
   void OnError(int error) override;
   absl::Span<uint8_t> ReceiveSpace() override;
+  void OnReceivePipe(internal::PipePtr pipe) override;
   // EventLoop::Member:
   void Settle() override;
   void OnDrain() override;
@@ -110,6 +120,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
     bool parked : 1;         // owed to a handler that is not set yet
     bool flush_asked : 1;    // OnFlush is owed
     bool has_files : 1;      // Extras::files come before the queue
+    bool has_pipe : 1;       // Extras::pipe does, behind them
   };
 
   static constexpr StreamOptions kDefaultOptions = {};
@@ -121,6 +132,8 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
     absl::Status end_status;
     size_t unsent = 0;  // of the queue, at the end
     std::unique_ptr<internal::FileQueue> files;
+    internal::PipePtr pipe;
+    internal::PipeReceiver* pipe_receiver = nullptr;
   };
 
   Extras& extras();
@@ -130,8 +143,10 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   }
   // All that is to be sent, and what of that lies in memory.
   size_t queued() const {
-    return queue_.size() + (ABSL_PREDICT_FALSE(state_.has_files) ? extras_->files->bytes() : 0);
+    return queue_.size() +
+           (ABSL_PREDICT_FALSE(state_.has_files || state_.has_pipe) ? queued_elsewhere() : 0);
   }
+  size_t queued_elsewhere() const;
   size_t queued_memory() const {
     return queue_.size() + (ABSL_PREDICT_FALSE(state_.has_files) ? extras_->files->memory() : 0);
   }
@@ -143,6 +158,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   bool AnswerFlush();
   void Flush();
   void FlushFiles();
+  void FlushPipe();
   bool SendFrom(Buffer& queue);
   bool SendFrom(internal::FileRange& file);
   void OnQueueEmpty();
