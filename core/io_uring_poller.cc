@@ -747,9 +747,12 @@ bool IoUringPoller::Deliver(Id id, SocketEntry& entry) {
     return true;
   }
   if (entry.first == kNoBuffer) return entry.readable && DeliverBurst(id, entry);
-  const absl::Span<uint8_t> space = ReceiveSpaceOf(*entry.socket);
-  if (ABSL_PREDICT_FALSE(!space.empty())) {
-    Burst(id, entry);  // what follows goes there without a copy
+  if (ABSL_PREDICT_TRUE((flags(*entry.socket) & (kHasReceiveSpace | kReceivesPipes)) == 0)) {
+    DeliverReceived(entry);
+    return true;
+  }
+  Burst(id, entry);  // what follows goes there without a copy
+  if (const absl::Span<uint8_t> space = ReceiveSpaceOf(*entry.socket); !space.empty()) {
     DeliverCopy(entry, space);
   } else {
     DeliverReceived(entry);

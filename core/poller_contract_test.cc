@@ -35,6 +35,7 @@
 #include "gtest/gtest.h"
 #include "sluice/core/buffer.h"
 #include "sluice/core/file_for_tests.h"
+#include "sluice/core/internal/pipe.h"
 #include "sluice/core/io_uring_poller.h"
 #include "sluice/core/kqueue_poller.h"
 #include "sluice/core/poller.h"
@@ -120,6 +121,7 @@ class TestSocket final : public Poller::Socket {
   absl::Span<uint8_t> space;
   std::function<void()> on_connect, on_receive_end, on_send_ready, on_error;
   std::function<void(absl::Span<uint8_t>)> on_receive;
+  std::function<void(internal::PipePtr)> on_receive_pipe;
 
  private:
   void OnConnect(int e) override {
@@ -153,6 +155,12 @@ class TestSocket final : public Poller::Socket {
     Call(on_error);
   }
   absl::Span<uint8_t> ReceiveSpace() override { return space; }
+  void OnReceivePipe(internal::PipePtr pipe) override {
+    EXPECT_NE(pipe->size(), 0u);
+    ++receives;
+    Note("receive");
+    on_receive_pipe(std::move(pipe));
+  }
 
   void Note(const char* event) {
     EXPECT_TRUE(Poller::is_open(*this)) << event << " after close";
@@ -959,6 +967,81 @@ TEST_P(PollerContractTest, ReceivesIntoTheSocketsOwnSpaceAndThenElsewhere) {
   ASSERT_TRUE(Until([&] { return pair.server->received.size() == 5000; }));
   EXPECT_EQ(pair.server->received, Pattern(0, 5000));
   EXPECT_EQ(std::string(space.begin(), space.end()), Pattern(0, 1000));
+}
+
+// From one connection to another, by pipes where the engine has them, and by bytes where not.
+class PassingOn {
+ public:
+  PassingOn(Poller& poller, TestSocket& from, TestSocket& to)
+      : poller_(poller), from_(from), to_(to) {
+    Poller::set_receives_pipes(from, true);
+    from.on_receive_pipe = [this](internal::PipePtr pipe) {
+      EXPECT_TRUE(pipe_ == nullptr && to_.queue.empty()) << "it has stopped";
+      ++pipes_;
+      pipe_ = std::move(pipe);
+      SendPipe();
+    };
+    from.on_receive = [this](absl::Span<uint8_t> bytes) {
+      EXPECT_TRUE(pipe_ == nullptr && to_.queue.empty()) << "it has stopped";
+      to_.Send({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+      if (to_.blocked) poller_.StopReceiving(from_);
+    };
+    from.on_receive_end = [this] { poller_.ShutdownSend(to_); };
+    to.on_send_ready = [this] {
+      if (pipe_ != nullptr) SendPipe();
+      to_.Flush();
+      if (!to_.blocked) poller_.StartReceiving(from_);
+    };
+  }
+  int pipes() const { return pipes_; }
+
+ private:
+  void SendPipe() {
+    EXPECT_EQ(poller_.SendPipe(to_, *pipe_), 0);
+    to_.blocked = pipe_->size() != 0;
+    if (to_.blocked) return poller_.StopReceiving(from_);
+    pipe_ = nullptr;
+  }
+
+  Poller& poller_;
+  TestSocket& from_;
+  TestSocket& to_;
+  internal::PipePtr pipe_;
+  int pipes_ = 0;
+};
+
+TEST_P(PollerContractTest, PassesOnByPipesAllBytesInOrderAndThenTheEnd) {
+  for (const bool small : {false, true}) {
+    const SocketOptions options = small ? kSmallBuffers : SocketOptions();
+    SocketPair left = Connect(options), right = Connect(options);
+    PassingOn passing(*poller_, *left.server, *right.client);
+    poller_->StopReceiving(*right.server);
+    const size_t sent = SendUntilBlocked(*left.client) + 1'000'000;
+    left.client->Send(Pattern(sent - 1'000'000, 1'000'000));
+    UntilQuiet();
+    poller_->StartReceiving(*right.server);
+    ASSERT_TRUE(Until([&] { return left.client->queue.empty(); }));
+    poller_->ShutdownSend(*left.client);
+    ASSERT_TRUE(Until([&] { return right.server->Events() == "receive end"; }));
+    EXPECT_TRUE(right.server->received == Pattern(0, sent));
+    EXPECT_EQ(left.server->Events(), "receive end");
+    UntilQuiet();
+    if (!GetParam().simulated()) {
+      EXPECT_GT(passing.pipes(), 0);
+    }
+  }
+}
+
+TEST_P(PollerContractTest, ASocketThatReceivesPipesMayBeDestroyedInsideIt) {
+  if (GetParam().simulated()) GTEST_SKIP() << "it has no pipes";
+  SocketPair pair = Connect();
+  Poller::set_receives_pipes(*pair.server, true);
+  const auto destroy = [&] { pair.server = nullptr; };
+  pair.server->on_receive_pipe = [&](internal::PipePtr) { destroy(); };
+  pair.server->on_receive = [&](absl::Span<uint8_t>) { destroy(); };
+  pair.client->Send(Pattern(0, 100'000));
+  ASSERT_TRUE(Until([&] { return pair.server == nullptr; }));
+  UntilQuiet();
 }
 
 TEST_P(PollerContractTest, ReceivesNothingBeforeItIsAskedAndAfterItIsToldToStop) {
