@@ -37,8 +37,8 @@ struct DatagramOptions {
   uint8_t tos = 0;  // of what is sent: DSCP, and ECN in the lower two bits
   // Of what is sent to a multicast group.
   int multicast_ttl = 1;
-  bool multicast_loop = true;       // this host's members get it, too
-  std::string multicast_interface;  // a name; empty: the system's choice
+  bool multicast_loop = true;            // this host's members get it, too
+  std::string multicast_interface = {};  // a name; empty: the system's choice
 };
 
 // A datagram that has arrived. All of it is lent, until the callback returns; the bytes are
@@ -75,10 +75,9 @@ struct DatagramsSent {
 };
 
 struct MulticastGroup {
-  SocketAddress group;    // its port is of no concern
-  std::string interface;  // a name; empty: the system's choice
-  SocketAddress
-      source;  // only what comes from there; its port is of no concern. None: from anywhere
+  SocketAddress group = {};    // its port is of no concern
+  std::string interface = {};  // a name; empty: the system's choice
+  SocketAddress source = {};   // only what comes from there, whatever its port; none: from anywhere
 };
 
 }  // namespace sluice

@@ -245,15 +245,16 @@ void EventLoop::AskToDrain() {
 }
 
 void EventLoop::CheckDrained() {
-  if (members_->count == 0) {
-    absl::AnyInvocable<void()> done = std::move(drain_->done);
-    drain_.reset();
-    if (done) done();
-  } else if (drain_->expired) {
+  if (drain_->expired && members_->count != 0) {
     const absl::Status status = absl::DeadlineExceededError(absl::StrCat(
         "not finished within the drain timeout of ", absl::FormatDuration(drain_->timeout)));
     VisitMembers([&](Member& member) { member.End(status); });
   }
+  // What has nobody to tell of its end has left at once.
+  if (members_->count != 0) return;
+  absl::AnyInvocable<void()> done = std::move(drain_->done);
+  drain_.reset();
+  if (done) done();
 }
 
 EventLoop::Counters EventLoop::counters() const {

@@ -18,6 +18,9 @@
 
 #include "absl/base/optimization.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/datagram.h"
+#include "sluice/core/internal/datagram_ops.h"
+#include "sluice/core/internal/datagram_socket.h"
 #include "sluice/core/internal/io_uring_ring.h"
 #include "sluice/core/internal/pipe.h"
 #include "sluice/core/internal/provided_buffers.h"
@@ -126,6 +129,7 @@ struct SocketEntry {
   bool receives : 1 = false;
   bool connects : 1 = false;
   bool send_blocked : 1 = false;
+  bool datagrams : 1 = false;  // which are received as bursts are
   // See kBurstBytes.
   bool bursts : 1 = false;
   uint8_t small_receives = 0;
@@ -141,6 +145,7 @@ struct SocketEntry {
   bool peer_ended : 1 = false;  // behind what is readable is the end, or an error
   bool writable : 1 = false;
   bool hung_up : 1 = false;
+  bool failed : 1 = false;  // of datagrams: there are errors to take
   bool end_pending : 1 = false;
   bool ended : 1 = false;  // nothing more will be received
   // Which lists it is in.
@@ -223,7 +228,24 @@ class IoUringPoller final : public Poller {
   void ShutdownSend(Socket& socket) override { shutdown(EntryOf(socket).fd, SHUT_WR); }
   void Close(Socket& socket, bool abort) override;
   SocketAddress LocalAddress(const Socket& socket) const override {
-    return LocalAddressOf(sockets_.At(static_cast<uint32_t>(handle(socket))).fd);
+    return LocalAddressOf(FdOf(socket));
+  }
+
+  absl::Status OpenDatagrams(Socket& socket, const SocketAddress& local,
+                             const DatagramOptions& options) override;
+  absl::Status ConnectDatagrams(Socket& socket, const SocketAddress& peer) override {
+    return ConnectDatagramSocket(FdOf(socket), peer);
+  }
+  DatagramsSent SendDatagrams(Socket& socket,
+                              absl::Span<const OutgoingDatagram> datagrams) override;
+  absl::Status JoinGroup(Socket& socket, const MulticastGroup& group) override {
+    return JoinDatagramGroup(FdOf(socket), group);
+  }
+  absl::Status LeaveGroup(Socket& socket, const MulticastGroup& group) override {
+    return LeaveDatagramGroup(FdOf(socket), group);
+  }
+  uint64_t DroppedDatagrams(const Socket& socket) const override {
+    return DroppedDatagramsOf(FdOf(socket));
   }
 
  protected:
@@ -234,6 +256,9 @@ class IoUringPoller final : public Poller {
   static int ListenerOf(const Acceptor& acceptor) { return static_cast<int>(flags(acceptor) >> 1); }
   static bool SetsBufferSizes(const Acceptor& acceptor) { return (flags(acceptor) & 1) != 0; }
 
+  int FdOf(const Socket& socket) const {
+    return sockets_.At(static_cast<uint32_t>(handle(socket))).fd;
+  }
   SocketEntry& EntryOf(const Socket& socket) {
     return sockets_.At(static_cast<uint32_t>(handle(socket)));
   }
@@ -293,6 +318,9 @@ class IoUringPoller final : public Poller {
   // Events. What an event may have ended is looked up anew after it.
   size_t HandleSocket(Id id);
   size_t HandleConnect(Id id, SocketEntry& entry);
+  SocketEntry* HandleWritable(Id id, SocketEntry& entry, size_t& events);
+  size_t HandleDatagramSocket(Id id);
+  size_t HandleDatagrams(Id id, SocketEntry& entry);
   bool Deliver(Id id, SocketEntry& entry);
   absl::Span<uint8_t> ReceiveSpaceOf(Socket& socket);
   bool DeliverBurst(Id id, SocketEntry& entry);
@@ -311,6 +339,7 @@ class IoUringPoller final : public Poller {
   std::vector<Received> received_;  // by buffer
   BlockPtr burst_block_;            // from the first burst on
   PipePool pipes_;
+  DatagramOps datagram_ops_{DatagramOps::Calls::kBatched};
   std::unique_ptr<IoUringRing> ring_;
 
   Table<SocketEntry> sockets_;
@@ -627,7 +656,8 @@ void IoUringPoller::TakeReadable(Id id, const io_uring_cqe& cqe) {
   if (cqe.res == -ECANCELED || entry->ended) return;
   entry->readable = true;
   entry->peer_ended = entry->peer_ended || (cqe.res & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
-  if (entry->receives) MakeReady(id, *entry);
+  entry->failed = entry->datagrams && (entry->failed || (cqe.res & POLLERR) != 0);
+  if (entry->receives || entry->failed) MakeReady(id, *entry);
 }
 
 void IoUringPoller::TakeWritable(Id id, const io_uring_cqe& cqe) {
@@ -645,6 +675,11 @@ void IoUringPoller::TakeHangUp(Id id, const io_uring_cqe& cqe) {
   if (entry == nullptr) return;
   entry->hang_up_armed = false;
   if (cqe.res == -ECANCELED) return MakeDirty(id, *entry);
+  if (entry->datagrams) {
+    entry->failed = true;
+    MakeDirty(id, *entry);
+    return MakeReady(id, *entry);
+  }
   // A receive that is under way tells by itself; an end without an error waits until it is read.
   if (entry->receives || entry->ended) return;
   entry->hung_up = true;
@@ -692,17 +727,14 @@ size_t IoUringPoller::HandleSocket(Id id) {
   SocketEntry* entry = sockets_.Find(id);
   if (entry == nullptr) return 0;
   entry->ready = false;
-  if (ABSL_PREDICT_FALSE(entry->connects)) return entry->writable ? HandleConnect(id, *entry) : 0;
+  if (ABSL_PREDICT_FALSE(entry->connects || entry->datagrams)) {
+    if (entry->datagrams) return HandleDatagramSocket(id);
+    return entry->writable ? HandleConnect(id, *entry) : 0;
+  }
   size_t events = 0;
   if (ABSL_PREDICT_FALSE(entry->writable)) {
-    entry->writable = false;
-    if (entry->send_blocked) {
-      entry->send_blocked = false;
-      entry->socket->OnSendReady();
-      ++events;
-      entry = sockets_.Find(id);
-      if (entry == nullptr) return events;
-    }
+    entry = HandleWritable(id, *entry, events);
+    if (entry == nullptr) return events;
   }
   if (Deliver(id, *entry)) {
     ++events;
@@ -728,6 +760,16 @@ size_t IoUringPoller::HandleSocket(Id id) {
     ++events;
   }
   return events;
+}
+
+// Returns the entry, where it is now; null when it was closed.
+SocketEntry* IoUringPoller::HandleWritable(Id id, SocketEntry& entry, size_t& events) {
+  entry.writable = false;
+  if (!entry.send_blocked) return &entry;
+  entry.send_blocked = false;
+  entry.socket->OnSendReady();
+  ++events;
+  return sockets_.Find(id);
 }
 
 size_t IoUringPoller::HandleConnect(Id id, SocketEntry& entry) {
@@ -986,10 +1028,78 @@ void IoUringPoller::Close(Socket& socket, bool abort) {
   } else if (abort) {
     ResetOnClose(entry.fd);
   }
+  if (ABSL_PREDICT_FALSE(entry.datagrams)) {
+    datagram_ops_.Forget(entry.fd);
+    HandOverCancels();  // a watch keeps the port, too, which others may want at once
+  }
   close(entry.fd);
   sockets_.Remove(id.index);
   handle(socket) = -1;
   flags(socket) = 0;
+}
+
+// Datagrams. A watch, and recvmmsg(2) when it fires: a multishot recvmsg needs a buffer of the pool
+// for each, which cuts long ones and cannot hold what the system has joined, and tells each by a
+// completion of its own, where one call brings 64.
+
+absl::Status IoUringPoller::OpenDatagrams(Socket& socket, const SocketAddress& local,
+                                          const DatagramOptions& options) {
+  absl::StatusOr<UniqueFd> fd = OpenDatagramSocket(local, options);
+  if (!fd.ok()) return fd.status();
+  datagram_ops_.Add(fd->get(), options);
+  SocketEntry& entry = Add(socket, fd->Release());
+  entry.datagrams = entry.bursts = true;
+  MakeDirty(IdOf(socket), entry);
+  return absl::OkStatus();
+}
+
+DatagramsSent IoUringPoller::SendDatagrams(Socket& socket,
+                                           absl::Span<const OutgoingDatagram> datagrams) {
+  SocketEntry& entry = EntryOf(socket);
+  const DatagramsSent sent = datagram_ops_.Send(entry.fd, datagrams);
+  if (ABSL_PREDICT_FALSE(sent.error == EAGAIN)) {
+    entry.send_blocked = true;
+    MakeDirty(IdOf(socket), entry);
+  }
+  return sent;
+}
+
+size_t IoUringPoller::HandleDatagramSocket(Id id) {
+  SocketEntry* entry = sockets_.Find(id);
+  size_t events = 0;
+  if (entry->failed) {
+    entry->failed = false;
+    const int told = TellDatagramErrors(entry->fd, *entry->socket, std::exchange(entry->error, 0),
+                                        [&] { return sockets_.Find(id) != nullptr; });
+    events += static_cast<size_t>(told);
+    entry = sockets_.Find(id);
+    if (entry == nullptr) return events;
+    if (told == kDatagramErrorsPerTurn) {
+      entry->failed = true;
+      MakeReady(id, *entry);
+    }
+  }
+  if (entry->writable) {
+    entry = HandleWritable(id, *entry, events);
+    if (entry == nullptr) return events;
+  }
+  return events + (entry->receives && entry->readable ? HandleDatagrams(id, *entry) : 0);
+}
+
+// The watch tells what arrives, and not what is there yet.
+size_t IoUringPoller::HandleDatagrams(Id id, SocketEntry& entry) {
+  int error = 0;
+  const absl::Span<const ReceivedDatagram> datagrams = datagram_ops_.Receive(entry.fd, error);
+  entry.readable = error != EAGAIN;
+  if (ABSL_PREDICT_FALSE(error != 0 && error != EAGAIN && error != EINTR)) {
+    entry.failed = true;
+    entry.error = error;
+  }
+  if (entry.readable) MakeReady(id, entry);
+  if (!entry.readable_armed) MakeDirty(id, entry);
+  if (datagrams.empty()) return 0;
+  entry.socket->OnDatagrams(datagrams);
+  return 1;
 }
 
 // Acceptors.

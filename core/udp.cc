@@ -20,8 +20,9 @@ namespace {
 
 constexpr size_t kMostGathered = 64;
 
-// An address of this host, any port, of the family of `peer`.
+// Any address of this host, and any port, of the family of `peer`.
 SocketAddress AnyLocal(const SocketAddress& peer) {
+  if (!peer.is_ip()) return peer;  // which is an error, and to be named in it
   sockaddr_storage any = {};
   any.ss_family = peer.data()->sa_family;
   return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&any), peer.length());

@@ -311,6 +311,7 @@ absl::Span<const ReceivedDatagram> DatagramOps::Receive(int fd, int& error) {
     error = errno;
     return {};
   }
+  error = static_cast<size_t>(count) < state.places ? EAGAIN : 0;
   size_t bytes = 0;
   for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
     bytes += receive_->messages[i].msg_len;

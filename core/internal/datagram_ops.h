@@ -43,7 +43,8 @@ class DatagramOps {
   void Add(int fd, const DatagramOptions& options);
   void Forget(int fd) { sockets_.erase(fd); }
 
-  // What one turn brings; valid until the next call. None: `error` is why (EAGAIN, or worse).
+  // What one turn brings; valid until the next call. `error` is 0 when there may be more, EAGAIN
+  // when there is not, and else why there are none.
   absl::Span<const ReceivedDatagram> Receive(int fd, int& error);
 
   // As Poller::SendDatagrams.

@@ -199,6 +199,28 @@ int NetworkError(const msghdr& message) {
   }
   return 0;
 }
+
+// Takes the next error that the system keeps for the socket, and whom it concerns: an errno, or 0
+// when there is none.
+int TakeError(int fd, SocketAddress& peer) {
+  for (;;) {
+    uint8_t byte;  // of what was sent; of no concern
+    iovec piece = {&byte, 1};
+    alignas(cmsghdr) char control[256];
+    msghdr message = {};
+    message.msg_name = peer.room();
+    message.msg_namelen = SocketAddress::kRoomBytes;
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return 0;
+    peer.SetLength(message.msg_namelen);
+    if (const int error = NetworkError(message); error != 0) return error;
+  }
+}
+#else
+int TakeError(int, SocketAddress&) { return 0; }
 #endif
 
 }  // namespace
@@ -234,27 +256,21 @@ absl::Status LeaveDatagramGroup(int fd, const MulticastGroup& group) {
   return ChangeGroup(fd, group, false);
 }
 
-#ifdef IP_RECVERR
-int TakeDatagramError(int fd, SocketAddress& peer) {
-  for (;;) {
-    uint8_t byte;  // of what was sent; of no concern
-    iovec piece = {&byte, 1};
-    alignas(cmsghdr) char control[256];
-    msghdr message = {};
-    message.msg_name = peer.room();
-    message.msg_namelen = SocketAddress::kRoomBytes;
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return 0;
-    peer.SetLength(message.msg_namelen);
-    if (const int error = NetworkError(message); error != 0) return error;
+int TellDatagramErrors(int fd, Poller::Socket& socket, int error,
+                       absl::FunctionRef<bool()> is_open) {
+  SocketAddress peer;
+  int told = 0;
+  for (; told < kDatagramErrorsPerTurn && is_open(); ++told) {
+    const int taken = TakeError(fd, peer);
+    if (taken == 0) break;
+    socket.OnDatagramError(taken, peer);
   }
+  if (told != 0) return told;
+  if (error == 0) error = PendingError(fd);
+  if (error == 0) return 0;
+  socket.OnDatagramError(error, SocketAddress());
+  return 1;
 }
-#else
-int TakeDatagramError(int, SocketAddress&) { return 0; }
-#endif
 
 #ifdef SO_MEMINFO
 uint64_t DroppedDatagramsOf(int fd) {

@@ -8,10 +8,12 @@
 
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "sluice/core/datagram.h"
 #include "sluice/core/internal/socket_ops.h"
+#include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
 
 namespace sluice::internal {
@@ -25,9 +27,13 @@ absl::Status ConnectDatagramSocket(int fd, const SocketAddress& peer);
 absl::Status JoinDatagramGroup(int fd, const MulticastGroup& group);
 absl::Status LeaveDatagramGroup(int fd, const MulticastGroup& group);
 
-// Takes the next error that the system keeps for the socket, and whom it concerns: an errno, or 0
-// when there is none.
-int TakeDatagramError(int fd, SocketAddress& peer);
+// ICMP cannot hold up what else a turn has to do.
+constexpr int kDatagramErrorsPerTurn = 16;
+
+// Tells the socket the errors that the system keeps for it, so many a turn and for as long as it is
+// open; where there are none, `error`, or else SO_ERROR. Returns how many were told.
+int TellDatagramErrors(int fd, Poller::Socket& socket, int error,
+                       absl::FunctionRef<bool()> is_open);
 
 // How many datagrams the system has dropped for the socket; modulo 2^32. 0 where it does not tell.
 uint64_t DroppedDatagramsOf(int fd);

@@ -13,12 +13,6 @@
 #include "sluice/core/internal/system_error.h"
 
 namespace sluice::internal {
-namespace {
-
-// ICMP cannot hold up what else a turn has to do.
-constexpr int kErrorsPerTurn = 16;
-
-}  // namespace
 
 ReadinessPoller::ReadinessPoller(UniqueFd engine, DatagramOps::Calls datagram_calls)
     : engine_(std::move(engine)),
@@ -277,18 +271,9 @@ void ReadinessPoller::HandleDatagrams(Socket& socket) {
 }
 
 bool ReadinessPoller::HandleDatagramErrors(Socket& socket, int error) {
-  SocketAddress peer;
-  int told = 0;
-  for (; told < kErrorsPerTurn; ++told) {
-    const int taken = TakeDatagramError(handle(socket), peer);
-    if (taken == 0) break;
-    socket.OnDatagramError(taken, peer);
-    if (current_ != &socket) return false;
-  }
-  if (told != 0) return true;
-  if (error == 0) error = PendingError(handle(socket));
-  if (error != 0) socket.OnDatagramError(error, SocketAddress());
-  return current_ == &socket;
+  const auto is_open = [&] { return current_ == &socket; };
+  TellDatagramErrors(handle(socket), socket, error, is_open);
+  return is_open();
 }
 
 absl::Status ReadinessPoller::JoinGroup(Socket& socket, const MulticastGroup& group) {

@@ -29,6 +29,8 @@ absl::StatusCode CodeOf(int error) {
     case EMFILE:
     case ENFILE:
       return absl::StatusCode::kResourceExhausted;
+    case EMSGSIZE:
+      return absl::StatusCode::kInvalidArgument;
     case EAFNOSUPPORT:
     case EPROTONOSUPPORT:
       return absl::StatusCode::kUnimplemented;
