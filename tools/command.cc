@@ -228,6 +228,15 @@ void Invocation::Note(absl::string_view text) const {
   Print(err, absl::StrCat(command, ": ", text, "\n"));
 }
 
+absl::Status RefuseFlags(absl::Span<const std::string> names, absl::string_view with) {
+  for (const std::string& name : names) {
+    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+    if (flag->CurrentValue() != flag->DefaultValue())
+      return absl::InvalidArgumentError(absl::StrCat("--", name, " means nothing with ", with));
+  }
+  return absl::OkStatus();
+}
+
 int RunCommandLine(absl::string_view program, absl::Span<const Command> commands, int argc,
                    const char* const* argv, std::FILE* out, std::FILE* err) {
   const int status = Dispatch(

@@ -24,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 
@@ -59,6 +60,10 @@ struct Command {
   std::vector<std::string> flags = {};      // the names of those that it accepts
   std::function<int(const Invocation&)> run;
 };
+
+// kInvalidArgument where one of these flags has another value than its default: "--codec means
+// nothing with udp://".
+absl::Status RefuseFlags(absl::Span<const std::string> names, absl::string_view with);
 
 // Runs the command that `argv` names, or help. Returns the exit status: also kFailure when what was
 // written to standard output did not get there.

@@ -8,6 +8,7 @@
 
 #include "absl/flags/flag.h"
 #include "absl/flags/reflection.h"
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
@@ -205,6 +206,16 @@ TEST_F(CommandTest, OutputThatDoesNotArriveIsAFailure) {
   EXPECT_EQ(RunCommandLine("tool", {}, 2, words, full, err_file.file()), kFailure);
   EXPECT_EQ(err_file.text(), "tool: cannot write to standard output\n");
   std::fclose(full);
+}
+
+TEST(RefuseFlagsTest, NamesTheFlagThatIsNotAtItsDefault) {
+  absl::FlagSaver saver;
+  const std::vector<std::string> names = {"loud", "times"};
+  EXPECT_TRUE(RefuseFlags(names, "whispers").ok());
+  absl::SetFlag(&FLAGS_times, Times(3));
+  absl::SetFlag(&FLAGS_polite, false);
+  EXPECT_EQ(RefuseFlags(names, "whispers"),
+            absl::InvalidArgumentError("--times means nothing with whispers"));
 }
 
 }  // namespace

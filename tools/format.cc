@@ -34,6 +34,10 @@ std::string FormatCount(uint64_t count) {
   return digits;
 }
 
+std::string FormatCounted(uint64_t count, absl::string_view noun) {
+  return absl::StrCat(FormatCount(count), " ", noun, count == 1 ? "" : "s");
+}
+
 std::string FormatRate(double per_second) {
   return WithUnit(per_second, 1000, {"", "k", "M", "G"});
 }

@@ -14,12 +14,15 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "sluice/tools/terminal.h"
 
 namespace sluice::tools {
 
 std::string FormatCount(uint64_t count);
+// "1 thread", "1,234 threads".
+std::string FormatCounted(uint64_t count, absl::string_view noun);
 std::string FormatRate(double per_second);
 std::string FormatBytes(double bytes);
 std::string FormatLatency(absl::Duration latency, const Terminal& terminal);

@@ -1,0 +1,64 @@
+#include "sluice/tools/latency_report.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/tools/format.h"
+#include "sluice/tools/latency_picture.h"
+#include "sluice/tools/table.h"
+
+namespace sluice::tools {
+namespace {
+
+struct Percentile {
+  absl::string_view name;
+  double quantile;
+};
+constexpr Percentile kTablePercentiles[] = {
+    {"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}};
+constexpr Percentile kJsonPercentiles[] = {{"p50", 0.5},      {"p75", 0.75}, {"p90", 0.9},
+                                           {"p95", 0.95},     {"p99", 0.99}, {"p99.9", 0.999},
+                                           {"p99.99", 0.9999}};
+
+}  // namespace
+
+std::string LatencyReport(absl::string_view noun, const AnswerSummary& answers,
+                          const Histogram& latency, const Terminal& terminal) {
+  if (answers.count == 0) return "";
+  std::vector<std::string> header = {std::string(noun), absl::StrCat(noun, "/s"), "each way",
+                                     "mean"};
+  std::vector<std::string> row = {FormatCount(answers.count), FormatRate(answers.per_second),
+                                  absl::StrCat(FormatBytes(answers.bytes_per_second), "/s"),
+                                  FormatLatency(latency.mean(), terminal)};
+  for (const Percentile& percentile : kTablePercentiles) {
+    header.emplace_back(percentile.name);
+    row.push_back(FormatLatency(latency.Quantile(percentile.quantile), terminal));
+  }
+  header.emplace_back("max");
+  row.push_back(FormatLatency(latency.max(), terminal));
+  Table table(std::move(header));
+  table.AddRow(std::move(row));
+  return absl::StrCat(table.Render(terminal), "\nLatency, and the share of ", noun, " with it\n",
+                      DistributionPicture(latency, terminal),
+                      "\nPercentiles, on a logarithmic scale\n",
+                      PercentilePicture(latency, terminal), "\n");
+}
+
+JsonObject LatencyJson(const Histogram& latency) {
+  JsonObject json;
+  json.Add("min", absl::ToInt64Nanoseconds(latency.min()));
+  json.Add("mean", absl::ToInt64Nanoseconds(latency.mean()));
+  for (const Percentile& percentile : kJsonPercentiles) {
+    json.Add(percentile.name, absl::ToInt64Nanoseconds(latency.Quantile(percentile.quantile)));
+  }
+  json.Add("max", absl::ToInt64Nanoseconds(latency.max()));
+  return json;
+}
+
+std::string FormatSeconds(absl::Duration duration) {
+  return absl::StrFormat("%.1f s", absl::ToDoubleSeconds(duration));
+}
+
+}  // namespace sluice::tools

@@ -1,0 +1,36 @@
+// What the reports of a load say of the answers: how many, how fast, and how long each took.
+//
+// Thread-safe.
+#ifndef SLUICE_TOOLS_LATENCY_REPORT_H_
+#define SLUICE_TOOLS_LATENCY_REPORT_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "sluice/tools/histogram.h"
+#include "sluice/tools/json.h"
+#include "sluice/tools/terminal.h"
+
+namespace sluice::tools {
+
+struct AnswerSummary {
+  uint64_t count = 0;
+  double per_second = 0;
+  double bytes_per_second = 0;  // each way
+};
+
+// A table and two pictures; empty for no answers. `noun` is what an answer is: "messages".
+std::string LatencyReport(absl::string_view noun, const AnswerSummary& answers,
+                          const Histogram& latency, const Terminal& terminal);
+
+// "min", "mean", some percentiles and "max", in nanoseconds.
+JsonObject LatencyJson(const Histogram& latency);
+
+// "12.3 s".
+std::string FormatSeconds(absl::Duration duration);
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_LATENCY_REPORT_H_
