@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "sluice/core/internal/system_error.h"
+#include "sluice/core/simulated_address.h"
 #include "sluice/core/simulated_world.h"
 
 namespace sluice::internal {
@@ -28,22 +29,6 @@ SocketAddress UnnamedUnix() {
   sockaddr address = {};
   address.sa_family = AF_UNIX;
   return SocketAddress::FromSockaddr(&address, sizeof(address.sa_family));
-}
-
-bool SameHost(const SocketAddress& address, absl::string_view text) {
-  return address.WithPort(0) == *SocketAddress::Parse(text);
-}
-
-// Or nowhere in particular, which leads there too.
-bool IsLoopback(const SocketAddress& address) {
-  switch (address.family()) {
-    case SocketAddress::Family::kIpv4:
-      return address.ToString().rfind("127.", 0) == 0 || SameHost(address, "0.0.0.0:0");
-    case SocketAddress::Family::kIpv6:
-      return SameHost(address, "[::1]:0") || SameHost(address, "[::]:0");
-    default:
-      return true;  // Unix
-  }
 }
 
 }  // namespace
@@ -274,11 +259,8 @@ void SimulatedWorld::Put(SimulatedConnection& connection, int side, Segment::Kin
   const int from = connection.ends[side].host->index;
   const int to = connection.ends[1 - side].host->index;
   Link& link = LinkOf(from, to);
-  MonotonicTime& free_from = link.free_from[from == to ? side : from < to];
-  free_from = std::max(free_from, now_);
-  if (link.options.bytes_per_second > 0)
-    free_from += absl::Seconds(static_cast<double>(bytes.size()) / link.options.bytes_per_second);
-  MonotonicTime arrival = free_from + link.options.latency + UpTo(link.options.jitter);
+  MonotonicTime arrival = Depart(link, from == to ? side : from < to, bytes.size()) +
+                          link.options.latency + UpTo(link.options.jitter);
   absl::Duration again = kRetransmit;
   for (int i = 0; i < kMostLosses && Chance(link.options.loss); ++i, again *= 2) {
     Trace(NameOf(connection, side), " loses a segment");

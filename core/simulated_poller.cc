@@ -56,7 +56,7 @@ int32_t SimulatedPoller::Open(SimulatedConnection& connection, int side) {
 
 std::optional<SimulatedPoller::Ends> SimulatedPoller::EndsOf(int32_t handle) {
   const auto it = targets_.find(handle);
-  if (it == targets_.end() || it->second.acceptor != nullptr) return std::nullopt;
+  if (it == targets_.end() || it->second.connection == 0) return std::nullopt;
   SimulatedConnection& connection = *world_.Find(it->second.connection);
   const int side = it->second.side;
   return Ends{connection, connection.ends[side], connection.flows[1 - side], side};
@@ -77,6 +77,10 @@ void SimulatedPoller::QueueIfReady(SimulatedEnd& end, const SimulatedFlow& in) {
 }
 
 void SimulatedPoller::CloseHandle(int32_t handle, bool abort) {
+  if (SimulatedDatagramSocket* datagrams = DatagramsOf(handle)) {
+    targets_.erase(handle);
+    return world_.datagrams().Close(*datagrams);
+  }
   const std::optional<Ends> ends = EndsOf(handle);
   if (!ends.has_value()) return;  // the host has crashed
   targets_.erase(handle);
@@ -180,6 +184,10 @@ void SimulatedPoller::Attach(Socket& socket, Accepted accepted) {
 }
 
 void SimulatedPoller::StartReceiving(Socket& socket) {
+  if (SimulatedDatagramSocket* datagrams = DatagramsOf(handle(socket))) {
+    datagrams->receiving = true;
+    return QueueIfReady(*datagrams);
+  }
   const auto ends = EndsOf(handle(socket));
   if (!ends.has_value() || ends->mine.end_told) return;
   ends->mine.receiving = true;
@@ -187,6 +195,8 @@ void SimulatedPoller::StartReceiving(Socket& socket) {
 }
 
 void SimulatedPoller::StopReceiving(Socket& socket) {
+  if (SimulatedDatagramSocket* datagrams = DatagramsOf(handle(socket)))
+    datagrams->receiving = false;
   if (const auto ends = EndsOf(handle(socket))) ends->mine.receiving = false;
 }
 
@@ -231,6 +241,8 @@ void SimulatedPoller::Close(Socket& socket, bool abort) {
 void SimulatedPoller::CloseAccepted(int32_t handle) { CloseHandle(handle, /*abort=*/false); }
 
 SocketAddress SimulatedPoller::LocalAddress(const Socket& socket) const {
+  if (const SimulatedDatagramSocket* datagrams = DatagramsOf(handle(socket)))
+    return datagrams->local;
   const auto it = targets_.find(handle(socket));
   if (it == targets_.end()) return {};
   return world_.Find(it->second.connection)->ends[it->second.side].local;
@@ -246,7 +258,11 @@ size_t SimulatedPoller::DeliverTurn() {
     const auto it = targets_.find(handle);
     if (it == targets_.end()) continue;
     it->second.queued = false;
-    count += it->second.acceptor != nullptr ? DeliverAccepts(handle) : Deliver(handle);
+    if (it->second.acceptor != nullptr) {
+      count += DeliverAccepts(handle);
+    } else {
+      count += it->second.datagrams != 0 ? DeliverDatagrams(handle) : Deliver(handle);
+    }
   }
   return count;
 }

@@ -192,6 +192,7 @@ void SimulatedWorld::Crash(SimulatedHostState& host, bool silent) {
     }
   }
   host.listeners.clear();
+  datagrams_.Crash(host);
   host.descriptors = 0;
   for (SimulatedPoller* poller : host.pollers) poller->ForgetAll();
 }
@@ -206,6 +207,14 @@ SimulatedWorld::Link& SimulatedWorld::LinkOf(int a, int b) {
     SchedulePartition(a, b);
   }
   return it->second;
+}
+
+MonotonicTime SimulatedWorld::Depart(Link& link, int direction, size_t bytes) {
+  MonotonicTime& free_from = link.free_from[direction];
+  free_from = std::max(free_from, now_);
+  if (link.options.bytes_per_second > 0)
+    free_from += absl::Seconds(static_cast<double>(bytes) / link.options.bytes_per_second);
+  return free_from;
 }
 
 void SimulatedWorld::SetLink(int a, int b, const SimulatedLink& options) {

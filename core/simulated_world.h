@@ -25,6 +25,7 @@
 #include "sluice/core/internal/block.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/poller.h"
+#include "sluice/core/simulated_datagrams.h"
 #include "sluice/core/simulation.h"
 #include "sluice/core/socket_address.h"
 
@@ -50,6 +51,8 @@ struct SimulatedHostState {
   uint16_t next_port = 49152;
   // By address; of those that share a port, in their order.
   std::map<std::string, std::vector<std::shared_ptr<SimulatedListenQueue>>> listeners;
+  // By port, in the order of their opening.
+  std::map<uint16_t, std::vector<SimulatedDatagramSocket*>> datagram_sockets;
   std::vector<SimulatedPoller*> pollers;
   SimulatedPoller* poller = nullptr;  // the loop's
   std::unique_ptr<EventLoop> loop;
@@ -161,6 +164,16 @@ class SimulatedWorld {
   SimulatedHostState& AddHost(std::unique_ptr<SimulatedHost> host, SimulatedHostState& state);
   std::vector<SocketAddress> AddressesFor(absl::string_view name);
   SimulatedHostState* HostAt(const SocketAddress& address) const;
+  const std::vector<SimulatedHostState*>& hosts() const { return states_; }
+  struct Link {
+    SimulatedLink options;
+    bool partitioned = false;
+    uint64_t version = 0;        // partitions of links that were replaced do not come
+    MonotonicTime free_from[2];  // when a direction has passed on what it was given
+  };
+  Link& LinkOf(int a, int b);
+  // Gives one direction so many bytes; returns when it has passed them on.
+  MonotonicTime Depart(Link& link, int direction, size_t bytes);
   void SetLink(int a, int b, const SimulatedLink& link);
   void SetPartition(int a, int b, bool partitioned);
   void SetStalled(SimulatedHostState& host, bool stalled);
@@ -168,6 +181,7 @@ class SimulatedWorld {
   void ScheduleStall(SimulatedHostState& host);
   const SimulatedNetwork::Options& options() const { return options_; }
   Block& receive_block() { return *receive_block_; }
+  SimulatedDatagrams& datagrams() { return datagrams_; }
 
   // Connections. `side` is the end that acts.
 
@@ -195,17 +209,9 @@ class SimulatedWorld {
   static bool Later(const Event& a, const Event& b) {
     return a.time != b.time ? a.time > b.time : a.sequence > b.sequence;
   }
-  struct Link {
-    SimulatedLink options;
-    bool partitioned = false;
-    uint64_t version = 0;        // partitions of links that were replaced do not come
-    MonotonicTime free_from[2];  // when a direction has passed on what it was given
-  };
-
   uint64_t Next();
   void AppendTrace(absl::string_view line);
   MonotonicTime NextEvent() const;
-  Link& LinkOf(int a, int b);
   void SchedulePartition(int a, int b);
   static bool Joins(const SimulatedConnection& connection, int a, int b);
   bool Partitioned(const SimulatedConnection& connection);
@@ -248,6 +254,7 @@ class SimulatedWorld {
   std::map<std::pair<int, int>, Link> links_;
   uint64_t next_connection_ = 1;
   std::map<uint64_t, std::unique_ptr<SimulatedConnection>> connections_;
+  SimulatedDatagrams datagrams_{*this};
 };
 
 // The engine of one loop.
@@ -283,6 +290,16 @@ class SimulatedPoller final : public Poller {
   void Close(Socket& socket, bool abort) override;
   SocketAddress LocalAddress(const Socket& socket) const override;
 
+  // In simulated_datagram_poller.cc.
+  absl::Status OpenDatagrams(Socket& socket, const SocketAddress& local,
+                             const DatagramOptions& options) override;
+  absl::Status ConnectDatagrams(Socket& socket, const SocketAddress& peer) override;
+  DatagramsSent SendDatagrams(Socket& socket,
+                              absl::Span<const OutgoingDatagram> datagrams) override;
+  absl::Status JoinGroup(Socket& socket, const MulticastGroup& group) override;
+  absl::Status LeaveGroup(Socket& socket, const MulticastGroup& group) override;
+  uint64_t DroppedDatagrams(const Socket& socket) const override;
+
   // For the world.
 
   SimulatedHostState& host() const { return host_; }
@@ -291,6 +308,7 @@ class SimulatedPoller final : public Poller {
   int32_t Open(SimulatedConnection& connection, int side);
   void Queue(int32_t handle);
   void QueueIfReady(SimulatedEnd& end, const SimulatedFlow& in);
+  void QueueIfReady(const SimulatedDatagramSocket& socket);
   // The host has crashed: what is open is no more.
   void ForgetAll() {
     targets_.clear();
@@ -307,6 +325,7 @@ class SimulatedPoller final : public Poller {
     int side = 0;
     Acceptor* acceptor = nullptr;
     std::shared_ptr<SimulatedListenQueue> queue;
+    uint64_t datagrams = 0;  // a socket of datagrams, if it is one
     bool queued = false;
   };
   struct Ends {
@@ -318,11 +337,15 @@ class SimulatedPoller final : public Poller {
 
   absl::Status OpenAcceptor(Acceptor& acceptor, std::shared_ptr<SimulatedListenQueue> queue);
   std::optional<Ends> EndsOf(int32_t handle);
+  // Null where the handle is nothing, or something else.
+  SimulatedDatagramSocket* DatagramsOf(int32_t handle) const;
   void CloseHandle(int32_t handle, bool abort);
   size_t DeliverTurn();
   size_t Deliver(int32_t handle);
   size_t DeliverReceive(const Ends& ends);
   size_t DeliverAccepts(int32_t handle);
+  size_t DeliverDatagrams(int32_t handle);
+  void DeliverBatch(SimulatedDatagramSocket& socket);
   int Shed(SimulatedListenQueue& queue);
 
   SimulatedWorld& world_;

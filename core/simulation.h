@@ -1,9 +1,10 @@
 // SimulatedNetwork is a network of any number of hosts in one process, on one thread, with one
-// clock that is virtual and one seed. Each host has an EventLoop; Listener, Connector and TcpStream
-// run on it unchanged, and so does everything that stands on them. What a real network does at the
-// worst moment, it does on demand or by chance: delay, loss, resets, partitions, short sends and
-// receives, connects that are refused or never answered, hosts that run out of descriptors, stall
-// or crash. The same seed gives the same run, byte for byte.
+// clock that is virtual and one seed. Each host has an EventLoop; Listener, Connector, TcpStream
+// and UdpSocket run on it unchanged, and so does everything that stands on them. What a real
+// network does at the worst moment, it does on demand or by chance: delay, loss, resets,
+// partitions, short sends and receives, connects that are refused or never answered, datagrams that
+// come twice or in another order, hosts that run out of descriptors, stall or crash. The same seed
+// gives the same run, byte for byte.
 //
 // Example: an echo whose network breaks for ten seconds.
 //
@@ -41,8 +42,19 @@
 // link is perfect unless SetLink says otherwise. Unix addresses are names within their host,
 // not files; a connect to one at which nobody listens fails as to a file that is not there.
 //
-// What an OnReceive lends is overwritten when it returns, so that a reader that comes too late
-// shows.
+// Datagrams are as UDP's. What is lost, sent into a partition or under way when one begins, or sent
+// to a machine that has crashed, does not arrive, and nobody hears of it. Each finds its own way:
+// jitter lets one overtake another. A send buffer holds what a link has not passed on yet, a
+// receive buffer what nobody has taken, at 256 bytes for each beside its own; for what finds it
+// full there is a counter. A port at which nobody is answers as ICMP does, by an error at the
+// sender; an address that nobody has by one after three seconds. IPv4 peers of an IPv6 socket have
+// mapped addresses. Sockets that share a port share the senders, by their addresses. A datagram for
+// a multicast group goes to each host, with its link's chances, and there to the members of that
+// group on that port. Not simulated: sizes that links cannot pass on, fragments, broadcasts,
+// routers (a TTL of 1 reaches every host), interfaces by name, segmentation offload.
+//
+// What an OnReceive or OnDatagrams lends is overwritten when it returns, so that a reader that
+// comes too late shows.
 //
 // Determinism ends where a test's own code looks at real time, threads, addresses of memory or
 // another source of random numbers; use Random().
@@ -77,24 +89,27 @@ struct SimulatedHostState;
 
 // How the way between two hosts behaves, in both directions. A chance is from 0 to 1.
 struct SimulatedLink {
-  absl::Duration latency = absl::Microseconds(100);  // of each segment,
+  absl::Duration latency = absl::Microseconds(100);  // of each segment or datagram,
   absl::Duration jitter = absl::ZeroDuration();      // and up to so much more. Segments of one
-                                                     // connection keep their order; those of two
-                                                     // overtake one another.
+                                                     // connection keep their order; those of two,
+                                                     // and datagrams, overtake one another.
   double bytes_per_second = 0;                       // of each direction; 0: as many as come
-  double loss = 0;    // of a segment: it arrives 200 ms later, twice lost 400 ms more, ...
-  double reset = 0;   // of a connection, with each segment: both ends see ECONNRESET
-  double refuse = 0;  // of a connect: ECONNREFUSED
-  double ignore = 0;  // of a connect: no answer, and ETIMEDOUT after two minutes
+  // Of a segment: it arrives 200 ms later, twice lost 400 ms more, ... Of a datagram: for ever.
+  double loss = 0;
+  double reset = 0;      // of a connection, with each segment: both ends see ECONNRESET
+  double refuse = 0;     // of a connect: ECONNREFUSED
+  double ignore = 0;     // of a connect: no answer, and ETIMEDOUT after two minutes
+  double duplicate = 0;  // of a datagram: it arrives twice, each time with a jitter of its own
+  double reorder = 0;    // of a datagram: it arrives later, by once more its latency and 1 ms
   // Partitions that come by themselves: so long apart on average, each lasting up to so long.
   absl::Duration partition_every = absl::InfiniteDuration();
   absl::Duration partition_for = absl::Seconds(10);
 };
 
 struct SimulatedHostOptions {
-  int descriptors = 1'000'000;  // listeners and connections; beyond them EMFILE
-  double short_send = 0;        // a Send takes only some of the bytes that there is room for
-  double short_receive = 0;     // a receive brings only some of the bytes that are there
+  int descriptors = 1'000'000;  // listeners, connections and sockets of datagrams; then EMFILE
+  double short_send = 0;  // a Send takes only some of the bytes (datagrams) that there is room for
+  double short_receive = 0;  // a receive brings only some of the bytes (datagrams) that are there
   // Of sockets that ask for no others. At least 4 KiB.
   size_t send_buffer_bytes = 256 * 1024;
   size_t receive_buffer_bytes = 256 * 1024;
@@ -131,7 +146,7 @@ class SimulatedHost {
   enum class Crash : uint8_t { kProcess, kMachine };
   void CrashNow(Crash crash);
 
-  // Listeners and connections that are open.
+  // Listeners, connections and sockets of datagrams that are open.
   int descriptors() const;
 
   // A further engine on this host for a loop of the caller's, which drives it; the network's own
@@ -170,8 +185,8 @@ class SimulatedNetwork {
   void SetLink(SimulatedHost& a, SimulatedHost& b, const SimulatedLink& link);
 
   // Nothing passes between the two hosts from now on until Heal; what is under way is sent again
-  // and again, at most 2 s apart, and so is the question whether a peer with a full window is still
-  // there.
+  // and again, at most 2 s apart (but datagrams are lost), and so is the question whether a peer
+  // with a full window is still there.
   void Partition(SimulatedHost& a, SimulatedHost& b);
   void Heal(SimulatedHost& a, SimulatedHost& b);
 
