@@ -109,6 +109,9 @@ class EventLoop {
   // `done` and deadline.
   void Drain(absl::Duration timeout, absl::AnyInvocable<void()> done);
 
+  // From Drain until its `done`.
+  bool draining() const { return drain_ != nullptr; }
+
   Counters counters() const;
 
   Poller& poller() { return *poller_; }
