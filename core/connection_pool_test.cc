@@ -836,7 +836,7 @@ TEST_F(ConnectionPoolTest, AReserveBacksOffWhileDialsFail) {
   Settle(absl::Minutes(1));
   EXPECT_GE(stats().dial_failures, 10u);
   EXPECT_LE(stats().dial_failures, 20u);
-  const std::unique_ptr<PoolBackend> back = NewBackend(9);
+  backend_.Listen(server_.loop());
   EXPECT_TRUE(Until([&] { return now().idle == 5; }));
 }
 

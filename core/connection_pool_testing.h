@@ -69,13 +69,10 @@ class PoolBackend {
     bool clean_ = false;
   };
 
-  PoolBackend(EventLoop& loop, const SocketAddress& address)
-      : listener_(*Listener::Listen(loop, address, {}, [this](std::unique_ptr<Stream> stream) {
-          if (closes_at_once) return stream.reset();
-          peers.push_back(std::make_unique<Peer>(*this, std::move(stream)));
-          if (greets) peers.back()->stream().Send("welcome");
-        })),
-        address_(listener_->address()) {}
+  PoolBackend(EventLoop& loop, const SocketAddress& address) : address_(address) {
+    Listen(loop);
+    address_ = listener_->address();
+  }
 
   const SocketAddress& address() const { return address_; }
   size_t received() const { return received_; }
@@ -85,6 +82,13 @@ class PoolBackend {
     return count;
   }
   void StopListening() { listener_.reset(); }
+  void Listen(EventLoop& loop) {
+    listener_ = *Listener::Listen(loop, address_, {}, [this](std::unique_ptr<Stream> stream) {
+      if (closes_at_once) return stream.reset();
+      peers.push_back(std::make_unique<Peer>(*this, std::move(stream)));
+      if (greets) peers.back()->stream().Send("welcome");
+    });
+  }
 
   bool silent = false;
   bool greets = false;
@@ -94,7 +98,7 @@ class PoolBackend {
  private:
   size_t received_ = 0;
   std::unique_ptr<Listener> listener_;
-  const SocketAddress address_;
+  SocketAddress address_;
 };
 
 // Borrows, and notes what becomes of it.
