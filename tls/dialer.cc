@@ -21,7 +21,7 @@ class TlsAttempt final : public sluice::Dialer::Attempt {
              std::shared_ptr<const ClientContext> context, std::string server_name,
              sluice::Dialer::DialFunction done)
       : loop_(loop),
-        endpoint_(endpoint.ToString()),
+        endpoint_(endpoint.port == 0 ? "" : endpoint.ToString()),
         options_(options),
         deadline_(loop.NowExact() + options.timeout),
         context_(std::move(context)),
@@ -61,7 +61,7 @@ class TlsAttempt final : public sluice::Dialer::Attempt {
   }
 
   EventLoop& loop_;
-  const std::string endpoint_;
+  const std::string endpoint_;  // empty over a dialer that needs none
   const DialOptions options_;
   const MonotonicTime deadline_;
   const std::shared_ptr<const ClientContext> context_;
