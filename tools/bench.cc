@@ -40,6 +40,7 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   if (!target.ok()) return invocation.BadUsage(target.status().message());
   options.protocol = target->protocol.get();
   options.url = target->url;
+  options.dialer = target->dialer;
   options.encryption = target->encryption;
   options.compress = target->compress;
   options.text = absl::GetFlag(FLAGS_text) || target->protocol->info().text_only;
@@ -69,7 +70,8 @@ Command BenchCommand(const ProtocolTable& protocols) {
           "connection."
           "\n\n"
           "URL: ",
-          AcceptedUrls(protocols.schemes()), "."),
+          AcceptedUrls(protocols.schemes()),
+          "; HOST is a name, or an address (an IPv6 one in brackets)."),
       .arguments = {"URL"},
       .flags = WithClientFlags(protocols, std::move(flags)),
       .run = [&protocols](const Invocation& invocation) { return RunBench(protocols, invocation); },

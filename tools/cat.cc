@@ -20,7 +20,8 @@
 #include "sluice/tools/url.h"
 
 ABSL_FLAG(bool, verbose, false,
-          "tells on standard error what the connection is: the address and, over TLS, version, "
+          "tells on standard error what the connection is: the address, the proxy and, over TLS, "
+          "version, "
           "cipher, and the server's certificates; with --deflate, whether the server compresses");
 
 namespace sluice::tools {
@@ -37,7 +38,9 @@ int RunCat(const ProtocolTable& protocols, const Invocation& invocation) {
       **loop,
       {.protocol = target->protocol.get(),
        .url = target->url,
+       .dialer = target->dialer,
        .encryption = target->encryption,
+       .proxy = target->proxy,
        .compress = target->compress,
        .connect_timeout = absl::GetFlag(FLAGS_timeout).value(),
        .max_message_bytes = static_cast<size_t>(absl::GetFlag(FLAGS_max_message_bytes).value()),
@@ -71,7 +74,8 @@ Command CatCommand(const ProtocolTable& protocols) {
           "whichever side began it, and 1 otherwise."
           "\n\n"
           "URL: ",
-          AcceptedUrls(protocols.schemes()), "."),
+          AcceptedUrls(protocols.schemes()),
+          "; HOST is a name, or an address (an IPv6 one in brackets)."),
       .arguments = {"URL"},
       .flags = WithClientFlags(protocols, {"timeout", "max_message_bytes", "poller", "verbose"}),
       .run = [&protocols](const Invocation& invocation) { return RunCat(protocols, invocation); },

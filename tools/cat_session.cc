@@ -1,11 +1,9 @@
 #include "sluice/tools/cat_session.h"
 
 #include <cstdint>
-#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/core/tcp.h"
 
 namespace sluice::tools {
 namespace {
@@ -24,7 +22,6 @@ CatSession::CatSession(EventLoop& loop, const Options& options)
     : loop_(loop),
       options_(options),
       has_messages_(options.protocol->has_messages()),
-      dialer_(loop, options.encryption.get()),
       lines_(options.max_message_bytes),
       output_(options.output, loop, [this](absl::Status status) { OnOutput(std::move(status)); }),
       input_(options.input, loop,
@@ -40,10 +37,8 @@ absl::Status CatSession::Run() {
                                            .url = options_.url});
   if (!factory.ok()) return factory.status();
   factory_ = *std::move(factory);
-  Connector::Options options;
-  options.timeout = options_.connect_timeout;
-  dialer_.Connect(
-      options_.url.address, options,
+  attempt_ = options_.dialer->Dial(
+      loop_, options_.url.endpoint, {.timeout = options_.connect_timeout},
       [this](absl::StatusOr<std::unique_ptr<Stream>> stream) { OnConnect(std::move(stream)); });
   loop_.Run();
   const absl::Status written = output_.Finish();
@@ -51,6 +46,7 @@ absl::Status CatSession::Run() {
 }
 
 void CatSession::OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream) {
+  attempt_.reset();
   if (!stream.ok()) return End(stream.status());
   if (options_.log != nullptr) Log(**stream);
   client_ = factory_->NewClient(*std::move(stream), *this);
@@ -58,7 +54,12 @@ void CatSession::OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream) {
 }
 
 void CatSession::Log(const Stream& stream) {
-  std::string text = absl::StrCat("connected to ", stream.peer_address().ToString(), "\n");
+  const std::string peer = stream.peer_address().ToString();
+  std::string text =
+      options_.proxy.empty()
+          ? absl::StrCat("connected to ", peer, "\n")
+          : absl::StrCat("connected to ", options_.url.endpoint.ToString(), " through the proxy ",
+                         options_.proxy, ", which is ", peer, "\n");
   if (options_.encryption != nullptr) absl::StrAppend(&text, options_.encryption->Describe(stream));
   std::fwrite(text.data(), 1, text.size(), options_.log);
 }

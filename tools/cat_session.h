@@ -15,14 +15,16 @@
 #include <cstddef>
 #include <cstdio>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
-#include "sluice/tools/dialer.h"
+#include "sluice/core/stream.h"
 #include "sluice/tools/encryption.h"
 #include "sluice/tools/input_thread.h"
 #include "sluice/tools/line_splitter.h"
@@ -38,8 +40,10 @@ class CatSession final : private Client::Handler {
   struct Options {
     const Protocol* protocol = nullptr;
     Url url = {};
-    std::shared_ptr<const ClientEncryption> encryption = nullptr;  // null for a plain connection
-    bool compress = false;                                         // needs a protocol that can
+    std::shared_ptr<const Dialer> dialer = nullptr;                // to the URL's endpoint
+    std::shared_ptr<const ClientEncryption> encryption = nullptr;  // the dialer's; null for none
+    std::string proxy = {};  // what the log calls the one that the dialer goes through, if any
+    bool compress = false;   // needs a protocol that can
     absl::Duration connect_timeout = absl::Seconds(10);
     size_t max_message_bytes = 1024 * 1024;  // also of a line
     int input = 0;
@@ -75,7 +79,7 @@ class CatSession final : private Client::Handler {
   EventLoop& loop_;
   const Options options_;
   const bool has_messages_;
-  Dialer dialer_;
+  std::unique_ptr<Dialer::Attempt> attempt_;
   std::unique_ptr<ClientFactory> factory_;
   std::unique_ptr<Client> client_;
   LineSplitter lines_;

@@ -19,6 +19,7 @@
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
@@ -123,7 +124,7 @@ class CatSessionTest : public testing::Test {
     ASSERT_TRUE(started.ok()) << started.status();
     server = *std::move(started);
     options.protocol = &as;
-    options.url.address = server->address();
+    options.dialer = std::make_shared<FixedDialer>(server->address());
     options.url.authority = server->address().ToString();
   }
   void Serve(const Protocol& protocol) { Serve(protocol, protocol); }

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "sluice/core/dialer.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/tools/echo_server.h"
 #include "sluice/tools/format.h"
@@ -57,8 +58,8 @@ int RunDemo(const ProtocolTable& protocols, const Invocation& invocation) {
   absl::StatusOr<std::unique_ptr<EchoServer>> server = StartServer(options);
   if (!server.ok()) return invocation.Failure(server.status().message());
   options.url.scheme = options.protocol->scheme().name;
-  options.url.address = (*server)->address();
-  options.url.authority = options.url.address.ToString();
+  options.url.authority = (*server)->address().ToString();
+  options.dialer = std::make_shared<FixedDialer>((*server)->address());
   const std::string url = absl::StrCat(options.url.scheme, "://", options.url.authority, "/");
   Print(absl::StrCat("A WebSocket echo server of this process listens on ", options.url.authority,
                      ", and a load is put on it for ", absl::FormatDuration(options.duration),

@@ -15,8 +15,9 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
+#include "sluice/core/dialer.h"
 #include "sluice/core/stream.h"
 #include "sluice/tools/url.h"
 
@@ -46,25 +47,18 @@ class ServerEncryption {
 // A client's side, for one server.
 class ClientEncryption {
  public:
-  // A handshake under way. Destroyed before it is done, it is given up.
-  class Attempt {
-   public:
-    Attempt() = default;
-    Attempt(const Attempt&) = delete;
-    Attempt& operator=(const Attempt&) = delete;
-    virtual ~Attempt() = default;
-  };
-
   ClientEncryption() = default;
   ClientEncryption(const ClientEncryption&) = delete;
   ClientEncryption& operator=(const ClientEncryption&) = delete;
   virtual ~ClientEncryption() = default;
 
-  virtual std::unique_ptr<Attempt> Connect(std::unique_ptr<Stream> stream,
-                                           const StreamLimits& limits, absl::Duration timeout,
-                                           EncryptedFunction done) const = 0;
+  // Encrypts what `lower` connects.
+  virtual std::shared_ptr<const Dialer> Over(std::shared_ptr<const Dialer> lower) const = 0;
 
-  // What was agreed on for a stream that this has made, and whom the server says to be: lines.
+  // Whether an error of such a dialer is its own, so that there was a connection.
+  virtual bool FailedToEncrypt(const absl::Status& error) const = 0;
+
+  // What was agreed on for a stream of such a dialer, and whom the server says to be: lines.
   virtual std::string Describe(const Stream& stream) const = 0;
 
   // What the user has to be warned of in each run; empty for nothing.

@@ -9,6 +9,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "sluice/core/dialer.h"
 #include "sluice/core/poller.h"
 #include "sluice/tools/encryption.h"
 #include "sluice/tools/histogram.h"
@@ -19,7 +20,8 @@ namespace sluice::tools {
 
 struct LoadOptions {
   const Protocol* protocol = nullptr;                            // must outlive the load
-  std::shared_ptr<const ClientEncryption> encryption = nullptr;  // null for plain connections
+  std::shared_ptr<const Dialer> dialer = nullptr;                // to the URL's endpoint
+  std::shared_ptr<const ClientEncryption> encryption = nullptr;  // the dialer's; null for none
   Url url = {};
   PollerKind poller = PollerKind::kAuto;
   int connections = 50;

@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "sluice/core/dialer.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/tools/echo_server.h"
@@ -73,7 +74,7 @@ class LoadTest : public testing::Test {
     ASSERT_TRUE(started.ok()) << started.status();
     server = *std::move(started);
     options.protocol = &protocol;
-    options.url.address = server->address();
+    options.dialer = std::make_shared<FixedDialer>(server->address());
     options.url.authority = server->address().ToString();
   }
 

@@ -8,9 +8,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "sluice/core/dialer.h"
 #include "sluice/core/stream.h"
-#include "sluice/core/tcp.h"
-#include "sluice/tools/dialer.h"
+#include "sluice/tools/encryption.h"
 
 namespace sluice::tools {
 namespace {
@@ -59,12 +59,12 @@ class LoadWorker::Connection final : private Client::Handler {
 
   void Connect() {
     Become(State::kConnecting);
-    dialer_ = std::make_unique<Dialer>(worker_.loop_, worker_.options_.encryption.get());
-    Connector::Options options;
-    options.timeout = worker_.options_.timeout;
-    options.stream.limits = LimitsFor(worker_.options_);
-    dialer_->Connect(
-        worker_.options_.url.address, options,
+    const LoadOptions& load = worker_.options_;
+    DialOptions options;
+    options.timeout = load.timeout;
+    options.stream.limits = LimitsFor(load);
+    attempt_ = load.dialer->Dial(
+        worker_.loop_, load.url.endpoint, options,
         [this](absl::StatusOr<std::unique_ptr<Stream>> stream) { OnConnect(std::move(stream)); });
   }
 
@@ -93,7 +93,7 @@ class LoadWorker::Connection final : private Client::Handler {
   // Ends at once, whatever is missing, without counting an error.
   void GiveUp() {
     if (state_ == State::kConnecting) {
-      dialer_.reset();
+      attempt_.reset();
       Become(State::kGone);
     } else if (state_ != State::kNew && state_ != State::kGone) {
       Become(State::kEnding);
@@ -111,9 +111,11 @@ class LoadWorker::Connection final : private Client::Handler {
 
  private:
   void OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream) {
-    const bool encrypting = std::exchange(dialer_, nullptr)->encrypting();
+    attempt_.reset();
     if (!stream.ok()) {
-      worker_.OnError(encrypting ? LoadErrors::kTls : LoadErrors::kConnect,
+      const ClientEncryption* const encryption = worker_.options_.encryption.get();
+      const bool connected = encryption != nullptr && encryption->FailedToEncrypt(stream.status());
+      worker_.OnError(connected ? LoadErrors::kTls : LoadErrors::kConnect,
                       stream.status().message());
       return Become(State::kGone);
     }
@@ -199,7 +201,7 @@ class LoadWorker::Connection final : private Client::Handler {
   const uint64_t number_;
   State state_ = State::kNew;
   bool blocked_ = false;
-  std::unique_ptr<Dialer> dialer_;
+  std::unique_ptr<Dialer::Attempt> attempt_;
   std::unique_ptr<Client> client_;
   uint64_t sent_ = 0;
   uint64_t received_ = 0;

@@ -4,6 +4,7 @@
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -172,6 +173,33 @@ class Terminal:
         return self.shown.decode()
 
 
+def http_proxy(answer=b"HTTP/1.1 200 OK\r\n\r\n", heads=None):
+    """Serves one connection as a proxy does that knows CONNECT; `heads` gets what it was asked."""
+    def serve(client):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += receive(client, 1)
+        if heads is not None:
+            heads.append(head.decode())
+        host, port = head.split()[1].decode().rsplit(":", 1)
+        with socket.create_connection((host.strip("[]"), int(port))) as server:
+            server.settimeout(PATIENCE)
+            client.sendall(answer)
+            back = threading.Thread(target=forward, args=(server, client))
+            back.start()
+            forward(client, server)
+            back.join()
+    return serve
+
+
+def forward(source, sink):
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
 class UsageTest(unittest.TestCase):
 
     def assert_bad_usage(self, *words, says):
@@ -233,8 +261,19 @@ class UsageTest(unittest.TestCase):
         for command in ("bench", "cat"):
             self.assert_bad_usage(command, "127.0.0.1:1", says="accepted are tcp://HOST:PORT, frame://HOST:PORT, ws://HOST")
             self.assert_bad_usage(command, "http://127.0.0.1:1", says="http:// is not among the schemes; accepted are tcp://")
-            self.assert_bad_usage(command, "tcp://example.org:1", says="names are not looked up")
+            self.assert_bad_usage(command, "tcp://example org:1", says='"example org" is no host: it must be an IPv4 or')
             self.assert_bad_usage(command, "tcp://127.0.0.1", says="there is no port")
+
+    def test_proxies_that_do_not_parse(self):
+        for command in ("bench", "cat"):
+            for flag, says in (("--proxy=127.0.0.1:1", "--proxy: this is no URL of a proxy; accepted are http://[USER"),
+                               ("--proxy=https://127.0.0.1:1", "--proxy: this is no URL of a proxy; accepted are http://[USER"),
+                               ("--proxy=http://127.0.0.1", "there is no port"),
+                               ("--proxy=socks5://me@127.0.0.1:1", "--proxy: ")):
+                self.assert_bad_usage(command, "tcp://127.0.0.1:1", flag, says=says)
+            self.assert_bad_usage(command, "unix:///run/x", "--proxy=http://127.0.0.1:1",
+                                  says="--proxy: a proxy does not reach Unix sockets")
+        self.assert_bad_usage("echo", "--proxy=http://127.0.0.1:1", says="It accepts --listen")
 
     def test_help_that_cannot_be_written_is_a_failure(self):
         with open("/dev/full", "wb") as full:
@@ -534,6 +573,74 @@ class BenchTest(unittest.TestCase):
             self.assertEqual(bench.returncode, 0)
             self.assertTrue(json.loads(out)["ok"])
             self.assertEqual(echo.stop()["errors"], 0)
+
+
+class NamesTest(unittest.TestCase):
+
+    def test_a_name_is_looked_up(self):
+        # The server listens on one of the addresses that localhost may have.
+        with Echo() as echo:
+            url = f"tcp://localhost:{echo.address.rsplit(':', 1)[1]}"
+            result = run("cat", url, "--verbose", stdin=b"hello")
+            self.assertEqual((result.returncode, result.stdout), (0, b"hello"), result)
+            self.assertEqual(result.stderr.decode(), f"connected to {echo.address}\n")
+            result = run("bench", url, "--connections=300", "--threads=2", "--duration=100ms")
+            self.assertEqual(result.returncode, 0, result)
+
+    def test_a_name_that_is_not_there_is_named(self):
+        for command in (("cat",), ("bench", "--connections=2")):
+            result = run(*command, "tcp://nowhere.invalid:1", "--timeout=1s")
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("nowhere.invalid:1: no connection", (result.stdout + result.stderr).decode())
+
+    def test_each_address_that_failed_is_named(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        result = run("cat", f"tcp://localhost:{port}")
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr.decode(), rf"localhost:{port}: no connection: .*127\.0\.0\.1:{port}: connect: ")
+
+
+class ProxyTest(unittest.TestCase):
+
+    def test_cat_and_bench_go_through_it(self):
+        for scheme, protocol in (("tcp", "raw"), ("ws", "websocket")):
+            heads = []
+            with Echo(f"--protocol={protocol}") as echo, Fake(http_proxy(heads=heads)) as proxy:
+                port = echo.address.rsplit(":", 1)[1]
+                url = f"{scheme}://localhost:{port}"
+                flag = f"--proxy=http://localhost:{proxy.address.rsplit(':', 1)[1]}"
+                result = run("cat", url, flag, stdin=b"hello\n")
+                self.assertEqual((result.returncode, result.stdout), (0, b"hello\n"), result)
+                result = run("bench", url, flag, "--connections=5", "--duration=100ms", "--json")
+                self.assertEqual(json.loads(result.stdout)["connections_opened"], 5, result)
+                self.assertEqual(result.returncode, 0, result)
+                # The proxy looks the server's name up.
+                self.assertEqual(len(heads), 6)
+                for head in heads:
+                    self.assertIn(f"CONNECT localhost:{port} HTTP/1.1\r\n", head)
+
+    def test_verbose_names_it_without_the_password(self):
+        heads = []
+        with Echo() as echo, Fake(http_proxy(heads=heads)) as proxy:
+            result = run("cat", f"tcp://{echo.address}", f"--proxy=http://me:s%40crt@{proxy.address}", "--verbose", stdin=b"x")
+            self.assertEqual((result.returncode, result.stdout), (0, b"x"), result)
+            self.assertEqual(result.stderr.decode(), f"connected to {echo.address} through the proxy http://{proxy.address}, "
+                             f"which is {proxy.address}\n")
+            self.assertIn("Basic " + base64.b64encode(b"me:s@crt").decode(), heads[0])
+
+    def test_what_it_refuses_is_told(self):
+        with Echo() as echo, Fake(http_proxy(b"HTTP/1.1 403 Forbidden\r\n\r\n")) as proxy:
+            result = run("cat", f"tcp://{echo.address}", f"--proxy=http://{proxy.address}")
+            self.assertEqual((result.returncode, result.stdout), (1, b""))
+            self.assertIn(f"proxy {proxy.address}: CONNECT {echo.address}: refused with 403", result.stderr.decode())
+
+    def test_one_that_is_not_there_is_named(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+        result = run("bench", "tcp://127.0.0.1:1", f"--proxy=http://{address}", "--connections=2", "--json")
+        self.assertEqual(json.loads(result.stdout)["errors"]["connect"], 2)
+        self.assertIn(address, json.loads(result.stdout)["first_error"])
 
 
 class CatTest(unittest.TestCase):

@@ -392,7 +392,7 @@ class ClientTest(unittest.TestCase):
         with Fake(until_end) as fake:
             result = run("cat", f"tls://{fake.address}", trust(), "--timeout=100ms")
             self.assertEqual(result.returncode, 1)
-            self.assertIn("TLS handshake: not finished within 100ms", result.stderr.decode())
+            self.assertIn("TLS handshake: not finished within ", result.stderr.decode())
             result = run("bench", f"tls://{fake.address}", trust(), "--timeout=100ms", "--connections=2", "--json")
             self.assertEqual(json.loads(result.stdout)["errors"]["tls"], 2)
 

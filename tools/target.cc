@@ -5,10 +5,39 @@
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "sluice/core/caching_resolver.h"
+#include "sluice/core/name_dialer.h"
+#include "sluice/core/socket_address.h"
+#include "sluice/core/system_resolver.h"
 #include "sluice/tools/codec_flag.h"
+#include "sluice/tools/proxy_flag.h"
 #include "sluice/tools/shared_flags.h"
 
 namespace sluice::tools {
+
+namespace {
+
+absl::StatusOr<std::shared_ptr<const Dialer>> NewNameDialer() {
+  absl::StatusOr<std::shared_ptr<const SystemResolver>> system = SystemResolver::Create();
+  if (!system.ok()) return system.status();
+  return NameDialer::Create(std::make_shared<CachingResolver>(*std::move(system)));
+}
+
+absl::StatusOr<ProxyFlag> ReadDialer(const Url& url) {
+  const bool is_unix = url.unix_socket.family() != SocketAddress::Family::kNone;
+  absl::StatusOr<std::shared_ptr<const Dialer>> lower =
+      is_unix ? std::make_shared<FixedDialer>(url.unix_socket) : NewNameDialer();
+  if (!lower.ok()) return lower.status();
+  absl::StatusOr<ProxyFlag> flag = ReadProxyFlag(*std::move(lower));
+  if (flag.ok() && is_unix && !flag->proxy.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--proxy: a proxy does not reach Unix sockets, and ",
+                     url.unix_socket.ToString(), " is one"));
+  }
+  return flag;
+}
+
+}  // namespace
 
 absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocation& invocation) {
   const std::vector<UrlScheme> schemes = protocols.schemes();
@@ -25,18 +54,23 @@ absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocati
         absl::StrCat("--deflate: ", url->scheme, ":// does not compress; ws:// does"));
   }
   target.url = *std::move(url);
+  absl::StatusOr<ProxyFlag> dialer = ReadDialer(target.url);
+  if (!dialer.ok()) return dialer.status();
+  target.dialer = std::move(dialer->dialer);
+  target.proxy = std::move(dialer->proxy);
   if (protocols.encryption() == nullptr) return target;
   auto encryption = protocols.encryption()->NewClient(target.url, target.protocol->alpn());
   if (!encryption.ok()) return encryption.status();
   target.encryption = *std::move(encryption);
-  if (target.encryption != nullptr && !target.encryption->warning().empty())
-    invocation.Note(target.encryption->warning());
+  if (target.encryption == nullptr) return target;
+  target.dialer = target.encryption->Over(std::move(target.dialer));
+  if (!target.encryption->warning().empty()) invocation.Note(target.encryption->warning());
   return target;
 }
 
 std::vector<std::string> WithClientFlags(const ProtocolTable& protocols,
                                          std::vector<std::string> flags) {
-  flags.insert(flags.end(), {"codec", "deflate"});
+  flags.insert(flags.end(), {"codec", "deflate", "proxy"});
   if (protocols.encryption() == nullptr) return flags;
   const std::vector<std::string> more = protocols.encryption()->client_flags();
   flags.insert(flags.end(), more.begin(), more.end());

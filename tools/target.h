@@ -1,5 +1,5 @@
-// Target is what a client's command connects to: a URL, the protocol that it names, and TLS and
-// compression where they are asked for.
+// Target is what a client's command connects to: a URL, the protocol that it names, how it is
+// reached, and TLS and compression where they are asked for.
 #ifndef SLUICE_TOOLS_TARGET_H_
 #define SLUICE_TOOLS_TARGET_H_
 
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "sluice/core/dialer.h"
 #include "sluice/tools/command.h"
 #include "sluice/tools/encryption.h"
 #include "sluice/tools/protocol.h"
@@ -18,7 +19,11 @@ namespace sluice::tools {
 struct Target {
   std::shared_ptr<const Protocol> protocol;  // with the options of --codec
   Url url;
-  std::shared_ptr<const ClientEncryption> encryption;  // null for a plain connection
+  // To the URL's endpoint: by its name, whose addresses are remembered for a while, or over a Unix
+  // socket; through --proxy, and encrypted, where that is asked for.
+  std::shared_ptr<const Dialer> dialer;
+  std::shared_ptr<const ClientEncryption> encryption;  // the dialer's; null for none
+  std::string proxy;                                   // for messages; empty for none
   bool compress = false;
 };
 
@@ -26,7 +31,7 @@ struct Target {
 // error is bad usage.
 absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocation& invocation);
 
-// `flags`, --codec, --deflate, and those that say how to encrypt.
+// `flags`, --codec, --deflate, --proxy, and those that say how to encrypt.
 std::vector<std::string> WithClientFlags(const ProtocolTable& protocols,
                                          std::vector<std::string> flags);
 

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "sluice/tls/dialer.h"
 #include "sluice/tls/ticket_keys.h"
 #include "sluice/tls/tls_stream.h"
 #include "sluice/tools/tls_description.h"
@@ -9,15 +11,6 @@
 
 namespace sluice::tools {
 namespace {
-
-using TlsStreamOr = absl::StatusOr<std::unique_ptr<tls::TlsStream>>;
-
-tls::HandshakeFunction Adapt(EncryptedFunction done) {
-  return [done = std::move(done)](TlsStreamOr stream) mutable {
-    if (!stream.ok()) return done(stream.status());
-    done(std::unique_ptr<Stream>(*std::move(stream)));
-  };
-}
 
 class TlsServer final : public ServerEncryption {
  public:
@@ -28,7 +21,12 @@ class TlsServer final : public ServerEncryption {
     tls::HandshakeOptions options;
     options.timeout = flags_.handshake_timeout;
     options.limits = limits;
-    tls::Accept(std::move(stream), flags_.context, options, Adapt(std::move(done)));
+    tls::Accept(std::move(stream), flags_.context, options,
+                [done = std::move(done)](
+                    absl::StatusOr<std::unique_ptr<tls::TlsStream>> encrypted) mutable {
+                  if (!encrypted.ok()) return done(encrypted.status());
+                  done(std::unique_ptr<Stream>(*std::move(encrypted)));
+                });
   }
   std::string source() const override { return flags_.certificates; }
 
@@ -36,28 +34,16 @@ class TlsServer final : public ServerEncryption {
   const TlsServerFlags flags_;
 };
 
-class TlsAttempt final : public ClientEncryption::Attempt {
- public:
-  tls::HandshakeGroup& group() { return group_; }
-
- private:
-  tls::HandshakeGroup group_;
-};
-
 class TlsClient final : public ClientEncryption {
  public:
   explicit TlsClient(TlsClientFlags flags) : flags_(std::move(flags)) {}
 
-  std::unique_ptr<Attempt> Connect(std::unique_ptr<Stream> stream, const StreamLimits& limits,
-                                   absl::Duration timeout, EncryptedFunction done) const override {
-    auto attempt = std::make_unique<TlsAttempt>();
-    tls::HandshakeOptions options;
-    options.timeout = timeout;
-    options.limits = limits;
-    options.group = &attempt->group();
-    tls::Connect(std::move(stream), flags_.context, flags_.server_name, options,
-                 Adapt(std::move(done)));
-    return attempt;
+  std::shared_ptr<const Dialer> Over(std::shared_ptr<const Dialer> lower) const override {
+    return std::make_shared<tls::Dialer>(std::move(lower), flags_.context, flags_.server_name);
+  }
+
+  bool FailedToEncrypt(const absl::Status& error) const override {
+    return absl::StrContains(error.message(), ": TLS handshake: ");
   }
 
   std::string Describe(const Stream& stream) const override {

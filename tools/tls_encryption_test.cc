@@ -5,10 +5,8 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
-#include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -24,13 +22,13 @@
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/tcp.h"
 #include "sluice/tls/context.h"
 #include "sluice/tls/testing.h"
-#include "sluice/tools/dialer.h"
 #include "sluice/tools/echo_server.h"
 #include "sluice/tools/encryption.h"
 #include "sluice/tools/frame_protocol.h"
@@ -102,7 +100,7 @@ class TlsEncryptionTest : public testing::Test {
     Url url;
     url.scheme = "tls";
     url.encrypted = true;
-    url.host = "127.0.0.1";
+    url.endpoint.host = "127.0.0.1";
     auto made = encryption->NewClient(url, "");
     EXPECT_TRUE(made.ok()) << made.status();
     return *std::move(made);
@@ -122,8 +120,9 @@ class TlsEncryptionTest : public testing::Test {
     server = *std::move(started);
     options.protocol = &protocol;
     options.encryption = NewClient();
-    options.url.address = server->address();
-    options.url.authority = server->address().ToString();
+    options.dialer = options.encryption->Over(std::make_shared<FixedDialer>(server->address()));
+    options.url.endpoint = {"127.0.0.1", server->address().port()};
+    options.url.authority = options.url.endpoint.ToString();
   }
 
   LoadResult RunLoad() {
@@ -140,22 +139,22 @@ class TlsEncryptionTest : public testing::Test {
   std::string Dial(const SocketAddress& address) {
     const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
     const std::shared_ptr<const ClientEncryption> client = NewClient();
-    Dialer dialer(*loop, client.get());
     UntilEnd until_end;
     std::string text;
-    Connector::Options connect;
-    connect.timeout = absl::InfiniteDuration();
-    dialer.Connect(address, connect, [&](StreamOr stream) {
-      was_encrypting = dialer.encrypting();
-      if (!stream.ok()) {
-        text = stream.status().ToString();
-        return loop->Stop();
-      }
-      text = client->Describe(**stream);
-      Stream& open = **stream;
-      Stream::Run(*std::move(stream), until_end);
-      open.Close();
-    });
+    const auto attempt = client->Over(std::make_shared<FixedDialer>(address))
+                             ->Dial(*loop, {"127.0.0.1", 1}, {.timeout = absl::InfiniteDuration()},
+                                    [&](StreamOr stream) {
+                                      if (!stream.ok()) {
+                                        failed_to_encrypt =
+                                            client->FailedToEncrypt(stream.status());
+                                        text = stream.status().ToString();
+                                        return loop->Stop();
+                                      }
+                                      text = client->Describe(**stream);
+                                      Stream& open = **stream;
+                                      Stream::Run(*std::move(stream), until_end);
+                                      open.Close();
+                                    });
     loop->Run();
     return text;
   }
@@ -176,7 +175,7 @@ class TlsEncryptionTest : public testing::Test {
                          .timeout = absl::Minutes(1),
                          .threads = 2};
   std::atomic<bool> under_way = false;
-  bool was_encrypting = false;
+  bool failed_to_encrypt = false;
 };
 
 TEST_F(TlsEncryptionTest, EveryMessageOfEveryProtocolComesBack) {
@@ -257,17 +256,16 @@ TEST_F(TlsEncryptionTest, AMissingClientCertificateIsATlsErrorHoweverLateItIsSai
   }
 }
 
-TEST_F(TlsEncryptionTest, ADialerTellsWhichStepFailed) {
+TEST_F(TlsEncryptionTest, AnErrorTellsWhichStepFailed) {
   Serve(*raw);
   EXPECT_THAT(Dial(server->address()), StartsWith("TLS 1.3\n"));
-  EXPECT_TRUE(was_encrypting);
   Write("ca.pem", tls::TestAuthority().pem());
   EXPECT_THAT(Dial(server->address()), StartsWith("UNAUTHENTICATED: "));
-  EXPECT_TRUE(was_encrypting);
+  EXPECT_TRUE(failed_to_encrypt);
   const SocketAddress address = server->address();
   server.reset();
   EXPECT_THAT(Dial(address), HasSubstr(address.ToString()));
-  EXPECT_FALSE(was_encrypting);
+  EXPECT_FALSE(failed_to_encrypt);
 }
 
 // A server that accepts, and says nothing.
@@ -280,12 +278,10 @@ class SilentServer {
                                       stream_->SetHandler(handler_);
                                     })) {}
   SocketAddress address() const { return listener_->address(); }
-  void OnBytes(std::function<void()> on_bytes) { handler_.on_bytes = std::move(on_bytes); }
 
  private:
   struct Handler : StreamHandler {
-    void OnReceive(Stream&, absl::Span<uint8_t>) override { on_bytes(); }
-    std::function<void()> on_bytes = [] {};
+    void OnReceive(Stream&, absl::Span<uint8_t>) override {}
   };
 
   Handler handler_;
@@ -293,35 +289,20 @@ class SilentServer {
   std::unique_ptr<Listener> listener_;
 };
 
-TEST_F(TlsEncryptionTest, ADestroyedDialerGivesTheHandshakeUp) {
-  const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
-  SilentServer silent(*loop);
-  const std::shared_ptr<const ClientEncryption> client = NewClient();
-  std::optional<Dialer> dialer(std::in_place, *loop, client.get());
-  silent.OnBytes([&] {
-    EXPECT_TRUE(dialer->encrypting());
-    dialer.reset();
-    loop->Stop();
-  });
-  dialer->Connect(silent.address(), {}, [](StreamOr) { FAIL() << "nobody is there any more"; });
-  loop->Run();
-}
-
 TEST_F(TlsEncryptionTest, AHandshakeHasADeadline) {
   const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
   SilentServer silent(*loop);
   const std::shared_ptr<const ClientEncryption> client = NewClient();
-  auto dialer = std::make_unique<Dialer>(*loop, client.get());
-  Connector::Options connect;
-  connect.timeout = absl::Milliseconds(50);
   absl::Status status;
-  dialer->Connect(silent.address(), connect, [&](StreamOr stream) {
-    status = stream.status();
-    dialer.reset();  // it may be destroyed here
-    loop->Stop();
-  });
+  const auto attempt = client->Over(std::make_shared<FixedDialer>(silent.address()))
+                           ->Dial(*loop, {"127.0.0.1", 1}, {.timeout = absl::Milliseconds(50)},
+                                  [&](StreamOr stream) {
+                                    status = stream.status();
+                                    loop->Stop();
+                                  });
   loop->Run();
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(client->FailedToEncrypt(status)) << status;
 }
 
 TEST_F(TlsEncryptionTest, AServerThatStopsEndsHandshakesUnderWay) {

@@ -296,7 +296,7 @@ absl::StatusOr<TlsClientFlags> ReadTlsClientFlags(const Url& url, const std::str
   TlsClientFlags flags;
   flags.context = *std::move(context);
   flags.server_name = absl::GetFlag(FLAGS_tls_server_name);
-  if (flags.server_name.empty()) flags.server_name = url.host;
+  if (flags.server_name.empty()) flags.server_name = url.endpoint.host;
   flags.insecure = options.insecure_accept_any_certificate;
   return flags;
 }

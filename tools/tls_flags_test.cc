@@ -38,7 +38,7 @@ class TlsFlagsTest : public testing::Test {
     WriteIdentity("b", authority_.Issue());
     url_.scheme = "tls";
     url_.encrypted = true;
-    url_.host = "localhost";
+    url_.endpoint.host = "localhost";
   }
 
   static std::string Path(absl::string_view name) {

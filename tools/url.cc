@@ -1,10 +1,12 @@
 #include "sluice/tools/url.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
@@ -42,44 +44,51 @@ absl::StatusOr<std::string> ParseTarget(absl::string_view text, absl::string_vie
   return target[0] == '/' ? std::string(target) : absl::StrCat("/", target);
 }
 
-// Of an authority that was found to be good.
-std::string HostOf(absl::string_view authority) {
-  if (authority[0] == '[') return std::string(authority.substr(1, authority.find(']') - 1));
-  return std::string(authority.substr(0, authority.rfind(':')));
+absl::StatusOr<uint16_t> ParsePort(absl::string_view text, absl::string_view port) {
+  uint32_t number;
+  if (!std::all_of(port.begin(), port.end(), absl::ascii_isdigit) ||
+      !absl::SimpleAtoi(port, &number) || number == 0 || number > 65535) {
+    return Refuse(text, absl::StrCat("the port is ", port, " and must be 1 to 65535"));
+  }
+  return static_cast<uint16_t>(number);
 }
 
-absl::StatusOr<SocketAddress> ParseHostAndPort(absl::string_view text, absl::string_view authority,
-                                               const UrlScheme& scheme) {
+// Without the brackets of an IPv6 address.
+absl::StatusOr<std::string> ParseHost(absl::string_view text, absl::string_view host) {
+  if (host.empty()) return Refuse(text, "there is no host");
+  const bool bracketed = absl::ConsumePrefix(&host, "[");
+  if (bracketed && !absl::ConsumeSuffix(&host, "]"))
+    return Refuse(text, absl::StrCat("the host [", host, " has no closing bracket"));
+  const Endpoint endpoint{std::string(host), 1};
+  const bool is_v6 = endpoint.Address().family() == SocketAddress::Family::kIpv6;
+  if (bracketed && !is_v6) return Refuse(text, absl::StrCat(host, " is no IPv6 address"));
+  if (!bracketed && is_v6)
+    return Refuse(text, absl::StrCat("an IPv6 address stands in brackets: [", host, "]"));
+  if (const absl::Status status = endpoint.Check(); !status.ok())
+    return Refuse(text, status.message());
+  return endpoint.host;
+}
+
+absl::StatusOr<Endpoint> ParseEndpoint(absl::string_view text, absl::string_view authority,
+                                       const UrlScheme& scheme) {
   if (absl::StrContains(authority, "@")) return Refuse(text, "a user name has no meaning here");
   const size_t bracket = authority.rfind(']');
   const size_t colon = authority.rfind(':');
-  const bool has_port =
-      colon != absl::string_view::npos && (bracket == absl::string_view::npos || colon > bracket);
-  absl::string_view host = has_port ? authority.substr(0, colon) : authority;
-  if (host.empty()) return Refuse(text, "there is no host");
-  if (!has_port && scheme.default_port == 0) {
-    return Refuse(text, absl::StrCat("there is no port: ", scheme.name, "://", host, ":PORT"));
+  const bool is_open = authority.substr(0, 1) == "[" && bracket == absl::string_view::npos;
+  const bool has_port = colon != absl::string_view::npos && !is_open &&
+                        (bracket == absl::string_view::npos || colon > bracket);
+  absl::StatusOr<std::string> host =
+      ParseHost(text, authority.substr(0, has_port ? colon : authority.size()));
+  if (!host.ok()) return host.status();
+  Endpoint endpoint{*std::move(host), scheme.default_port};
+  if (has_port) {
+    const absl::StatusOr<uint16_t> port = ParsePort(text, authority.substr(colon + 1));
+    if (!port.ok()) return port.status();
+    endpoint.port = *port;
   }
-  const std::string port =
-      has_port ? std::string(authority.substr(colon + 1)) : absl::StrCat(scheme.default_port);
-  if (host == "localhost") host = "127.0.0.1";
-
-  absl::StatusOr<SocketAddress> address = SocketAddress::Parse(absl::StrCat(host, ":", port));
-  if (host == "*" || !address.ok()) {
-    // Is it the port? A host that surely parses tells.
-    const absl::StatusOr<SocketAddress> port_alone =
-        SocketAddress::Parse(absl::StrCat("127.0.0.1:", port));
-    if (!port_alone.ok())
-      return Refuse(text, absl::StrCat("the port is ", port, " and must be 1 to 65535"));
-    return Refuse(
-        text,
-        absl::StrCat(
-            "the host ", host,
-            " is no literal address, and names are not looked up; accepted are addresses such "
-            "as 127.0.0.1 and [::1], and localhost"));
-  }
-  if (address->port() == 0) return Refuse(text, "the port is 0 and must be 1 to 65535");
-  return address;
+  if (endpoint.port == 0)
+    return Refuse(text, absl::StrCat("there is no port: ", scheme.name, "://", authority, ":PORT"));
+  return endpoint;
 }
 
 absl::StatusOr<Url> ParseUnixUrl(absl::string_view text, absl::string_view rest,
@@ -87,7 +96,7 @@ absl::StatusOr<Url> ParseUnixUrl(absl::string_view text, absl::string_view rest,
   Url url;
   url.scheme = scheme.name;
   url.encrypted = scheme.encrypted;
-  url.host = url.authority = "localhost";
+  url.endpoint.host = url.authority = "localhost";
   const size_t colon = scheme.has_target ? rest.find(':') : absl::string_view::npos;
   const absl::string_view path = rest.substr(0, colon);
   if (path.empty() || (path[0] != '/' && path[0] != '@')) {
@@ -101,12 +110,12 @@ absl::StatusOr<Url> ParseUnixUrl(absl::string_view text, absl::string_view rest,
   }
   absl::StatusOr<SocketAddress> address = SocketAddress::Parse(absl::StrCat("unix:", path));
   if (!address.ok()) return Refuse(text, address.status().message());
-  url.address = *address;
+  url.unix_socket = *address;
   return url;
 }
 
-absl::StatusOr<Url> ParseIpUrl(absl::string_view text, absl::string_view rest,
-                               const UrlScheme& scheme) {
+absl::StatusOr<Url> ParseHostUrl(absl::string_view text, absl::string_view rest,
+                                 const UrlScheme& scheme) {
   Url url;
   url.scheme = scheme.name;
   url.encrypted = scheme.encrypted;
@@ -118,10 +127,9 @@ absl::StatusOr<Url> ParseIpUrl(absl::string_view text, absl::string_view rest,
     return Refuse(text, absl::StrCat("nothing may follow the port of ", scheme.name, "://"));
   }
   url.target = *target;
-  absl::StatusOr<SocketAddress> address = ParseHostAndPort(text, url.authority, scheme);
-  if (!address.ok()) return address.status();
-  url.address = *address;
-  url.host = HostOf(url.authority);
+  absl::StatusOr<Endpoint> endpoint = ParseEndpoint(text, url.authority, scheme);
+  if (!endpoint.ok()) return endpoint.status();
+  url.endpoint = *std::move(endpoint);
   return url;
 }
 
@@ -141,7 +149,7 @@ absl::StatusOr<Url> ParseUrl(absl::string_view text, absl::Span<const UrlScheme>
     return Refuse(text, absl::StrCat(name, ":// is not among the schemes; accepted are ",
                                      AcceptedUrls(schemes)));
   }
-  return is_unix ? ParseUnixUrl(text, rest, *scheme) : ParseIpUrl(text, rest, *scheme);
+  return is_unix ? ParseUnixUrl(text, rest, *scheme) : ParseHostUrl(text, rest, *scheme);
 }
 
 std::string AcceptedUrls(absl::Span<const UrlScheme> schemes) {

@@ -2,6 +2,7 @@
 // that the tool was built with.
 //
 //   tcp://127.0.0.1:9000                an address and a port
+//   tcp://example.com:9000              a name and a port
 //   ws://localhost/chat?room=1          and a target, where the protocol has one
 //   unix:///run/echo.sock               a Unix socket's path; short for tcp+unix://
 //   frame+unix:///run/echo.sock
@@ -9,8 +10,8 @@
 //   unix://@name                        a name in Linux's abstract name space
 //   wss://127.0.0.1/, tls://, frames://  the same over TLS, where the tool has it; tls+unix:///...
 //
-// A host is a literal address, or `localhost`, which is 127.0.0.1: no names are looked up. A Unix
-// path is taken as it is written; nothing is percent-decoded.
+// A host is an address, or a name, which whoever connects looks up. A Unix path is taken as it is
+// written; nothing is percent-decoded.
 //
 // Thread-safe.
 #ifndef SLUICE_TOOLS_URL_H_
@@ -22,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "sluice/core/dialer.h"
 #include "sluice/core/socket_address.h"
 
 namespace sluice::tools {
@@ -36,8 +38,8 @@ struct UrlScheme {
 struct Url {
   std::string scheme;  // one of those that were accepted, without "+unix"
   bool encrypted = false;
-  SocketAddress address;
-  std::string host;  // as it was written, without brackets; "localhost" over a Unix socket
+  Endpoint endpoint;          // {"localhost", 0} over a Unix socket
+  SocketAddress unix_socket;  // none where a host is connected to
   std::string
       authority;  // host and port as they were written: HTTP's Host. "localhost" over a Unix socket
   std::string target = "/";  // "/chat?room=1"; "/" where none was written

@@ -79,8 +79,9 @@ CORE_REACHES = {
 
 
 # What a command line is made of, whose main names the protocols that it has: these bring none, and none of what one
-# needs.
+# needs. A proxy's protocol only leads to the server: every command line has --proxy.
 WITHOUT_PROTOCOLS = ["//tools:codec_protocol", "//tools:sluice_main"]
+WITH_ALL_COMMAND_LINES = ("", "proxy")
 
 
 def layer(label: str) -> str:
@@ -144,7 +145,7 @@ def command_line_errors(graph: Graph) -> Iterator[str]:
             if repository(other):
                 unwanted = repository(other) in BORINGSSL | COMPRESSORS | NAME_SERVER_CLIENTS
             else:
-                unwanted = layer(other) == "tls" or (layer(other) == "protocols" and protocol(other) != "")
+                unwanted = layer(other) == "tls" or (layer(other) == "protocols" and protocol(other) not in WITH_ALL_COMMAND_LINES)
             if unwanted:
                 yield f"{label} reaches {other}: a command line has the protocols that its main names"
 
