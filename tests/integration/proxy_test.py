@@ -138,6 +138,30 @@ class HttpTest(ProxyTest):
         self.assert_fails("PERMISSION_DENIED", "403", proxies=[self.enter(Tinyproxy("ConnectPort 443")).word()])
 
 
+class ToolTest(ProxyTest):
+    def sluice(self, *words, data=b""):
+        return subprocess.run([os.environ["SLUICE"], *words], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=DEADLINE, check=False)
+
+    def test_cat_and_bench_go_through_both_kinds(self):
+        ca = roots().replace("--roots", "--tls_ca")
+        for proxy, scheme in ((Microsocks("-u", "me", "-P", "se:c@ret"), "socks5"), (Tinyproxy("BasicAuth me secret"), "http")):
+            self.enter(proxy)
+            password = "se%3Ac%40ret" if scheme == "socks5" else "secret"
+            flag = f"--proxy={scheme}://me:{password}@localhost:{proxy.port}"
+            for url, flags in self.urls:
+                with self.subTest(url=url, proxy=scheme):
+                    tls = [ca] if flags else []
+                    done = self.sluice("cat", url, flag, *tls, data=b"hello\n")
+                    self.assertEqual((done.returncode, done.stdout), (0, b"hello\n"), done)
+                    done = self.sluice("bench", url, flag, "--connections=5", "--duration=200ms", *tls)
+                    self.assertEqual(done.returncode, 0, done)
+            done = self.sluice("cat", self.urls[0][0], f"--proxy={scheme}://me:wrong@127.0.0.1:{proxy.port}")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"proxy 127.0.0.1:{proxy.port}", done.stderr.decode())
+            self.assertNotIn("wrong", done.stderr.decode())
+
+
 class ChainTest(ProxyTest):
     def test_one_proxy_through_the_other(self):
         socks = self.enter(Microsocks("-u", "me", "-P", "secret")).word("me:secret@")
