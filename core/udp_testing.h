@@ -154,6 +154,7 @@ class ReluctantPoller final : public Poller {
   void StartReceiving(Socket& socket) override { poller_->StartReceiving(socket); }
   void StopReceiving(Socket& socket) override { poller_->StopReceiving(socket); }
   int Send(Socket&, Buffer&) override { return 0; }
+  FileSent SendFile(Socket&, int, uint64_t, size_t) override { return {}; }
   void ShutdownSend(Socket&) override {}
   void Close(Socket& socket, bool abort) override {
     if (blocked_ == &socket) {
