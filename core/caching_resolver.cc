@@ -79,7 +79,9 @@ class CachingResolver::CachedQuery final : public internal::ResolverQuery {
 class CachingResolver::Cache : public std::enable_shared_from_this<Cache> {
  public:
   Cache(std::shared_ptr<const Resolver> below, const Options& options)
-      : below_(std::move(below)), options_(options) {}
+      : below_(std::move(below)), options_(options) {
+    SLUICE_CHECK(below_ != nullptr);
+  }
 
   // On the query's loop.
   void Ask(CachedQuery& query);

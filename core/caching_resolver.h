@@ -17,7 +17,8 @@
 // gone and there are others elsewhere. Askers of one question are answered in the order in which
 // they came. Who asks while a question is under way joins it and does not change it.
 //
-// What no answer is not remembered: kDeadlineExceeded, kResourceExhausted, kInvalidArgument. An
+// What is no answer is not remembered: kDeadlineExceeded, kResourceExhausted, kInvalidArgument. The
+// times are those of the options: of those that a name's owner has set, resolvers tell nothing. An
 // answer of more than kMostAddresses addresses is passed on, and not remembered. When there are
 // max_entries answers, the one that was not asked for the longest goes.
 //

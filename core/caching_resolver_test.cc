@@ -421,7 +421,7 @@ class Schedule {
 };
 
 TEST(CachingResolverPropertyTest, NothingIsLostDoubledOrStaleInAnySchedule) {
-  for (uint64_t seed = 0; seed < 200; ++seed) {
+  for (uint64_t seed = 0; seed < 100; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
     Schedule(seed).Run();
     if (testing::Test::HasFailure()) return;

@@ -15,13 +15,14 @@
 // /etc/resolv.conf and silent servers: 10 seconds for each of them). Counters::abandoned tells how
 // many there are. While all threads are taken, questions wait, `max_queued` of them, in their
 // order; those beyond it get kResourceExhausted. Questions that are alike are asked as often as
-// they come.
+// they come. Of an answer, the first 256 addresses are passed on.
 //
 // Thread-safe. Destruction waits for nobody: questions that were asked are still answered, and each
 // thread ends by itself when it has nothing left to do. So one may live on for as long as the
 // system keeps it, and uses nothing but what it owns.
 //
-// The threads share the descriptor table of the thread that asks first. They block all signals.
+// The threads share the descriptor table of the thread that asks first. They block all signals. They
+// know nothing of a simulation's time: there, ask a FakeResolver.
 #ifndef SLUICE_CORE_SYSTEM_RESOLVER_H_
 #define SLUICE_CORE_SYSTEM_RESOLVER_H_
 
