@@ -78,13 +78,19 @@ Stream& ConnectionPool::Lease::stream() const { return *connection_->stream; }
 bool ConnectionPool::Lease::reused() const { return connection_->reused; }
 
 void ConnectionPool::Lease::Return() {
-  SLUICE_CHECK(connection_ != nullptr);  // it is none, or was returned before
+  // If this fails, it is none, was returned before, or its stream was taken.
+  SLUICE_CHECK(connection_ != nullptr && connection_->stream != nullptr);
   internal::PooledConnection* const connection = std::exchange(connection_, nullptr);
   if (connection->pool == nullptr) {
     delete connection;
   } else {
     connection->pool->Return(*connection);
   }
+}
+
+std::unique_ptr<Stream> ConnectionPool::Lease::TakeStream() {
+  connection_->stream->ClearHandler();
+  return std::move(connection_->stream);
 }
 
 void ConnectionPool::Lease::Drop() {

@@ -164,6 +164,9 @@ class ConnectionPool {
 
   // The use of a connection. Move-only. Destroyed without Return, it cuts the connection, which
   // never goes back: for a user that has closed or broken it, or is in the middle of something.
+  //
+  // Who is to own a stream, and use it once (a Forwarder, say), takes it out; the lease then is its
+  // place within the limits, to be destroyed when the stream is no more.
   class Lease {
    public:
     Lease() = default;  // none
@@ -191,6 +194,9 @@ class ConnectionPool {
     // queue. What was to be received into storage (ReceiveInto) is forgotten. The lease is none
     // then. The handler is not called any more.
     void Return();
+
+    // The stream, which has no handler then. Not to be followed by stream(), Return or another one.
+    std::unique_ptr<Stream> TakeStream();
 
    private:
     friend class internal::PoolState;
@@ -247,9 +253,9 @@ class ConnectionPool {
   // An idle connection, or one that comes back, or a new one.
   Request Borrow(const Target& target, const BorrowOptions& options, BorrowFunction done);
 
-  // From now on nothing is lent or dialed. Lent connections are awaited until `timeout`, and what
-  // is open then is aborted with kDeadlineExceeded. Then, by the loop, `done`. It cannot be undone;
-  // a second drain replaces the first one's deadline and `done`.
+  // From now on nothing is lent or dialed. Leases are awaited until `timeout`, and what is open
+  // then is aborted with kDeadlineExceeded (but not streams that were taken out). Then, by the
+  // loop, `done`. It cannot be undone; a second drain replaces the first one's deadline and `done`.
   void Drain(absl::Duration timeout, absl::AnyInvocable<void()> done);
 
   const PoolStatistics& statistics() const;

@@ -92,6 +92,7 @@ class World {
     size_t target = 0;
     bool waiting = false;
     bool fresh_only = false;
+    std::unique_ptr<Stream> taken;
     uint64_t order = 0;
     MonotonicTime deadline;
   };
@@ -169,8 +170,9 @@ class World {
   }
 
   void Use(User& user) {
+    if (user.taken != nullptr) return LetGo(user);
     Stream& stream = user.self.lease.stream();
-    switch (network_.Random(10)) {
+    switch (network_.Random(11)) {
       case 0:
         user.self.lease = {};
         break;
@@ -187,11 +189,20 @@ class World {
         Chance(2) ? user.self.lease.Return() : (void)(user.self.lease = {});
         break;
       case 4:
+        user.taken = user.self.lease.TakeStream();
+        user.taken->SetHandler(user.self);
+        break;
+      case 5:
         stream.Send("question");  // and perhaps returned before the answer, which is a mistake
         break;
       default:
         user.self.lease.Return();
     }
+  }
+
+  void LetGo(User& user) {
+    user.taken.reset();
+    user.self.lease = {};
   }
 
   void OnDone(User& user) {
@@ -228,9 +239,12 @@ class World {
       listening_[i] = !listening_[i];
       return;
     }
-    if (backend.peers.empty()) return;
-    PoolBackend::Peer& peer = *backend.peers[network_.Random(backend.peers.size())];
-    if (peer.closed()) return;
+    std::vector<PoolBackend::Peer*> open;
+    for (const auto& peer : backend.peers) {
+      if (!peer->closed()) open.push_back(peer.get());
+    }
+    if (open.empty()) return;
+    PoolBackend::Peer& peer = *open[network_.Random(open.size())];
     switch (network_.Random(4)) {
       case 0:
         return peer.stream().Close();
@@ -292,8 +306,10 @@ class World {
     std::set<Stream*> streams;
     size_t waiting = 0;
     for (const User& user : users_) {
-      if (user.self.has() && !streams.insert(&user.self.lease.stream()).second)
-        Wrong("one connection was lent to two");
+      if (user.self.has()) {
+        Stream* const stream = user.taken != nullptr ? user.taken.get() : &user.self.lease.stream();
+        if (!streams.insert(stream).second) Wrong("one connection was lent to two");
+      }
       waiting += user.waiting ? 1 : 0;
       if (user.waiting && network_.now() > user.deadline + kSlack) Wrong("a deadline has passed");
     }
@@ -319,7 +335,7 @@ class World {
     for (User& user : users_) {
       if (user.waiting) GiveUp(user);
       user.self.on_done = nullptr;
-      user.self.lease = {};
+      LetGo(user);
     }
     targets_.clear();
     network_.RunFor(absl::Seconds(5));
@@ -370,6 +386,7 @@ void Add(Sums& sums, const PoolStatistics& s) {
                                                      {"dials_given_up", s.dials_given_up},
                                                      {"checks_passed", s.checks_passed},
                                                      {"dropped", closed.dropped},
+                                                     {"taken", closed.taken},
                                                      {"unclean", closed.unclean},
                                                      {"ended", closed.ended},
                                                      {"unexpected_bytes", closed.unexpected_bytes},
@@ -395,12 +412,12 @@ Sums RunSeeds(uint64_t first, uint64_t count, bool calm) {
 }
 
 TEST(ConnectionPoolPropertyTest, WhateverHappensItKeepsItsPromises) {
-  for (const auto& [name, count] : RunSeeds(1, 300, /*calm=*/false))
-    EXPECT_GT(count, 20u) << name << " hardly ever happened, so little was shown";
+  for (const auto& [name, count] : RunSeeds(1, 200, /*calm=*/false))
+    EXPECT_GT(count, 10u) << name << " hardly ever happened, so little was shown";
 }
 
 TEST(ConnectionPoolPropertyTest, RequestsAreServedInTheirOrder) {
-  EXPECT_GT(RunSeeds(1001, 100, /*calm=*/true)["reused"], 1000u);
+  EXPECT_GT(RunSeeds(1001, 60, /*calm=*/true)["reused"], 500u);
 }
 
 }  // namespace

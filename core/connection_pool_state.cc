@@ -101,7 +101,9 @@ void PoolState::Return(PooledConnection& connection) {
   Recycle(connection);
 }
 
-void PoolState::Drop(PooledConnection& connection) { Cut(connection, &Closed::dropped); }
+void PoolState::Drop(PooledConnection& connection) {
+  Cut(connection, connection.stream != nullptr ? &Closed::dropped : &Closed::taken);
+}
 
 // To who waits for it, or to the idle ones. It is its own handler.
 void PoolState::Recycle(PooledConnection& connection) {
@@ -231,6 +233,7 @@ void PoolState::CheckDrained() {
 void PoolState::OnDrained() {
   while (PooledConnection* connection = closing_.front()) Forget(*connection);
   for (PooledConnection* c = connections_.front(); c != nullptr; c = connections_.Next(*c)) {
+    if (c->stream == nullptr) continue;
     c->stream->Abort(absl::DeadlineExceededError(
         absl::StrCat(c->target->endpoint.ToString(), ": not returned before the pool's drain")));
   }

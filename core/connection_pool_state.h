@@ -67,7 +67,7 @@ struct PooledConnection final : StreamHandler,
 
   PoolState* pool;  // null: it is gone
   PooledTarget* target;
-  const std::unique_ptr<Stream> stream;
+  std::unique_ptr<Stream> stream;  // null: was taken
   State state = kReady;
   bool reused = false;  // of the lease
   bool used = false;    // was lent before

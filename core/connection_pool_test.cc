@@ -261,6 +261,24 @@ TEST_F(ConnectionPoolTest, ALeaseWithoutAHandlerReceivesNothing) {
   EXPECT_TRUE(Until([&] { return a_.received == "early"; }));
 }
 
+TEST_F(ConnectionPoolTest, AStreamThatIsTakenOutKeepsItsPlaceUntilTheLeaseGoes) {
+  CreateFor({.max_open = 1, .max_idle = 1});
+  Warm(1);
+  ConnectionPool::Lease lease = pool_->TryBorrow(target_);
+  std::unique_ptr<Stream> stream = lease.TakeStream();
+  backend_.peers[0]->stream().Send("early");
+  Settle();
+  stream->SetHandler(a_);
+  EXPECT_TRUE(Until([&] { return a_.received == "early"; }));
+  b_.Borrow(*pool_, target_);
+  stream.reset();
+  Settle();
+  EXPECT_FALSE(b_.has());
+  lease = {};
+  EXPECT_EQ(stats().closed.taken, 1u);
+  EXPECT_TRUE(Until([&] { return b_.has(); }));
+}
+
 // Idle connections.
 
 TEST_F(ConnectionPoolTest, AnEndWhileIdleTakesTheConnectionOut) {

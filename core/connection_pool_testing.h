@@ -32,7 +32,8 @@ inline std::string Mistake(const PoolStatistics& s) {
   if (s.borrows != lent + s.failed + s.refused + s.timed_out + s.given_up + s.cancelled +
                        now.waiting + now.ready)
     return absl::StrCat("borrows: ", s.borrows);
-  if (lent != s.returned + s.closed.dropped + now.lent) return absl::StrCat("lent: ", lent);
+  if (lent != s.returned + s.closed.dropped + s.closed.taken + now.lent)
+    return absl::StrCat("lent: ", lent);
   if (s.dials != s.opened + s.dial_failures + s.dials_given_up + now.dialing)
     return absl::StrCat("dials: ", s.dials);
   if (s.opened != s.closed.total() + now.idle + now.checking + now.ready + now.lent)

@@ -3,7 +3,7 @@
 //
 //   borrows         ==  reused + fresh + failed + refused + timed_out + given_up + cancelled
 //                       + now.waiting + now.ready
-//   reused + fresh  ==  returned + closed.dropped + now.lent
+//   reused + fresh  ==  returned + closed.dropped + closed.taken + now.lent
 //   dials           ==  opened + dial_failures + dials_given_up + now.dialing
 //   opened          ==  closed.total() + now.idle + now.checking + now.ready + now.lent
 #ifndef SLUICE_CORE_POOL_STATISTICS_H_
@@ -33,6 +33,7 @@ struct PoolStatistics {
   // Connections that are no longer in use, by reason.
   struct Closed {
     uint64_t dropped = 0;           // the lease was destroyed, not returned
+    uint64_t taken = 0;             // and so was that of a stream that was taken out
     uint64_t unclean = 0;           // returned, but closing, paused or with bytes in its queue
     uint64_t ended = 0;             // the peer, or an error, ended it while it was idle
     uint64_t unexpected_bytes = 0;  // arrived while it was idle
@@ -44,7 +45,7 @@ struct PoolStatistics {
     uint64_t drained = 0;  // the pool or its loop is draining
 
     uint64_t total() const {
-      return dropped + unclean + ended + unexpected_bytes + failed_check + idle_timeout +
+      return dropped + taken + unclean + ended + unexpected_bytes + failed_check + idle_timeout +
              life_time + evicted + surplus + drained;
     }
   };

@@ -47,7 +47,8 @@ _BASE = {"monotonic_time", "slice"}
 _BELOW_POLLER = _BASE | {"buffer", "socket_address"}
 _BELOW_LOOP = _BELOW_POLLER | {"poller", "epoll_poller", "kqueue_poller", "poller_factory", "timer"}
 _BELOW_TCP = _BELOW_LOOP | {"event_loop", "stream"}
-_ABOVE_TCP = _BELOW_TCP | {"tcp", "dialer", "forwarder", "name_dialer", "udp", "resolver", "pool", "loop_group"}
+_ABOVE_TCP = _BELOW_TCP | {"tcp", "dialer", "forwarder", "name_dialer", "udp", "resolver", "pool", "pooled_dialer",
+                           "loop_group"}
 CORE_REACHES = {
     "monotonic_time": set(),
     "slice": set(),
@@ -72,6 +73,7 @@ CORE_REACHES = {
     "name_dialer": _BELOW_TCP | {"tcp", "dialer", "resolver"},
     "forwarder": _BELOW_TCP | {"tcp"},
     "pool": _BELOW_TCP | {"tcp", "dialer"},
+    "pooled_dialer": _BELOW_TCP | {"tcp", "dialer", "pool"},
     "loop_group": _BELOW_TCP | {"tcp"},
     "coroutine": _ABOVE_TCP,
     "simulation": _ABOVE_TCP,
