@@ -78,6 +78,11 @@ void Handshake::SetPeer(absl::string_view host, const internal::ClientData& cont
   internal::SetSessionName(ssl, std::move(server));
 }
 
+void Handshake::AddInput(absl::Span<const uint8_t> bytes) {
+  channel_->Lend(bytes);
+  channel_->KeepRest();
+}
+
 void Handshake::Start() {
   if (options_.timeout != absl::InfiniteDuration())
     lower_->loop().ArmTimer(deadline_, options_.timeout);
@@ -92,7 +97,8 @@ std::string Handshake::What() const {
 void Handshake::OnFlush(Stream&) {
   if (!status_.ok())
     return Fail(absl::Status(status_.code(), absl::StrCat(What(), ": ", status_.message())));
-  Step();
+  if (held_) return;  // as input has come already
+  channel_->input_size() == 0 ? Step() : StepWhenAdmitted();
 }
 
 // What was found wrong before the first step, OnFlush tells.
@@ -288,22 +294,34 @@ absl::string_view VersionName(Version version) {
   return version == Version::kTls12 ? "TLS 1.2" : "TLS 1.3";
 }
 
+Handshake& Handshake::MakeServer(std::unique_ptr<Stream> lower,
+                                 std::shared_ptr<const ServerContext> context,
+                                 const HandshakeOptions& options, HandshakeFunction done) {
+  const internal::ServerData& data = internal::ContextAccess::Of(*context);
+  if (data.ticket_keys != nullptr) data.ticket_keys->RotateWhenDue(lower->loop().now());
+  return *new Handshake(std::move(lower), data, std::move(context), options, std::move(done));
+}
+
+Handshake& Handshake::MakeClient(std::unique_ptr<Stream> lower,
+                                 std::shared_ptr<const ClientContext> context,
+                                 absl::string_view host, const HandshakeOptions& options,
+                                 HandshakeFunction done) {
+  const internal::ClientData& data = internal::ContextAccess::Of(*context);
+  auto* const handshake =
+      new Handshake(std::move(lower), data, std::move(context), options, std::move(done));
+  handshake->SetPeer(host, data);
+  return *handshake;
+}
+
 void Accept(std::unique_ptr<Stream> stream, std::shared_ptr<const ServerContext> context,
             const HandshakeOptions& options, HandshakeFunction done) {
-  const internal::ServerData& data = internal::ContextAccess::Of(*context);
-  if (data.ticket_keys != nullptr) data.ticket_keys->RotateWhenDue(stream->loop().now());
-  auto* const handshake =
-      new Handshake(std::move(stream), data, std::move(context), options, std::move(done));
-  handshake->Start();
+  Handshake::MakeServer(std::move(stream), std::move(context), options, std::move(done)).Start();
 }
 
 void Connect(std::unique_ptr<Stream> stream, std::shared_ptr<const ClientContext> context,
              absl::string_view host, const HandshakeOptions& options, HandshakeFunction done) {
-  const internal::ClientData& data = internal::ContextAccess::Of(*context);
-  auto* const handshake =
-      new Handshake(std::move(stream), data, std::move(context), options, std::move(done));
-  handshake->SetPeer(host, data);
-  handshake->Start();
+  Handshake::MakeClient(std::move(stream), std::move(context), host, options, std::move(done))
+      .Start();
 }
 
 }  // namespace sluice::tls

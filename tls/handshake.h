@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -31,8 +32,17 @@ class Handshake final : private StreamHandler,
             HandshakeFunction done);
   ~Handshake() override;
 
-  // A client's: whom it talks to, and the session to go on with. An error is told to the function.
-  void SetPeer(absl::string_view host, const internal::ClientData& context);
+  static Handshake& MakeServer(std::unique_ptr<Stream> lower,
+                               std::shared_ptr<const ServerContext> context,
+                               const HandshakeOptions& options, HandshakeFunction done);
+  static Handshake& MakeClient(std::unique_ptr<Stream> lower,
+                               std::shared_ptr<const ClientContext> context, absl::string_view host,
+                               const HandshakeOptions& options, HandshakeFunction done);
+
+  // Before Start. An error makes it fail with that, and nothing is said to the peer.
+  void Refuse(absl::Status status) { status_.Update(std::move(status)); }
+  // Received by somebody else.
+  void AddInput(absl::Span<const uint8_t> bytes);
 
   // The first step is done by the loop.
   void Start();
@@ -52,6 +62,9 @@ class Handshake final : private StreamHandler,
 
   // Admission::Waiter:
   void OnAdmitted() override;
+
+  // A client's: whom it talks to, and the session to go on with. An error is told to the function.
+  void SetPeer(absl::string_view host, const internal::ClientData& context);
 
   // All of these may destroy this.
   void StepWhenAdmitted();
