@@ -4,8 +4,10 @@
 //   absent.example  does not exist
 //   down.example    nobody can say
 //   silent.example  nobody answers
+//   flaps.example   10.0.0.1, when nobody could say for a while
 #include <net/if.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -30,6 +32,7 @@
 #include "sluice/core/fake_resolver.h"
 #include "sluice/core/name_server_testing.h"
 #include "sluice/core/resolver.h"
+#include "sluice/core/simulation.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/system_resolver.h"
 #include "sluice/core/tcp_testing.h"
@@ -50,10 +53,13 @@ SocketAddress Ip(absl::string_view text) { return *SocketAddress::Parse(text); }
 class Subject {
  public:
   virtual ~Subject() = default;
+  virtual std::unique_ptr<EventLoop> NewLoop() { return test::NewLoop(); }
+  virtual bool knows_threads() const { return true; }
+
   std::shared_ptr<const Resolver> resolver;
 };
 
-class FakeSubject final : public Subject {
+class FakeSubject : public Subject {
  public:
   FakeSubject() {
     auto fake = std::make_shared<FakeResolver>();
@@ -67,8 +73,11 @@ class FakeSubject final : public Subject {
     fake.Set("both.example", Family::kIpv6,
              {.addresses = FakeResolver::Addresses({"2001:db8::1"})});
     fake.Set("four.example", Family::kIpv4, {.addresses = FakeResolver::Addresses({"10.0.0.4"})});
+    const FakeResolver::Answer down = {.addresses = absl::UnavailableError("SERVFAIL")};
+    fake.Set("flaps.example", Family::kIpv4,
+             {down, down, {.addresses = FakeResolver::Addresses({"10.0.0.1"})}});
     for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-      fake.Set("down.example", family, {.addresses = absl::UnavailableError("SERVFAIL")});
+      fake.Set("down.example", family, down);
       fake.Set("silent.example", family, {.delay = absl::InfiniteDuration()});
     }
   }
@@ -78,7 +87,10 @@ class SystemSubject final : public Subject {
  public:
   SystemSubject() {
     resolver = *SystemResolver::Create(
-        {.look_up = [silence = silence_](const std::string& name, Family family) {
+        {.look_up = [silence = silence_, flaps = std::make_shared<std::atomic<int>>(0)](
+                        const std::string& name, Family family) {
+          if (name == "flaps.example" && ++*flaps > 2)
+            return AddressesOr(Addresses{Ip("10.0.0.1:0")});
           return LookUp(name, family, *silence);
         }});
   }
@@ -117,12 +129,19 @@ class CaresSubject final : public Subject {
   CaresSubject() { resolver = *CaresResolver::Create({.servers = {server_.address()}}); }
 
  private:
-  test::NameServer server_;
+  // Asked three times, for one question.
+  std::atomic<int> flaps_{0};
+  test::NameServer server_{{{"flaps.example", [this](const test::NameServer::Question& question) {
+                               return std::vector<std::string>{
+                                   ++flaps_ <= 6
+                                       ? question.Answer({}, test::NameServer::kServerFailure)
+                                       : question.Answer({"10.0.0.1"})};
+                             }}}};
 };
 
 // A cache over another subject's resolver.
 template <typename Below>
-class CachingSubject final : public Subject {
+class CachingSubject : public Subject {
  public:
   explicit CachingSubject(const CachingResolver::Options& options) {
     resolver = std::make_shared<CachingResolver>(std::move(below_.resolver), options);
@@ -130,6 +149,21 @@ class CachingSubject final : public Subject {
 
  private:
   Below below_;
+};
+
+// The same on loops of a simulated network.
+template <typename Base>
+class Simulated final : public Base {
+ public:
+  using Base::Base;
+  std::unique_ptr<EventLoop> NewLoop() override {
+    return std::make_unique<EventLoop>(host_.NewPoller());
+  }
+  bool knows_threads() const override { return false; }
+
+ private:
+  SimulatedNetwork network_{1};
+  SimulatedHost& host_ = network_.AddHost("host");
 };
 
 struct Kind {
@@ -157,8 +191,8 @@ class ResolverContractTest : public testing::TestWithParam<Kind> {
 
   const Resolver& resolver() { return *subject_->resolver; }
 
-  std::unique_ptr<EventLoop> loop_ = test::NewLoop();
   std::unique_ptr<Subject> subject_ = GetParam().make();
+  std::unique_ptr<EventLoop> loop_ = subject_->NewLoop();
 };
 
 TEST_P(ResolverContractTest, AddressesHavePortZero) {
@@ -179,6 +213,13 @@ TEST_P(ResolverContractTest, ANameThatIsNotThereIsToldFromOneThatMayBe) {
   const absl::Status down = Ask("down.example", Family::kIpv6).status();
   EXPECT_EQ(down.code(), absl::StatusCode::kUnavailable) << down;
   EXPECT_THAT(down.ToString(), HasSubstr("down.example"));
+}
+
+TEST_P(ResolverContractTest, ANameThatFlapsIsAnsweredAsItIs) {
+  for (int failures = 0; failures < 2; ++failures) {
+    EXPECT_EQ(Ask("flaps.example", Family::kIpv4).status().code(), absl::StatusCode::kUnavailable);
+  }
+  EXPECT_THAT(*Ask("flaps.example", Family::kIpv4), UnorderedElementsAre(Ip("10.0.0.1:0")));
 }
 
 TEST_P(ResolverContractTest, TimeIsUpThoughNobodyAnswers) {
@@ -273,7 +314,7 @@ TEST_P(ResolverContractTest, AQueryThatIsDestroyedIsNotAnswered) {
 
 TEST_P(ResolverContractTest, ALoopMayGoWhenItsQueriesAreGone) {
   for (const char* name : {"both.example", "silent.example", "127.0.0.1"}) {
-    std::unique_ptr<EventLoop> other = test::NewLoop();
+    std::unique_ptr<EventLoop> other = subject_->NewLoop();
     auto query = AskInVain(*other, name);
     query.reset();
     other.reset();
@@ -321,6 +362,7 @@ void AskAtRandom(const Resolver& resolver, unsigned seed) {
 }
 
 TEST_P(ResolverContractTest, LoopsOnManyThreadsShareOne) {
+  if (!subject_->knows_threads()) GTEST_SKIP() << "a simulation has one thread";
   std::vector<std::thread> threads;
   for (unsigned seed = 0; seed < 4; ++seed)
     threads.emplace_back([this, seed] { AskAtRandom(resolver(), seed); });
@@ -330,6 +372,13 @@ TEST_P(ResolverContractTest, LoopsOnManyThreadsShareOne) {
 INSTANTIATE_TEST_SUITE_P(
     All, ResolverContractTest,
     testing::Values(Kind{"fake", [] { return std::make_unique<FakeSubject>(); }},
+                    Kind{"fake_simulated",
+                         [] { return std::make_unique<Simulated<FakeSubject>>(); }},
+                    Kind{"caching_simulated",
+                         [] {
+                           return std::make_unique<Simulated<CachingSubject<FakeSubject>>>(
+                               CachingResolver::Options());
+                         }},
                     Kind{"system", [] { return std::make_unique<SystemSubject>(); }},
                     Kind{"cares", [] { return std::make_unique<CaresSubject>(); }},
                     Kind{"caching",
