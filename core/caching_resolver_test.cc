@@ -306,6 +306,7 @@ class Schedule {
           break;
         case 3:
           network_.RunFor(absl::Milliseconds(Random(300)));
+          CheckThatEachQuestionIsAsked();
           break;
         default:
           Ask();
@@ -397,6 +398,16 @@ class Schedule {
   void GiveUp(size_t index) {
     std::swap(asked_[index], asked_.back());
     asked_.pop_back();  // an answer that came later would touch what is gone
+  }
+
+  // Whoever may have handed it over, or left.
+  void CheckThatEachQuestionIsAsked() {
+    EXPECT_TRUE(network_.RunUntil(
+        [this] {
+          return static_cast<size_t>(below_->pending()) == resolver_->counters().under_way;
+        },
+        absl::Milliseconds(5)))
+        << network_.Describe();
   }
 
   void Check() {
