@@ -27,6 +27,7 @@
 namespace sluice {
 namespace {
 
+using test::Ping;
 using test::PoolBackend;
 using test::PoolUser;
 
@@ -34,18 +35,6 @@ constexpr size_t kTargets = 3;
 constexpr size_t kUsers = 14;
 constexpr int kOperations = 250;
 constexpr absl::Duration kSlack = absl::Milliseconds(5);
-
-class Ping : public StreamHandler {
- public:
-  Ping(Stream& stream, ConnectionPool::CheckDone done) : done_(std::move(done)) {
-    stream.Send("p");
-  }
-
- private:
-  void OnReceive(Stream&, absl::Span<uint8_t>) override { done_(true); }
-  void OnClose(Stream&, const absl::Status&) override { done_(false); }
-  ConnectionPool::CheckDone done_;
-};
 
 class World {
  public:

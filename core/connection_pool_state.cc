@@ -110,7 +110,7 @@ void PoolState::Recycle(PooledConnection& connection) {
   PooledTarget& target = *connection.target;
   if (ABSL_PREDICT_FALSE(Stopped())) return Close(connection, &Closed::drained);
   if (ABSL_PREDICT_FALSE(connection.life_is_over)) return Close(connection, &Closed::life_time);
-  if (ABSL_PREDICT_TRUE(target.counts.waiting == 0)) return PutIdle(connection);
+  if (ABSL_PREDICT_TRUE(target.counts.waiting == 0 && hungry_.empty())) return PutIdle(connection);
   if (MustYield(target)) return Cut(connection, &Closed::evicted);
   PoolRequest* const request = target.any.front();
   request != nullptr ? Match(connection, *request, /*reused=*/true) : PutIdle(connection);

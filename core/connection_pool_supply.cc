@@ -219,15 +219,19 @@ void PoolState::DialForHungry() {
   }
 }
 
-// A connection that comes back is not for the next request of its own target: an older one wants a
-// new one, or another target's turn has come.
+// A connection that comes back is not for the next request of its own target, nor for who would
+// borrow it again at once: an older one wants a new one, or another target's turn has come.
 bool PoolState::MustYield(PooledTarget& target) {
-  if (!target.wants_dial()) return false;
-  if (target.FirstWaiting()->asked.fresh_only && target.counts.dialing < target.fresh_waiting)
+  const bool wants_dial = target.wants_dial();
+  if (wants_dial && target.FirstWaiting()->asked.fresh_only &&
+      target.counts.dialing < target.fresh_waiting)
     return true;
-  if (HasRoom() || hungry_.empty()) return false;
+  if (HasRoom() || hungry_.empty() || !idle_.empty()) return false;
   const PooledTarget& other = *Neediest();
   if (&other == &target) return false;
+  if (target.counts.waiting == 0) return other.counts.open() < other.options.max_open;
+  // Those that wait here have dials under way, of which one will make room.
+  if (!wants_dial) return false;
   if (target.counts.open() > other.counts.open() + 1) return true;
   return other.counts.open() == 0 && other.hungry_since < target.last_served;
 }

@@ -146,6 +146,24 @@ class PoolUser final : public StreamHandler {
   void OnClose(Stream& /*stream*/, const absl::Status& why) override { closed = why; }
 };
 
+// A check that asks a backend, which answers with the same.
+class Ping : public StreamHandler {
+ public:
+  Ping(Stream& stream, ConnectionPool::CheckDone done) : done_(std::move(done)) {
+    stream.Send("ping");
+  }
+
+ private:
+  void OnReceive(Stream& /*stream*/, absl::Span<uint8_t> bytes) override {
+    answer_.append(bytes.begin(), bytes.end());
+    if (answer_.size() == 4) done_(answer_ == "ping");
+  }
+  void OnClose(Stream& /*stream*/, const absl::Status& /*status*/) override { done_(false); }
+
+  ConnectionPool::CheckDone done_;
+  std::string answer_;
+};
+
 }  // namespace sluice::test
 
 #endif  // SLUICE_CORE_CONNECTION_POOL_TESTING_H_
