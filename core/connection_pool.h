@@ -61,10 +61,10 @@
 // what comes back is closed. The drain of the loop does the same while it lasts (both get
 // kCancelled).
 //
-// One pool a loop, and none that loops share: a Stream belongs to its loop for good, so a
-// connection that one loop borrowed of another would send every byte through a Post, and its wake,
-// both ways. That costs 100 to 1000 times what TryBorrow does (connection_pool_benchmark), each
-// time; a connection too many for each loop and server costs some memory, once.
+// One pool a loop, and none that loops share: a Stream belongs to its loop for good, so for a
+// connection that one loop borrowed of another, all that is sent and received would go through
+// Post. A question to another loop and its answer take 200 times what borrowing and returning do
+// (connection_pool_benchmark); a connection more for each loop and server costs some memory, once.
 //
 // Loop-bound. The pool goes before its loop; targets, leases and requests go when they like. When
 // it is destroyed, idle connections are cut, requests are given up, and lent connections stay with

@@ -5,6 +5,7 @@
 
 #include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
+#include "sluice/core/internal/check.h"
 
 namespace sluice::internal {
 namespace {
@@ -59,6 +60,7 @@ double PoolState::Chance() {
 // Lending.
 
 ConnectionPool::Lease PoolState::TryBorrow(PooledTarget& target) {
+  SLUICE_DCHECK(loop_.InLoopThread());
   PooledConnection* const connection = FirstIdle(target);
   if (connection == nullptr || Stale(*connection)) {
     ++statistics_.misses;
@@ -94,6 +96,7 @@ bool PoolState::Stale(const PooledConnection& connection) const {
 }
 
 void PoolState::Return(PooledConnection& connection) {
+  SLUICE_DCHECK(loop_.InLoopThread());
   ++statistics_.returned;
   if (ABSL_PREDICT_FALSE(!connection.Reusable())) return Cut(connection, &Closed::unclean);
   connection.stream->ReceiveInto({});
@@ -102,6 +105,7 @@ void PoolState::Return(PooledConnection& connection) {
 }
 
 void PoolState::Drop(PooledConnection& connection) {
+  SLUICE_DCHECK(loop_.InLoopThread());
   Cut(connection, connection.stream != nullptr ? &Closed::dropped : &Closed::taken);
 }
 
@@ -210,6 +214,7 @@ void PoolState::PassedCheck(PooledConnection& connection) {
 // Draining.
 
 void PoolState::Drain(absl::Duration timeout, absl::AnyInvocable<void()> done) {
+  SLUICE_DCHECK(loop_.InLoopThread());
   drained_ = std::move(done);
   drain_pending_ = true;
   loop_.ArmTimer(drain_timer_, timeout);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "sluice/core/connection_pool_state.h"
+#include "sluice/core/internal/check.h"
 
 namespace sluice::internal {
 
@@ -26,6 +27,7 @@ size_t PooledTarget::MissingReserve() const {
 
 PooledTarget& PoolState::GetTarget(const Endpoint& endpoint, std::shared_ptr<const Dialer> dialer,
                                    const ConnectionPool::TargetOptions* options) {
+  SLUICE_DCHECK(loop_.InLoopThread());
   PooledTarget*& target = by_key_[Key(endpoint.host, endpoint.port, dialer.get())];
   const bool is_new = target == nullptr;
   if (is_new) {
@@ -45,6 +47,7 @@ PooledTarget& PoolState::GetTarget(const Endpoint& endpoint, std::shared_ptr<con
 std::unique_ptr<PoolRequest> PoolState::Borrow(PooledTarget& target,
                                                const ConnectionPool::BorrowOptions& options,
                                                ConnectionPool::BorrowFunction done) {
+  SLUICE_DCHECK(loop_.InLoopThread());
   auto request = std::make_unique<PoolRequest>(target, NextOrder(), options,
                                                loop_.NowExact() + options.timeout, std::move(done));
   ++statistics_.borrows;
