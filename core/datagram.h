@@ -1,5 +1,7 @@
 // What an engine is told of datagrams and tells of them: the options of a socket, what has arrived,
 // what is to leave. Users meet these types through UdpSocket (udp.h).
+//
+// Thread-compatible.
 #ifndef SLUICE_CORE_DATAGRAM_H_
 #define SLUICE_CORE_DATAGRAM_H_
 

@@ -22,7 +22,8 @@
 // Lifetime: the loop must outlive the calls of Post and Stop that other threads make, to their
 // return: it may run, and end by, what was posted before Post has returned (join the threads, or
 // let them tell that they are done). Listeners and connectors must be gone before their loop.
-// Streams that are still there when the loop is destroyed get OnClose(kCancelled).
+// Streams that are still there when the loop is destroyed get OnClose(kCancelled), and UdpSockets
+// are closed.
 #ifndef SLUICE_CORE_EVENT_LOOP_H_
 #define SLUICE_CORE_EVENT_LOOP_H_
 
@@ -51,7 +52,7 @@ class EventLoop {
     uint64_t io_events = 0;
     uint64_t timers = 0;
     uint64_t posts = 0;
-    uint64_t streams = 0;  // open now
+    uint64_t streams = 0;  // open now, UdpSockets among them
   };
 
   // Makes a loop with an engine of that kind. Errors: as CreatePoller.
@@ -101,7 +102,7 @@ class EventLoop {
   // thread.
   MonotonicTime NextWork() const;
 
-  // Asks every open stream to finish: StreamHandler::OnDrain for each, at the end of this turn.
+  // Asks every open stream, and UdpSocket, to finish: OnDrain for each, at the end of this turn.
   // Connects under way are given up, with kCancelled (a ConnectFunction that
   // connects again at once on that code keeps the drain from ending). What is still open after
   // `timeout`, and what is opened later, is aborted with kDeadlineExceeded. `done` runs when no

@@ -1038,9 +1038,7 @@ void IoUringPoller::Close(Socket& socket, bool abort) {
   flags(socket) = 0;
 }
 
-// Datagrams. A watch, and recvmmsg(2) when it fires: a multishot recvmsg needs a buffer of the pool
-// for each, which cuts long ones and cannot hold what the system has joined, and tells each by a
-// completion of its own, where one call brings 64.
+// Datagrams. A watch, and recvmmsg(2) when it fires: io_uring_poller.h says why.
 
 absl::Status IoUringPoller::OpenDatagrams(Socket& socket, const SocketAddress& local,
                                           const DatagramOptions& options) {

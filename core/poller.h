@@ -17,10 +17,9 @@
 //  * Send keeps no reference to lent memory: what it could not pass on of it stays in the queue as
 //    an owned copy.
 //  * An end (OnReceiveEnd), an error and a connect's outcome are each reported once.
-//  * A socket of datagrams gets those of one turn in one call, no more than a few hundred KiB or 64
-//    system messages; what a StopReceiving leaves waits in the system. What Send says of lent
-//    memory holds for SendDatagrams, but that there is no queue: what was not taken is the
-//    caller's.
+//  * Datagrams are lent in the same way, those of a turn in one OnDatagrams, of which the number is
+//    bounded. What arrives after StopReceiving waits in the system. SendDatagrams keeps no reference
+//    either; what it did not take is the caller's to keep.
 #ifndef SLUICE_CORE_POLLER_H_
 #define SLUICE_CORE_POLLER_H_
 
