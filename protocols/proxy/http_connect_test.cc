@@ -2,7 +2,6 @@
 
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -13,7 +12,7 @@
 #include "gtest/gtest.h"
 #include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
-#include "sluice/core/stream_testing.h"
+#include "sluice/core/stream.h"
 #include "sluice/protocols/proxy/internal/dial_fixture.h"
 
 namespace sluice::proxy {
@@ -87,35 +86,6 @@ TEST_F(HttpConnectTest, AnyStatusOfTheClass200Opens) {
   }
 }
 
-TEST_F(HttpConnectTest, BytesGoBothWaysAfterwards) {
-  DialAndAnswer("HTTP/1.1 200 OK\r\n\r\n");
-  ASSERT_TRUE(opened());
-  Asked();
-  StreamRecorder client(std::move(stream_));
-  client.stream().Send("question");
-  Run();
-  EXPECT_EQ(Asked(), "question");
-  Answer("answer");
-  EXPECT_EQ(client.received(), "answer");
-}
-
-// As SMTP and SSH servers do.
-TEST_F(HttpConnectTest, WhatTheServerSaysFirstIsTheStreamsWhereverItIsSplit) {
-  // A length in an answer to CONNECT means nothing (RFC 9110 section 9.3.6).
-  const std::string answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
-  const std::string greeting = "220 ready\r\n\r\n";
-  for (size_t split = 0; split <= answer.size() + greeting.size(); ++split) {
-    DialProxy();
-    AnswerInTwo(answer + greeting, split);
-    ASSERT_TRUE(opened()) << split;
-    EXPECT_EQ(Received(), greeting) << split;
-  }
-  DialProxy();
-  AnswerByteByByte(answer + greeting);
-  ASSERT_TRUE(opened());
-  EXPECT_EQ(Received(), greeting);
-}
-
 TEST_F(HttpConnectTest, InterimAnswersArePassedOverButNotForEver) {
   const std::string interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
   DialAndAnswer(absl::StrCat(interim, interim, "HTTP/1.1 200 OK\r\n\r\nrest"));
@@ -185,20 +155,6 @@ TEST_F(HttpConnectTest, AnAnswerIsBounded) {
   EXPECT_THAT(Error(), HasSubstr("more than 3 headers"));
 }
 
-TEST_F(HttpConnectTest, AProxyThatEndsTheConnectionIsUnavailable) {
-  DialProxy();
-  at_proxy_->stream().Send("HTTP/1.1 200");
-  at_proxy_->stream().Close();
-  Run();
-  EXPECT_EQ(status_.code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(Error(), HasSubstr("the proxy ended the connection"));
-  DialProxy();
-  at_proxy_->Destroy();
-  Run();
-  EXPECT_EQ(status_.code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(Error(), StartsWith("proxy 10.0.0.1:3128: CONNECT example.com:443: "));
-}
-
 TEST_F(HttpConnectTest, AProxyThatIsNotThereIsNamed) {
   listener_.reset();
   DialProxy();
@@ -234,43 +190,6 @@ TEST_F(HttpConnectTest, AfterTheOpeningThereIsNoDeadline) {
   network_.RunFor(absl::Seconds(10));
   EXPECT_FALSE(at_proxy_->closed().has_value());
   EXPECT_EQ(calls_, 1);
-}
-
-TEST_F(HttpConnectTest, AnAttemptMayBeGivenUpAtAnyStep) {
-  const std::string answer = "HTTP/1.1 200 OK\r\n\r\n";
-  const auto dialer = HttpConnectDialer::Create(options_);
-  // Before the connection stands.
-  attempt_ = (*dialer)->Dial(client_.loop(), {"example.com", 443}, {}, [this](auto) { ++calls_; });
-  attempt_.reset();
-  Run();
-  EXPECT_EQ(calls_, 0);
-  for (size_t sent = 0; sent < answer.size(); ++sent) {
-    DialProxy();
-    Answer(answer.substr(0, sent));
-    attempt_.reset();
-    Run();
-    EXPECT_TRUE(at_proxy_->closed().has_value()) << sent;
-    EXPECT_EQ(calls_, 0);
-  }
-}
-
-TEST_F(HttpConnectTest, ALoopThatDrainsEndsTheAttempt) {
-  DialProxy();
-  bool drained = false;
-  client_.loop().Drain(absl::Seconds(1), [&] { drained = true; });
-  Run();
-  EXPECT_EQ(status_.code(), absl::StatusCode::kCancelled);
-  EXPECT_TRUE(drained);
-}
-
-TEST_F(HttpConnectTest, AnEndpointThatAProxyCannotBeToldIsRefused) {
-  for (const Endpoint& endpoint :
-       {Endpoint{"", 1}, Endpoint{"a\r\nX: y", 1}, Endpoint{"a b", 1}, Endpoint{"a", 0},
-        Endpoint{"fe80::1%1", 1}, Endpoint{"a/b", 1}, Endpoint{"user@a", 1}}) {
-    DialProxy(endpoint);
-    EXPECT_EQ(status_.code(), absl::StatusCode::kInvalidArgument) << endpoint.ToString();
-    EXPECT_EQ(at_proxy_, nullptr);
-  }
 }
 
 TEST_F(HttpConnectTest, OptionsThatWouldSmuggleSomethingInAreRefused) {

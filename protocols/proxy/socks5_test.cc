@@ -2,18 +2,16 @@
 
 #include <memory>
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
-#include "sluice/core/stream_testing.h"
+#include "sluice/core/stream.h"
 #include "sluice/protocols/proxy/internal/dial_fixture.h"
 
 namespace sluice::proxy {
@@ -39,10 +37,10 @@ class Socks5Test : public internal::DialFixture {
  protected:
   Socks5Test() { options_.proxy = proxy(); }
 
-  void DialProxy(const Endpoint& endpoint = {"example.com", 443}, const DialOptions& options = {}) {
+  void DialProxy(const Endpoint& endpoint = {"example.com", 443}) {
     const auto dialer = Socks5Dialer::Create(options_);
     ASSERT_TRUE(dialer.ok()) << dialer.status();
-    Dial(**dialer, endpoint, options);  // and the dialer goes
+    Dial(**dialer, endpoint);  // and the dialer goes
   }
   // To the request, without authentication.
   void DialToRequest(const Endpoint& endpoint = {"example.com", 443}) {
@@ -82,43 +80,6 @@ TEST_F(Socks5Test, NamesAreSentAsNamesAndAddressesAsAddresses) {
   const std::string longest(255, 'a');
   DialToRequest({longest, 80});
   EXPECT_EQ(Asked(), absl::StrCat(Bytes("\x05\x01\x00\x03\xff"), longest, Bytes("\x00\x50")));
-}
-
-TEST_F(Socks5Test, BytesGoBothWaysAfterwards) {
-  DialToRequest();
-  Answer(Reply());
-  ASSERT_TRUE(opened()) << status_;
-  Asked();
-  StreamRecorder client(std::move(stream_));
-  client.stream().Send("question");
-  Run();
-  EXPECT_EQ(Asked(), "question");
-  Answer("answer");
-  EXPECT_EQ(client.received(), "answer");
-}
-
-TEST_F(Socks5Test, WhatTheServerSaysFirstIsTheStreamsWhereverItIsSplit) {
-  const std::string replies[] = {
-      Reply(),
-      Bytes("\x05\x00\x00\x04\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00"
-            "\x50"),
-      Bytes("\x05\x00\x00\x03\x05proxy\x00\x50"),
-      Bytes("\x05\x00\x00\x03\x00\x00\x50"),
-      absl::StrCat(Bytes("\x05\x00\x00\x03\xff"), std::string(255, 'x'), Bytes("\x00\x50")),
-  };
-  const std::string greeting = "220 ready\r\n";
-  for (const std::string& reply : replies) {
-    for (size_t split = 0; split <= reply.size() + greeting.size(); ++split) {
-      DialToRequest();
-      AnswerInTwo(reply + greeting, split);
-      ASSERT_TRUE(opened()) << split << status_;
-      EXPECT_EQ(Received(), greeting) << split;
-    }
-    DialToRequest();
-    AnswerByteByByte(reply + greeting);
-    ASSERT_TRUE(opened());
-    EXPECT_EQ(Received(), greeting);
-  }
 }
 
 TEST_F(Socks5Test, UserAndPasswordAreSentWhenTheProxyWantsThem) {
@@ -221,49 +182,6 @@ TEST_F(Socks5Test, WhatIsNoAnswerIsRefused) {
   Answer(Bytes("\x05\x00"));
   EXPECT_EQ(status_.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(Error(), HasSubstr("malformed: version 5"));
-}
-
-TEST_F(Socks5Test, AProxyThatEndsTheConnectionIsUnavailable) {
-  DialToRequest();
-  at_proxy_->stream().Close();
-  Run();
-  EXPECT_EQ(status_.code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(Error(), HasSubstr("the proxy ended the connection"));
-}
-
-TEST_F(Socks5Test, TheDeadlineHoldsAtEveryStep) {
-  const std::string conversation = Bytes("\x05\x00") + Reply();
-  for (size_t sent = 0; sent < conversation.size(); ++sent) {
-    DialProxy({"example.com", 443}, {.timeout = absl::Seconds(3)});
-    Answer(conversation.substr(0, sent));
-    network_.RunFor(absl::Seconds(4));
-    EXPECT_EQ(status_.code(), absl::StatusCode::kDeadlineExceeded) << sent;
-    EXPECT_GE(took_, absl::Seconds(3));
-    EXPECT_LT(took_, absl::Seconds(3.01));
-    EXPECT_EQ(calls_, 1);
-  }
-}
-
-TEST_F(Socks5Test, AnAttemptMayBeGivenUpAtAnyStep) {
-  const std::string conversation = Bytes("\x05\x00") + Reply();
-  for (size_t sent = 0; sent < conversation.size(); ++sent) {
-    DialProxy();
-    Answer(conversation.substr(0, sent));
-    attempt_.reset();
-    Run();
-    EXPECT_TRUE(at_proxy_->closed().has_value()) << sent;
-    EXPECT_EQ(calls_, 0);
-  }
-}
-
-TEST_F(Socks5Test, AnEndpointThatAProxyCannotBeToldIsRefused) {
-  for (const Endpoint& endpoint :
-       {Endpoint{"", 1}, Endpoint{std::string(256, 'a'), 1}, Endpoint{"a b", 1}, Endpoint{"a", 0},
-        Endpoint{"fe80::1%1", 1}, Endpoint{std::string("a\0b", 3), 1}}) {
-    DialProxy(endpoint);
-    EXPECT_EQ(status_.code(), absl::StatusCode::kInvalidArgument) << endpoint.ToString();
-    EXPECT_EQ(at_proxy_, nullptr);
-  }
 }
 
 TEST_F(Socks5Test, OptionsThatCannotBeSentAreRefused) {
