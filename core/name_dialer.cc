@@ -182,6 +182,8 @@ class NameAttempt final : public Dialer::Attempt {
       const absl::string_view family = lookup.family == Family::kIpv6 ? "IPv6" : "IPv4";
       if (!lookup.answered)
         parts.push_back(absl::StrCat("no answer for its ", family, " addresses"));
+      // Systems say "no such name" of one that only has no address of that family.
+      if (absl::IsNotFound(lookup.error) && tries_.size() + untried_.size() > 0) continue;
       // Both families mostly fail alike.
       std::string error(lookup.error.message());
       if (!error.empty() && (parts.empty() || parts.back() != error))

@@ -329,6 +329,15 @@ TEST_F(NameDialerTest, AFailedLookupIsInTheErrorBesideTheOthersAddresses) {
   EXPECT_EQ(status_.code(), absl::StatusCode::kUnavailable);
 }
 
+TEST_F(NameDialerTest, ANameThatIsThereIsNotCalledUnknownForAFamilyThatItLacks) {
+  network_.AddHost("192.0.2.1");
+  Names(Family::kIpv6, absl::NotFoundError("there is no such name"));
+  Names(Family::kIpv4, FakeResolver::Addresses({"192.0.2.1"}));
+  Dial();
+  EXPECT_EQ(Outcome(),
+            "example.com:443: no connection: 192.0.2.1:443: connect: Connection refused");
+}
+
 TEST_F(NameDialerTest, ThatThereIsNoSuchNameIsKnownFromThatNobodyAnswers) {
   Dial({"nowhere.example", kPort});
   EXPECT_EQ(Outcome(),
@@ -384,6 +393,12 @@ TEST_F(NameDialerTest, OneDeadlineIsForLookupAndTries) {
             "example.com:443: no connection within 3s: no answer for its IPv6 addresses; no "
             "answer for its IPv4 addresses");
   EXPECT_EQ(status_.code(), absl::StatusCode::kDeadlineExceeded);
+
+  Names(Family::kIpv4, absl::NotFoundError("there is no such name"));
+  Dial({"example.com", kPort}, absl::Seconds(3));
+  EXPECT_EQ(Outcome(),
+            "example.com:443: no connection within 3s: no answer for its IPv6 addresses; "
+            "example.com: there is no such name");
 }
 
 TEST_F(NameDialerTest, SoManyTriesAreUnderWayAtOnce) {
