@@ -38,8 +38,11 @@ std::function<int()> on_accept, on_receive, on_send, on_send_file;
 std::function<int(int operation, uint32_t events)> on_epoll_ctl;
 // The most bytes that one send takes.
 size_t most_sent = SIZE_MAX;
-// The most bytes that one sendfile was asked for.
+// The most bytes that one sendfile was asked for, and all that they were.
 size_t most_asked = 0;
+size_t all_asked = 0;
+// A sendfile takes everything and sends nothing: to a peer that is infinitely fast.
+bool swallows_files = false;
 
 template <typename Function>
 Function Real(Function /*stands_before*/, const char* name) {
@@ -84,6 +87,8 @@ ssize_t send(int fd, const void* bytes, size_t size, int flags) {
 ssize_t sendfile(int fd, int file, off_t* offset, size_t size) noexcept {
   static const auto real = Real(&sendfile, "sendfile");
   most_asked = std::max(most_asked, size);
+  all_asked += size;
+  if (swallows_files) return static_cast<ssize_t>(size);
   return Fails(on_send_file) ? -1 : real(fd, file, offset, std::min(size, most_sent));
 }
 
@@ -126,6 +131,7 @@ class SystemFaultTest : public testing::Test {
     on_accept = on_receive = on_send = on_send_file = nullptr;
     on_epoll_ctl = nullptr;
     most_sent = SIZE_MAX;
+    swallows_files = false;
   }
 
   bool Until(absl::FunctionRef<bool()> done) { return test::Until(*loop_, done); }
@@ -328,6 +334,24 @@ TEST_F(SystemFaultTest, ATurnSendsABoundedPartOfAFile) {
   ASSERT_TRUE(Until([&] { return pair.server.recorder.received.size() >= 4 * kFileBytes; }));
   EXPECT_GT(most_asked, 0u);
   EXPECT_LE(most_asked, 1024u * 1024);
+}
+
+TEST_F(SystemFaultTest, ATurnSendsABoundedPartOfManyFiles) {
+  const test::FileForTests file(Pattern(0, kFileBytes / 2));
+  Pair pair(*loop_);
+  pair.server.stream->PauseReceiving();
+  test::SendUntilBlocked(*pair.client.stream);
+  loop_->RunOnce(absl::ZeroDuration());
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(file.SendOn(*pair.client.stream).ok());
+  swallows_files = true;
+  pair.server.stream->ResumeReceiving();
+  const size_t queued = pair.client.stream->queued_bytes();
+  ASSERT_GE(queued, 60 * file.size());
+  while (pair.client.stream->queued_bytes() != 0) {
+    all_asked = 0;
+    loop_->RunOnce(absl::Seconds(1));
+    EXPECT_LE(all_asked, 4'000'000u);
+  }
 }
 
 // Accepting.

@@ -22,6 +22,9 @@ constexpr size_t kGatherBytes = 4000;
 // bytes.
 constexpr size_t kCopyUpTo = 256;
 
+// So much of several files leaves at once; of one, the engine has a bound.
+constexpr uint64_t kFileBytesPerFlush = 1024 * 1024;
+
 bool Contains(Block& block, absl::Span<const uint8_t> bytes) {
   return bytes.data() >= block.storage() &&
          bytes.data() + bytes.size() <= block.storage() + block.capacity();
@@ -378,13 +381,15 @@ bool TcpStream::SendFrom(internal::FileRange& file) {
   return !state_.send_blocked;
 }
 
-// Leaves no files, or a stream that is blocked or has ended.
+// Leaves no files, or a stream that is blocked or has ended; or, with many files for a peer that
+// takes everything, some for the next turn.
 void TcpStream::FlushFiles() {
   internal::FileQueue& files = *extras_->files;
-  while (!files.empty()) {
+  for (uint64_t sent = 0; !files.empty(); files.Pop()) {
+    if (sent >= kFileBytesPerFlush) return SettleLater();
+    sent += files.file().left();
     if (!files.before().empty() && !SendFrom(files.before())) return;
     if (!SendFrom(files.file())) return;
-    files.Pop();
   }
   extras_->files = nullptr;
   state_.has_files = false;
