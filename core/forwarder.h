@@ -20,7 +20,8 @@
 // Back-pressure. Who does not take its bytes holds back the other side's sender: nothing is
 // received from a side while something of what it has sent waits here. So one direction holds at
 // most one receive (256 KiB) of this process's memory; towards a Stream that is not a socket's own
-// (TLS), its limits' high mark and one receive.
+// (TLS), its limits' high mark and one receive. Where both are plain sockets, and the system can,
+// bulk does not pass through this process at all (splice(2)).
 //
 // The end. When one side has sent all it will, and all of it has been passed on, the other one's
 // sending half is shut (ShutdownSend); the other direction goes on. When both have, both streams

@@ -62,8 +62,8 @@ class PipeReceiver {
 
 class PipePool {
  public:
-  // Descriptors: two a pipe.
-  static constexpr size_t kMostLent = 128;
+  // Each has two descriptors, and Linux lets the processes of one user have 64 MiB of pipes.
+  static constexpr size_t kMostLent = 64;
   static constexpr size_t kMostIdle = 16;
   // What a pipe holds, and so what is received at once. In frames of a network one has room for a
   // quarter of that, since a piece of a page takes the place of one.

@@ -131,8 +131,9 @@ absl::Status ReadinessPoller::Connect(Socket& socket, const SocketAddress& addre
 
 void ReadinessPoller::HandleConnect(Socket& socket, int error) {
   flags(socket) &= ~kConnecting;
-  if (error == 0) UpdateInterest(socket);
   socket.OnConnect(error);
+  // As a rule it receives by now, and has been updated.
+  if (error == 0 && current_ == &socket) UpdateInterest(socket);
 }
 
 void ReadinessPoller::StartReceiving(Socket& socket) {
