@@ -124,8 +124,8 @@ void Forwarder::Side::OnOtherClosed(const absl::Status& status) {
   if (!status.ok()) {
     stream_->Abort(absl::AbortedError(
         absl::StrCat("forwarder: the other side has ended: ", status.message())));
-  } else if (!receive_ended_) {
-    stream_->Close();  // there is nobody to send to
+  } else if (!receive_ended_ || !other_.receive_ended_) {
+    stream_->Close();  // the other one was closed; else what is left ends by itself
   }
 }
 

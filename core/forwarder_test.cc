@@ -18,6 +18,7 @@
 #include "sluice/core/internal/pool.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
+#include "sluice/core/stream_testing.h"
 #include "sluice/core/tcp.h"
 #include "sluice/core/tcp_testing.h"
 
@@ -262,6 +263,75 @@ TEST_F(ForwarderTest, JoinsUnixSocketsAndTcp) {
     EXPECT_TRUE(to_client.right());
     ExpectCounts(8 * kMiB, 8 * kMiB);
   }
+}
+
+// Streams that are no socket's own, such as TLS.
+
+class ForwarderOverOtherStreamsTest : public testing::Test {
+ protected:
+  ForwarderOverOtherStreamsTest() {
+    client_.KeepOpen();
+    backend_.KeepOpen();
+    forwarder_.Start([this](const Forwarder::Outcome& outcome) { outcome_ = outcome; });
+  }
+
+  VirtualLoop loop_;
+  StreamPair left_{loop_.loop()}, right_{loop_.loop()};
+  StreamRecorder client_{left_.TakeClient()}, backend_{right_.TakeServer()};
+  std::optional<Forwarder::Outcome> outcome_;
+  Forwarder forwarder_{left_.TakeServer(), right_.TakeClient()};
+};
+
+TEST_F(ForwarderOverOtherStreamsTest, PassesBytesAndEndsBothWays) {
+  client_.stream().Send("question");
+  client_.stream().ShutdownSend();
+  backend_.stream().Send("answer");
+  loop_.RunUntilIdle();
+  EXPECT_EQ(backend_.received(), "question");
+  EXPECT_TRUE(backend_.ended());
+  EXPECT_EQ(client_.received(), "answer");
+  EXPECT_FALSE(client_.ended());
+  backend_.stream().ShutdownSend();
+  loop_.RunUntilIdle();
+  EXPECT_TRUE(client_.ended());
+  ASSERT_TRUE(outcome_.has_value());
+  EXPECT_TRUE(outcome_->first.status.ok() && outcome_->second.status.ok());
+  EXPECT_EQ(outcome_->second.sent, 8u);
+  EXPECT_EQ(outcome_->first.sent, 6u);
+}
+
+TEST_F(ForwarderOverOtherStreamsTest, WhatIsNotTakenHoldsBackTheSender) {
+  constexpr size_t kSize = 4 * kMiB;
+  right_.to_server().Hold();
+  client_.stream().Send(Pattern(0, kSize));
+  loop_.RunUntilIdle();
+  EXPECT_GT(client_.stream().queued_bytes(), kSize / 2);
+  right_.to_server().Release();
+  loop_.RunUntilIdle();
+  EXPECT_TRUE(backend_.received() == Pattern(0, kSize));
+}
+
+TEST_F(ForwarderOverOtherStreamsTest, ABreakOfOneResetsTheOther) {
+  left_.Break();
+  loop_.RunUntilIdle();
+  ASSERT_TRUE(outcome_.has_value());
+  EXPECT_TRUE(absl::IsUnavailable(*backend_.closed())) << *backend_.closed();
+  EXPECT_TRUE(absl::IsAborted(outcome_->second.status)) << outcome_->second.status;
+}
+
+TEST(ForwarderClosedStreamTest, AStreamThatIsClosedAlreadyClosesTheOther) {
+  VirtualLoop loop;
+  StreamPair left(loop.loop()), right(loop.loop());
+  StreamRecorder client(left.TakeClient()), backend(right.TakeServer());
+  std::unique_ptr<Stream> first = left.TakeServer();
+  first->Close();
+  Forwarder forwarder(std::move(first), right.TakeClient());
+  std::optional<Forwarder::Outcome> outcome;
+  forwarder.Start([&](const Forwarder::Outcome& o) { outcome = o; });
+  loop.RunUntilIdle();
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_TRUE(outcome->first.status.ok() && outcome->second.status.ok());
+  EXPECT_TRUE(backend.closed().has_value() && backend.closed()->ok());
 }
 
 // Back-pressure.
