@@ -85,6 +85,9 @@ class Forwarder {
   // Begins. To be called once; `done` is never called from inside this.
   void Start(DoneFunction done);
 
+  // What has passed so far; `sent` is then what was given to the stream.
+  Outcome so_far() const { return {first_.end(), second_.end()}; }
+
  private:
   // One of the streams, and the direction from it to the other.
   class Side final : public StreamHandler, private internal::PipeReceiver {
