@@ -120,7 +120,7 @@ class CatSessionTest : public testing::Test {
   // A session with a server of `protocol`, as a client of `as`.
   void Serve(const Protocol& protocol, const Protocol& as) {
     absl::StatusOr<std::unique_ptr<EchoServer>> started =
-        EchoServer::Start({.protocol = &protocol, .listen = SocketAddress::Ipv4Loopback(0)});
+        EchoServer::Start({{.listen = SocketAddress::Ipv4Loopback(0)}, &protocol});
     ASSERT_TRUE(started.ok()) << started.status();
     server = *std::move(started);
     options.protocol = &as;

@@ -2,8 +2,9 @@
 // echo` is this with flags; `sluice demo` loads it from within the same process.
 //
 // Example:
-//   std::unique_ptr<EchoServer> server =
-//       *EchoServer::Start({.protocol = protocol, .listen = SocketAddress::Ipv4Loopback(0)});
+//   EchoServer::Options options = {{.listen = SocketAddress::Ipv4Loopback(0)}};
+//   options.protocol = protocol;
+//   std::unique_ptr<EchoServer> server = *EchoServer::Start(options);
 //   std::cout << server->address().ToString();
 //   EchoTotals totals = server->Stop(absl::Seconds(5));
 //
@@ -11,44 +12,28 @@
 #ifndef SLUICE_TOOLS_ECHO_SERVER_H_
 #define SLUICE_TOOLS_ECHO_SERVER_H_
 
-#include <cstdint>
-#include <functional>
+#include <cstddef>
 #include <memory>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "sluice/core/loop_group.h"
-#include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
-#include "sluice/core/stream.h"
-#include "sluice/tools/encryption.h"
 #include "sluice/tools/protocol.h"
+#include "sluice/tools/stream_server.h"
 
 namespace sluice::tools {
 
 class EchoServer {
  public:
-  struct Options {
+  // The limits are the protocol's own.
+  struct Options : StreamServer::Options {
     const Protocol* protocol = nullptr;  // must outlive the server
-    SocketAddress listen = {};
-    PollerKind poller = PollerKind::kAuto;
-    int threads = 1;
-    bool own_descriptor_tables = false;
-    bool reuse_port = false;
     size_t max_message_bytes = 1024 * 1024;
     bool compress = false;  // needs a protocol that can
-    absl::Duration idle_timeout = absl::InfiniteDuration();
-    int max_connections = 100'000;
-    // Null for plain connections.
-    std::shared_ptr<const ServerEncryption> encryption = nullptr;
-    // Told why a client's handshake failed; called on the loops' threads, on several at once.
-    std::function<void(const absl::Status& status)> on_handshake_error = nullptr;
   };
 
-  // Accepts connections from now on. Errors: as LoopGroup::Start, Protocol::NewEchoService and
-  // GroupListener::Listen.
+  // Accepts connections from now on. Errors: as StreamServer::Start and Protocol::NewEchoService.
   static absl::StatusOr<std::unique_ptr<EchoServer>> Start(const Options& options);
 
   // Without Stop, connections are cut.
@@ -56,13 +41,8 @@ class EchoServer {
   EchoServer(const EchoServer&) = delete;
   EchoServer& operator=(const EchoServer&) = delete;
 
-  const SocketAddress& address() const { return listener_->address(); }
-
-  // Connections that are accepted from now on are encrypted by this one; the others keep theirs.
-  void SetEncryption(const std::shared_ptr<const ServerEncryption>& encryption);
-
-  // The first loop, for what else the process has to watch.
-  EventLoop& loop() { return group_->loop(0); }
+  const SocketAddress& address() const { return streams_->address(); }
+  StreamServer& streams() { return *streams_; }
 
   // Stops accepting, answers what has arrived and what still comes within a short grace, closes the
   // connections, and cuts those that are not gone after `timeout`. Returns what the server has done
@@ -74,14 +54,9 @@ class EchoServer {
 
   EchoServer();
 
-  bool HasStreams();
-  uint64_t IoEvents();
-  absl::Duration AwaitQuiet(absl::Duration grace);
-
   // In this order: connections use places until the loops are gone.
   std::vector<std::unique_ptr<Place>> places_;  // one a loop, touched on its thread
-  std::unique_ptr<LoopGroup> group_;
-  std::unique_ptr<GroupListener> listener_;
+  std::unique_ptr<StreamServer> streams_;
 };
 
 }  // namespace sluice::tools

@@ -66,11 +66,10 @@ class LoadTest : public testing::Test {
   // Starts a server of `protocol` that the load will connect to.
   void Serve(const Protocol& protocol, size_t max_message_bytes = 1 << 20, bool compress = false) {
     absl::StatusOr<std::unique_ptr<EchoServer>> started =
-        EchoServer::Start({.protocol = &protocol,
-                           .listen = SocketAddress::Ipv4Loopback(0),
-                           .threads = 2,
-                           .max_message_bytes = max_message_bytes,
-                           .compress = compress});
+        EchoServer::Start({{.listen = SocketAddress::Ipv4Loopback(0), .threads = 2},
+                           &protocol,
+                           max_message_bytes,
+                           compress});
     ASSERT_TRUE(started.ok()) << started.status();
     server = *std::move(started);
     options.protocol = &protocol;

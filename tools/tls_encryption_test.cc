@@ -107,15 +107,16 @@ class TlsEncryptionTest : public testing::Test {
   }
 
   void Serve(const Protocol& protocol) {
-    absl::StatusOr<std::unique_ptr<EchoServer>> started =
-        EchoServer::Start({.protocol = &protocol,
-                           .listen = SocketAddress::Ipv4Loopback(0),
-                           .threads = 2,
-                           .encryption = NewServer(),
-                           .on_handshake_error = [this](const absl::Status& status) {
-                             const std::lock_guard lock(mutex);
-                             handshake_errors.push_back(status.ToString());
-                           }});
+    EchoServer::Options serving;
+    serving.protocol = &protocol;
+    serving.listen = SocketAddress::Ipv4Loopback(0);
+    serving.threads = 2;
+    serving.encryption = NewServer();
+    serving.on_refused = [this](const absl::Status& status) {
+      const std::lock_guard lock(mutex);
+      handshake_errors.push_back(status.ToString());
+    };
+    absl::StatusOr<std::unique_ptr<EchoServer>> started = EchoServer::Start(serving);
     ASSERT_TRUE(started.ok()) << started.status();
     server = *std::move(started);
     options.protocol = &protocol;
@@ -213,7 +214,7 @@ TEST_F(TlsEncryptionTest, ANewCertificateIsForNewConnectionsAndEndsNone) {
   for (int i = 0; i < 20; ++i) {
     const std::string subject = absl::StrCat("number ", i);
     Install(subject);
-    server->SetEncryption(NewServer());
+    server->streams().SetEncryption(NewServer());
     for (int connection = 0; connection < 3; ++connection)  // on either loop
       EXPECT_THAT(Dial(server->address()), HasSubstr(absl::StrCat("subject  CN=", subject, "\n")));
   }
