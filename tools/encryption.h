@@ -44,7 +44,7 @@ class ServerEncryption {
   virtual std::string source() const = 0;
 };
 
-// A client's side, for one server.
+// A client's side, for one server, or for all backends of one.
 class ClientEncryption {
  public:
   ClientEncryption() = default;
@@ -72,9 +72,11 @@ class Encryption {
   Encryption& operator=(const Encryption&) = delete;
   virtual ~Encryption() = default;
 
-  // The names of the flags that a server's and a client's commands accept.
+  // The names of the flags that a server's and a client's commands accept, and those that a server
+  // accepts for its own connections to others.
   virtual std::vector<std::string> server_flags() const = 0;
   virtual std::vector<std::string> client_flags() const = 0;
+  virtual std::vector<std::string> backend_flags() const = 0;
 
   // As the flags say now, and the files that they name; null when they ask for none. `alpn` is what
   // the application protocol is called, or empty. Error: kInvalidArgument and others, naming the
@@ -85,6 +87,10 @@ class Encryption {
   // The same; null for a URL that asks for none, with which no flag may be given.
   virtual absl::StatusOr<std::shared_ptr<const ClientEncryption>> NewClient(
       const Url& url, const std::string& alpn) const = 0;
+
+  // As backend_flags() say, for servers that are whom each endpoint names. None of the flags may be
+  // given unless it is `wanted`; null then.
+  virtual absl::StatusOr<std::shared_ptr<const ClientEncryption>> NewBackend(bool wanted) const = 0;
 };
 
 }  // namespace sluice::tools

@@ -10,12 +10,14 @@
 #include "sluice/tools/command.h"
 #include "sluice/tools/demo.h"
 #include "sluice/tools/echo.h"
+#include "sluice/tools/relay.h"
 
 namespace sluice::tools {
 
 int SluiceMain(const ProtocolTable& protocols, int argc, char** argv) {
   std::vector<Command> commands = {EchoCommand(protocols), BenchCommand(protocols),
-                                   CatCommand(protocols), CodecsCommand(protocols)};
+                                   CatCommand(protocols), RelayCommand(protocols),
+                                   CodecsCommand(protocols)};
   if (protocols.FindByName(kDemoProtocol) != nullptr) commands.push_back(DemoCommand(protocols));
   // A program is called what its users call it.
   absl::string_view program = argv[0];

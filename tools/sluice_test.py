@@ -224,9 +224,10 @@ class UsageTest(unittest.TestCase):
             self.assertLessEqual(max(map(len, result.stdout.decode().splitlines())), 100, words)
 
     def test_what_is_not_there_is_answered_with_what_is(self):
-        self.assert_bad_usage("relay", says="There are echo, bench, cat, codecs, demo and help.")
+        self.assert_bad_usage("hub", says="There are echo, bench, cat, relay, codecs, demo and help.")
         self.assert_bad_usage("echo", "--pipeline=3", says="It accepts --listen, --protocol, ")
         self.assert_bad_usage("demo", "--listen=*:0", says="It accepts --connections, ")
+        self.assert_bad_usage("relay", "--protocol=raw", says="It accepts --listen, --to, ")
         self.assert_bad_usage("bench", says="URL is missing")
         self.assert_bad_usage("cat", "tcp://[::1]:1", "more", says="unexpected argument more")
 

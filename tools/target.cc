@@ -5,28 +5,20 @@
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "sluice/core/caching_resolver.h"
-#include "sluice/core/name_dialer.h"
 #include "sluice/core/socket_address.h"
-#include "sluice/core/system_resolver.h"
 #include "sluice/tools/codec_flag.h"
 #include "sluice/tools/proxy_flag.h"
 #include "sluice/tools/shared_flags.h"
+#include "sluice/tools/system_dialer.h"
 
 namespace sluice::tools {
 
 namespace {
 
-absl::StatusOr<std::shared_ptr<const Dialer>> NewNameDialer() {
-  absl::StatusOr<std::shared_ptr<const SystemResolver>> system = SystemResolver::Create();
-  if (!system.ok()) return system.status();
-  return NameDialer::Create(std::make_shared<CachingResolver>(*std::move(system)));
-}
-
 absl::StatusOr<ProxyFlag> ReadDialer(const Url& url) {
   const bool is_unix = url.unix_socket.family() != SocketAddress::Family::kNone;
   absl::StatusOr<std::shared_ptr<const Dialer>> lower =
-      is_unix ? std::make_shared<FixedDialer>(url.unix_socket) : NewNameDialer();
+      is_unix ? std::make_shared<FixedDialer>(url.unix_socket) : NewSystemDialer();
   if (!lower.ok()) return lower.status();
   absl::StatusOr<ProxyFlag> flag = ReadProxyFlag(*std::move(lower));
   if (flag.ok() && is_unix && !flag->proxy.empty()) {

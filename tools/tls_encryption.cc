@@ -64,6 +64,7 @@ class Tls final : public Encryption {
  public:
   std::vector<std::string> server_flags() const override { return TlsServerFlagNames(); }
   std::vector<std::string> client_flags() const override { return TlsClientFlagNames(); }
+  std::vector<std::string> backend_flags() const override { return TlsBackendFlagNames(); }
 
   absl::StatusOr<std::shared_ptr<const ServerEncryption>> NewServer(
       const std::string& alpn) const override {
@@ -76,6 +77,13 @@ class Tls final : public Encryption {
   absl::StatusOr<std::shared_ptr<const ClientEncryption>> NewClient(
       const Url& url, const std::string& alpn) const override {
     absl::StatusOr<TlsClientFlags> flags = ReadTlsClientFlags(url, alpn);
+    if (!flags.ok()) return flags.status();
+    if (flags->context == nullptr) return nullptr;
+    return std::make_shared<const TlsClient>(*std::move(flags));
+  }
+
+  absl::StatusOr<std::shared_ptr<const ClientEncryption>> NewBackend(bool wanted) const override {
+    absl::StatusOr<TlsClientFlags> flags = ReadTlsBackendFlags(wanted);
     if (!flags.ok()) return flags.status();
     if (flags->context == nullptr) return nullptr;
     return std::make_shared<const TlsClient>(*std::move(flags));

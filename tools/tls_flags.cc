@@ -218,6 +218,21 @@ absl::Status ReadTrust(tls::ClientOptions& options) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<TlsClientFlags> MakeClient(const tls::ClientOptions& options) {
+  auto context = tls::ClientContext::Create(options);
+  if (!context.ok()) {
+    const Files roots = absl::GetFlag(FLAGS_tls_ca);
+    if (!roots.empty()) return Refuse(NamedFiles("tls_ca", roots), context.status().message());
+    return absl::InvalidArgumentError(
+        absl::StrCat(context.status().message(), "; --tls_ca=FILE names what to trust instead"));
+  }
+  TlsClientFlags flags;
+  flags.context = *std::move(context);
+  flags.server_name = absl::GetFlag(FLAGS_tls_server_name);
+  flags.insecure = options.insecure_accept_any_certificate;
+  return flags;
+}
+
 }  // namespace
 
 std::vector<std::string> TlsServerFlagNames() {
@@ -286,19 +301,23 @@ absl::StatusOr<TlsClientFlags> ReadTlsClientFlags(const Url& url, const std::str
   options.min_version = absl::GetFlag(FLAGS_tls_min_version);
   if (absl::Status status = ReadTrust(options); !status.ok()) return status;
 
-  auto context = tls::ClientContext::Create(options);
-  if (!context.ok()) {
-    const Files roots = absl::GetFlag(FLAGS_tls_ca);
-    if (!roots.empty()) return Refuse(NamedFiles("tls_ca", roots), context.status().message());
-    return absl::InvalidArgumentError(
-        absl::StrCat(context.status().message(), "; --tls_ca=FILE names what to trust instead"));
-  }
-  TlsClientFlags flags;
-  flags.context = *std::move(context);
-  flags.server_name = absl::GetFlag(FLAGS_tls_server_name);
-  if (flags.server_name.empty()) flags.server_name = url.endpoint.host;
-  flags.insecure = options.insecure_accept_any_certificate;
+  absl::StatusOr<TlsClientFlags> flags = MakeClient(options);
+  if (flags.ok() && flags->server_name.empty()) flags->server_name = url.endpoint.host;
   return flags;
+}
+
+std::vector<std::string> TlsBackendFlagNames() { return {"tls_ca", "tls_server_name", "insecure"}; }
+
+absl::StatusOr<TlsClientFlags> ReadTlsBackendFlags(bool wanted) {
+  if (!wanted) {
+    const absl::Status status =
+        RefuseFlags(TlsBackendFlagNames(), "this is for TLS to the backends: --to_tls");
+    if (!status.ok()) return status;
+    return TlsClientFlags();
+  }
+  tls::ClientOptions options;
+  if (absl::Status status = ReadTrust(options); !status.ok()) return status;
+  return MakeClient(options);
 }
 
 }  // namespace sluice::tools

@@ -51,6 +51,11 @@ struct TlsClientFlags {
 };
 absl::StatusOr<TlsClientFlags> ReadTlsClientFlags(const Url& url, const std::string& alpn);
 
+// What a server's own connections to others may be told: a client's flags that are not a server's,
+// too. None may be set unless TLS is `wanted`. The server name is empty unless it is set.
+std::vector<std::string> TlsBackendFlagNames();
+absl::StatusOr<TlsClientFlags> ReadTlsBackendFlags(bool wanted);
+
 }  // namespace sluice::tools
 
 #endif  // SLUICE_TOOLS_TLS_FLAGS_H_

@@ -1,0 +1,150 @@
+#include "sluice/tools/relay_service.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/monotonic_time.h"
+#include "sluice/protocols/proxy/header_dialer.h"
+
+namespace sluice::tools {
+
+// One client's connection.
+class RelayService::Session {
+ public:
+  Session(RelayService& service, StreamServer::Client client)
+      : service_(service),
+        loop_(client.stream->loop()),
+        client_(std::move(client)),
+        deadline_(loop_.now() + service.options_.connect_timeout),
+        tried_(service.backends_.size()) {}
+
+  ~Session() {
+    if (backend_.has_value()) service_.backends_.OnEnded(*backend_);
+  }
+
+  // The next backend, or the end.
+  void Connect() {
+    const MonotonicTime now = loop_.now();
+    const absl::Duration left = deadline_ - now;
+    backend_ = left > absl::ZeroDuration() ? service_.backends_.Begin(now, tried_) : std::nullopt;
+    if (!backend_.has_value()) return service_.OnSessionEnd(*this, false);
+    tried_[*backend_] = true;
+    // What is left is for all that have not been tried, so that one that does not answer leaves the
+    // others time.
+    const auto untried = 1 + std::count(tried_.begin(), tried_.end(), false);
+    attempt_ = NewDialer()->Dial(
+        loop_, service_.options_.backends[*backend_].endpoint,
+        {.timeout = left / untried, .stream = service_.options_.stream},
+        [this](absl::StatusOr<std::unique_ptr<Stream>> stream) { OnDialed(std::move(stream)); });
+  }
+
+  // Tells the backend, if there is one, and how many bytes have gone to it and come from it.
+  void AddBytes(absl::FunctionRef<void(size_t backend, uint64_t up, uint64_t down)> add) const {
+    if (!forwarder_.has_value()) return;
+    const Forwarder::Outcome outcome = forwarder_->so_far();
+    add(*backend_, outcome.second.sent, outcome.first.sent);
+  }
+
+ private:
+  std::shared_ptr<const Dialer> NewDialer() const {
+    const RelayOptions::Backend& backend = service_.options_.backends[*backend_];
+    std::shared_ptr<const Dialer> dialer = backend.dialer;
+    if (service_.options_.header.has_value()) {
+      dialer = std::make_shared<proxy::HeaderDialer>(
+          std::move(dialer), proxy::ProxyHeader{.version = *service_.options_.header,
+                                                .source = client_.source(),
+                                                .destination = client_.destination()});
+    }
+    if (backend.encryption != nullptr) dialer = backend.encryption->Over(std::move(dialer));
+    return dialer;
+  }
+
+  void OnDialed(absl::StatusOr<std::unique_ptr<Stream>> stream) {
+    if (stream.ok()) return OnConnected(*std::move(stream));
+    if (absl::IsCancelled(stream.status())) return service_.OnSessionEnd(*this, false);
+    Tell(stream.status());
+    service_.backends_.OnFailed(*std::exchange(backend_, std::nullopt), loop_.now());
+    Connect();
+  }
+
+  void OnConnected(std::unique_ptr<Stream> stream) {
+    service_.backends_.OnConnected(*backend_);
+    forwarder_.emplace(std::move(client_.stream), std::move(stream), service_.options_.forwarder);
+    forwarder_->Start([this](const Forwarder::Outcome& outcome) { OnForwarded(outcome); });
+    attempt_.reset();
+  }
+
+  void OnForwarded(const Forwarder::Outcome& outcome) {
+    const absl::Status& client = outcome.first.status;
+    const absl::Status& backend = outcome.second.status;
+    if (!backend.ok() && !absl::IsAborted(backend)) Tell(backend);
+    service_.OnSessionEnd(*this, client.ok() && backend.ok());
+  }
+
+  void Tell(const absl::Status& status) {
+    if (service_.options_.on_trouble) service_.options_.on_trouble(status);
+  }
+
+  RelayService& service_;
+  EventLoop& loop_;
+  StreamServer::Client client_;
+  const MonotonicTime deadline_;
+  std::vector<bool> tried_;
+  std::optional<size_t> backend_;
+  std::unique_ptr<Dialer::Attempt> attempt_;
+  std::optional<Forwarder> forwarder_;
+};
+
+RelayTotals& RelayTotals::operator+=(const RelayTotals& other) {
+  connections += other.connections;
+  errors += other.errors;
+  backends.resize(other.backends.size());
+  for (size_t i = 0; i < backends.size(); ++i) backends[i] += other.backends[i];
+  return *this;
+}
+
+RelayService::RelayService(const RelayOptions& options)
+    : options_(options), backends_(options.backends.size()) {}
+
+RelayService::~RelayService() = default;
+
+void RelayService::Serve(StreamServer::Client client) {
+  if (has_ended_) return;
+  ++connections_;
+  auto session = std::make_unique<Session>(*this, std::move(client));
+  Session* const key = session.get();
+  sessions_.emplace(key, std::move(session));
+  key->Connect();
+}
+
+void RelayService::OnEnd() {
+  has_ended_ = true;
+  sessions_.clear();
+}
+
+void RelayService::OnSessionEnd(Session& session, bool in_good_order) {
+  session.AddBytes([this](size_t backend, uint64_t up, uint64_t down) {
+    backends_.AddBytes(backend, up, down);
+  });
+  if (!in_good_order) ++errors_;
+  sessions_.erase(&session);
+}
+
+RelayTotals RelayService::totals() const {
+  RelayTotals totals = {.connections = connections_, .errors = errors_};
+  for (size_t i = 0; i < backends_.size(); ++i) totals.backends.push_back(backends_.counters(i));
+  for (const auto& [key, session] : sessions_) {
+    session->AddBytes([&](size_t backend, uint64_t up, uint64_t down) {
+      totals.backends[backend].bytes_up += up;
+      totals.backends[backend].bytes_down += down;
+    });
+  }
+  return totals;
+}
+
+}  // namespace sluice::tools
