@@ -52,13 +52,15 @@ class TestCase(unittest.TestCase):
 
 
 class Process:
-    """A child process whose standard output is read line by line. It is killed at the end of the with block."""
+    """A child process whose standard output is read line by line; with merge_errors, standard error among it. It is
+    killed at the end of the with block."""
 
-    def __init__(self, command, descriptors=None):
+    def __init__(self, command, descriptors=None, merge_errors=False):
         self._command = command
         if descriptors:
             command = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors), *command]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       stderr=subprocess.STDOUT if merge_errors else None, bufsize=0)
         self._lines = queue.Queue()
         self._is_told_to_end = False
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -132,8 +134,8 @@ class Process:
 class Server(Process):
     """A process that prints `listening on ADDRESS` once it accepts, and that SIGTERM ends with exit status 0."""
 
-    def __init__(self, command, descriptors=None):
-        super().__init__(command, descriptors)
+    def __init__(self, command, descriptors=None, merge_errors=False):
+        super().__init__(command, descriptors, merge_errors)
         line = self.read_line()
         match = re.fullmatch(r"listening on (.+)", line)
         if not match:
@@ -175,10 +177,10 @@ class Server(Process):
 
 
 class Sluice(Server):
-    """`sluice echo` with these flags."""
+    """`sluice echo`, or another of its servers, with these flags."""
 
-    def __init__(self, *flags, listen="127.0.0.1:0", descriptors=None):
-        super().__init__([os.environ["SLUICE"], "echo", f"--listen={listen}", *flags], descriptors)
+    def __init__(self, *flags, command="echo", listen="127.0.0.1:0", **options):
+        super().__init__([os.environ["SLUICE"], command, f"--listen={listen}", *flags], **options)
 
     def totals(self):
         """Stops it. Its line of totals, as a dictionary."""
@@ -186,6 +188,13 @@ class Sluice(Server):
         if status != 0 or len(lines) != 1 or not lines[0].startswith("totals: "):
             raise AssertionError(f"exit status {status}, output {lines}")
         return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", lines[0])}
+
+
+class Relay(Sluice):
+    """`sluice relay` to a backend, or to several that are separated by commas."""
+
+    def __init__(self, to, *flags, **options):
+        super().__init__(f"--to={to}", *flags, command="relay", **options)
 
 
 def receive_exactly(connection, count):

@@ -54,7 +54,7 @@ def proxy(scheme, address, more=""):
 class Nginx:
     """nginx' master process, which ends its worker when it is told to end, at the end of the with block."""
 
-    def __init__(self, server, name="p256", encrypted=True):
+    def __init__(self, server, name="p256", encrypted=True, listen_options=""):
         path = os.environ.get("PATH", "") + ":/usr/sbin"
         require(shutil.which("nginx", path=path), "nginx")
         self._folder = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
@@ -66,6 +66,7 @@ class Nginx:
             chain, key = chain_and_key(name)
             where += " ssl"
             server = f"ssl_certificate {chain};\n    ssl_certificate_key {key};\n    {server}"
+        where += f" {listen_options}"
         configuration = os.path.join(self._folder.name, "nginx.conf")
         with open(configuration, "w", encoding="utf-8") as written:
             written.write(CONFIGURATION.format(folder=self._folder.name, user=pwd.getpwuid(os.getuid()).pw_name,
