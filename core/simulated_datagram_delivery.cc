@@ -37,6 +37,7 @@ bool IsMember(const SimulatedDatagramSocket& socket, const SimulatedDatagram& da
   if (socket.peer.is_ip() && !(Unmapped(socket.peer) == datagram.from)) return false;
   return std::any_of(socket.groups.begin(), socket.groups.end(), [&](const MulticastGroup& group) {
     return HostOf(group.group) == HostOf(datagram.to) &&
+           InterfaceOf(group.interface) == datagram.interface &&
            (!group.source.is_ip() || HostOf(group.source) == HostOf(datagram.from));
   });
 }
@@ -126,7 +127,10 @@ int SimulatedDatagrams::Address(const SimulatedDatagramSocket& socket,
   const std::optional<SocketAddress> source = SourceFor(*socket.host, datagram.to);
   if (!source.has_value()) return ENETUNREACH;
   if (IsAny(datagram.to)) datagram.to = source->WithPort(peer.port());
-  datagram.within = IsLoopback(datagram.to) || socket.host->Has(datagram.to);
+  const bool within = IsLoopback(datagram.to) || socket.host->Has(datagram.to);
+  datagram.interface = within ? kLoopbackInterface : kNetworkInterface;
+  if (IsMulticast(datagram.to))
+    datagram.interface = InterfaceOf(socket.options.multicast_interface);
   datagram.from = *source;
   const SocketAddress* const wanted = outgoing.options.source;
   if (wanted != nullptr && !IsAny(*wanted)) {
@@ -135,24 +139,23 @@ int SimulatedDatagrams::Address(const SimulatedDatagramSocket& socket,
   } else if (!IsAny(socket.local) && !IsMulticast(socket.local)) {
     datagram.from = Unmapped(socket.local);
   }
-  if (IsLoopback(datagram.from) && !datagram.within && !IsMulticast(datagram.to)) return EINVAL;
+  if (IsLoopback(datagram.from) && datagram.interface != kLoopbackInterface) return EINVAL;
   datagram.from = datagram.from.WithPort(socket.local.port());
   return 0;
 }
 
 void SimulatedDatagrams::SendToGroup(SimulatedDatagramSocket& socket,
                                      const SimulatedDatagram& datagram) {
+  const bool stays = datagram.ttl == 0 || datagram.interface == kLoopbackInterface;
   for (SimulatedHostState* host : world_.hosts()) {
-    const bool within = host == socket.host;
-    if (host->crashed || (within ? !socket.options.multicast_loop : datagram.ttl == 0)) continue;
-    SimulatedDatagram copy = datagram;
-    copy.within = within;
-    PutUnderWay(socket, *host, std::move(copy));
+    const bool passes = host == socket.host ? socket.options.multicast_loop : !stays;
+    if (passes && !host->crashed) PutUnderWay(socket, *host, datagram);
   }
 }
 
 void SimulatedDatagrams::SendToHost(SimulatedDatagramSocket& socket, SimulatedDatagram datagram) {
-  SimulatedHostState* const to = datagram.within ? socket.host : world_.HostAt(datagram.to);
+  const bool within = datagram.interface == kLoopbackInterface;
+  SimulatedHostState* const to = within ? socket.host : world_.HostAt(datagram.to);
   if (to != nullptr) return PutUnderWay(socket, *to, std::move(datagram));
   world_.At(world_.now() + kUnreachable,
             [this, id = socket.id, peer = datagram.to] { Tell(id, EHOSTUNREACH, peer); });

@@ -14,8 +14,6 @@ namespace {
 
 constexpr size_t kMostInATurn = 64;
 constexpr uint8_t kPoison = 0xdb;
-constexpr uint32_t kLoopbackInterface = 1;
-constexpr uint32_t kNetworkInterface = 2;
 
 absl::Status NotOpen() { return SystemError(EBADF, "udp", "the socket"); }
 
@@ -36,7 +34,7 @@ ReceivedDatagram Lend(const SimulatedDatagramSocket& socket, SimulatedDatagram& 
   told.peer = &datagram.from;
   if (socket.options.receive_local) {
     told.local = &datagram.to;
-    told.interface = datagram.within ? kLoopbackInterface : kNetworkInterface;
+    told.interface = datagram.interface;
   }
   if (socket.options.receive_ttl) told.ttl = datagram.ttl;
   if (socket.options.receive_ecn) told.ecn = datagram.ecn;

@@ -18,16 +18,26 @@ using Family = SocketAddress::Family;
 constexpr int kEphemeralPorts = 16384;
 constexpr size_t kLeastBuffer = 4 * 1024;
 
+absl::Status NoInterface(absl::string_view name) {
+  return absl::NotFoundError(
+      absl::StrCat("there is no interface \"", name, "\"; each host has lo and eth0"));
+}
+
 auto FindGroup(SimulatedDatagramSocket& socket, const MulticastGroup& wanted) {
   return std::find_if(socket.groups.begin(), socket.groups.end(), [&](const MulticastGroup& group) {
     return HostOf(group.group) == HostOf(wanted.group) &&
+           InterfaceOf(group.interface) == InterfaceOf(wanted.interface) &&
            HostOf(group.source) == HostOf(wanted.source);
   });
 }
 
 }  // namespace
 
-// Whether what arrives for one address could be meant for the other.
+uint32_t InterfaceOf(absl::string_view name) {
+  if (name == "lo") return kLoopbackInterface;
+  return name.empty() || name == "eth0" ? kNetworkInterface : 0;
+}
+
 bool Overlap(const SocketAddress& a, bool a_is_ipv6_only, const SocketAddress& b,
              bool b_is_ipv6_only) {
   if (a.family() == b.family()) return IsAny(a) || IsAny(b) || a == b;
@@ -35,7 +45,6 @@ bool Overlap(const SocketAddress& a, bool a_is_ipv6_only, const SocketAddress& b
   return IsAny(ipv6_is_a ? a : b) && !(ipv6_is_a ? a_is_ipv6_only : b_is_ipv6_only);
 }
 
-// What `host` sends to `to` comes from here, unless the socket says. None: there is no way there.
 std::optional<SocketAddress> SourceFor(const SimulatedHostState& host, const SocketAddress& to) {
   if (IsLoopback(to)) {
     return to.family() == Family::kIpv4 ? SocketAddress::Ipv4Loopback(0)
@@ -93,10 +102,8 @@ absl::StatusOr<SimulatedDatagramSocket*> SimulatedDatagrams::Open(SimulatedPolle
   SimulatedHostState& host = poller.host();
   if (host.descriptors >= host.options.descriptors)
     return SystemError(EMFILE, "socket", local.ToString());
-  if (!options.multicast_interface.empty()) {
-    return absl::NotFoundError(
-        absl::StrCat("there is no interface \"", options.multicast_interface, "\""));
-  }
+  if (InterfaceOf(options.multicast_interface) == 0)
+    return NoInterface(options.multicast_interface);
   const absl::StatusOr<SocketAddress> place = PlaceFor(host, local, options);
   if (!place.ok()) return place.status();
   const auto size = [](int wanted, size_t usual) {
@@ -157,8 +164,7 @@ void SimulatedDatagrams::Crash(SimulatedHostState& host) {
 
 absl::Status SimulatedDatagrams::JoinGroup(SimulatedDatagramSocket& socket,
                                            const MulticastGroup& group) {
-  if (!group.interface.empty())
-    return absl::NotFoundError(absl::StrCat("there is no interface \"", group.interface, "\""));
+  if (InterfaceOf(group.interface) == 0) return NoInterface(group.interface);
   if (!IsMulticast(group.group) || group.group.family() != socket.local.family())
     return SystemError(EINVAL, "join", group.group.ToString());
   if (FindGroup(socket, group) != socket.groups.end())

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "sluice/core/datagram.h"
 #include "sluice/core/monotonic_time.h"
@@ -27,13 +28,17 @@ class SimulatedPoller;
 class SimulatedWorld;
 struct SimulatedHostState;
 
+// The interfaces of every host: "lo", which leads to the host itself, and "eth0" to the others.
+inline constexpr uint32_t kLoopbackInterface = 1;
+inline constexpr uint32_t kNetworkInterface = 2;
+
 struct SimulatedDatagram {
   SocketAddress from;
   SocketAddress to;  // as it was sent: an address of the receiver's host, or a group
   std::string bytes;
   int16_t ttl;
   uint8_t ecn;
-  bool within;  // has not left its host
+  uint32_t interface;  // an index: where it arrives
 };
 
 struct SimulatedDatagramSocket {
@@ -59,6 +64,9 @@ struct SimulatedDatagramSocket {
   bool send_blocked = false;
   bool ready_owed = false;
 };
+
+// Of an empty name that of the network; 0 for a name that there is not.
+uint32_t InterfaceOf(absl::string_view name);
 
 // Whether what arrives for one bound address could be meant for the other.
 bool Overlap(const SocketAddress& a, bool a_is_ipv6_only, const SocketAddress& b,

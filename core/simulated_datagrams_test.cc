@@ -29,6 +29,11 @@ absl::Span<const uint8_t> Bytes(absl::string_view text) {
 
 SocketAddress Address(absl::string_view text) { return *SocketAddress::Parse(text); }
 
+// A port of a host that is no more than simulated.
+SocketAddress At(absl::string_view host, uint16_t port) {
+  return Address(absl::StrCat(host, ":0")).WithPort(port);
+}
+
 // A socket, and what has happened to it.
 struct End final : UdpHandler {
   void OnDatagrams(UdpSocket& of, absl::Span<const ReceivedDatagram> datagrams) override {
@@ -270,7 +275,7 @@ TEST_F(SimulatedDatagramsTest, APortAtWhichNobodyIsIsToldWithItsAddress) {
   network_.SetLink(server_host_, client_host_, {.latency = absl::Milliseconds(50)});
   ASSERT_TRUE(Bind(client_, client_host_, Address("[::]:0")).ok());
   client_.socket->Send(Bytes("x"), server_host_.Address(7));
-  client_.socket->Send(Bytes("x"), Address("[::1]:8"));
+  client_.socket->Send(Bytes("x"), At("[::1]", 8));
   RunFor(absl::Milliseconds(90));
   EXPECT_EQ(client_.errors, std::vector<std::string>{"UNAVAILABLE [::1]:8"});
   RunFor(absl::Milliseconds(20));
@@ -281,7 +286,7 @@ TEST_F(SimulatedDatagramsTest, APortAtWhichNobodyIsIsToldWithItsAddress) {
 }
 
 TEST_F(SimulatedDatagramsTest, AnAddressThatNobodyHasIsUnreachableAfterAWhile) {
-  ASSERT_TRUE(Connect(client_, client_host_, Address("192.0.2.1:80")).ok());
+  ASSERT_TRUE(Connect(client_, client_host_, At("192.0.2.1", 80)).ok());
   client_.Send("x");
   RunFor(absl::Seconds(2));
   EXPECT_TRUE(client_.errors.empty());
@@ -310,12 +315,12 @@ TEST_F(SimulatedDatagramsTest, BandwidthTakesTimeAndHoldsTheSenderBack) {
 }
 
 TEST_F(SimulatedDatagramsTest, ReceiversAreFoundByFamilyAddressAndPeer) {
-  const SocketAddress ipv6 = Address("[fd00::1]:9000");
+  const SocketAddress ipv6 = At("[fd00::1]", 9000);
   End any, ipv4, connected, ipv6_only;
   ASSERT_TRUE(Connect(client_, client_host_, server_host_.Address(9000)).ok());
-  ASSERT_TRUE(Bind(any, server_host_, Address("[::]:9000"), {.reuse_port = true}).ok());
+  ASSERT_TRUE(Bind(any, server_host_, At("[::]", 9000), {.reuse_port = true}).ok());
   client_.Send("1");
-  client_.socket->Send(Bytes("none"), Address("127.0.0.1:9000"));
+  client_.socket->Send(Bytes("none"), At("127.0.0.1", 9000));
   RunFor(absl::Seconds(1));
   EXPECT_EQ(any.received, std::vector<std::string>{"1"});
   EXPECT_EQ(any.peers[0].substr(0, 9), "[::ffff:1");
@@ -341,7 +346,7 @@ TEST_F(SimulatedDatagramsTest, ReceiversAreFoundByFamilyAddressAndPeer) {
   any.socket = nullptr;
   ipv4.socket = nullptr;
   connected.socket = nullptr;
-  ASSERT_TRUE(Bind(ipv6_only, server_host_, Address("[::]:9000"), {.ipv6_only = true}).ok());
+  ASSERT_TRUE(Bind(ipv6_only, server_host_, At("[::]", 9000), {.ipv6_only = true}).ok());
   client_.Send("5");
   RunFor(absl::Seconds(1));
   EXPECT_TRUE(ipv6_only.received.empty());
@@ -359,24 +364,24 @@ TEST_F(SimulatedDatagramsTest, AConnectedSocketHearsOfItsPeerOnly) {
 }
 
 TEST_F(SimulatedDatagramsTest, PortsAreTakenWhereAddressesMeet) {
-  const auto bind = [&](absl::string_view local, const DatagramOptions& options = {}) {
+  const auto bind = [&](const SocketAddress& local, const DatagramOptions& options = {}) {
     End end;
-    return Bind(end, server_host_, Address(local), options).code();
+    return Bind(end, server_host_, local, options).code();
   };
   End taken;
   ASSERT_TRUE(Bind(taken, server_host_, server_host_.Address(9000), {.reuse_port = true}).ok());
   constexpr auto kTaken = absl::StatusCode::kAlreadyExists;
-  EXPECT_EQ(bind(server_host_.Address(9000).ToString()), kTaken);
-  EXPECT_EQ(bind("0.0.0.0:9000"), kTaken);
-  EXPECT_EQ(bind("[::]:9000"), kTaken);
-  EXPECT_EQ(bind("[::]:9000", {.ipv6_only = true}), absl::StatusCode::kOk);
-  EXPECT_EQ(bind("127.0.0.1:9000"), absl::StatusCode::kOk);
-  EXPECT_EQ(bind("0.0.0.0:9000", {.reuse_port = true}), absl::StatusCode::kOk);
-  EXPECT_EQ(bind("0.0.0.0:9000", {.reuse_address = true}), kTaken);
-  EXPECT_EQ(bind(client_host_.Address(1).ToString()), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(bind("unix:/tmp/x"), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(bind(server_host_.Address(9000)), kTaken);
+  EXPECT_EQ(bind(At("0.0.0.0", 9000)), kTaken);
+  EXPECT_EQ(bind(At("[::]", 9000)), kTaken);
+  EXPECT_EQ(bind(At("[::]", 9000), {.ipv6_only = true}), absl::StatusCode::kOk);
+  EXPECT_EQ(bind(At("127.0.0.1", 9000)), absl::StatusCode::kOk);
+  EXPECT_EQ(bind(At("0.0.0.0", 9000), {.reuse_port = true}), absl::StatusCode::kOk);
+  EXPECT_EQ(bind(At("0.0.0.0", 9000), {.reuse_address = true}), kTaken);
+  EXPECT_EQ(bind(client_host_.Address(1)), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(bind(Address("unix:/tmp/x")), absl::StatusCode::kInvalidArgument);
   taken.socket = nullptr;
-  EXPECT_EQ(bind(server_host_.Address(9000).ToString()), absl::StatusCode::kOk);
+  EXPECT_EQ(bind(server_host_.Address(9000)), absl::StatusCode::kOk);
 }
 
 TEST_F(SimulatedDatagramsTest, SocketsCostDescriptors) {
@@ -412,14 +417,14 @@ TEST_F(SimulatedDatagramsTest, SocketsThatShareAPortShareTheSenders) {
 
 TEST_F(SimulatedDatagramsTest, AGroupIsItsMembersOnAllHosts) {
   SimulatedHost& third_host = network_.AddHost("third");
-  const SocketAddress group = Address("239.1.2.3:5000");
+  const SocketAddress group = At("239.1.2.3", 5000);
   End here, there, too, filtered, stranger;
   const DatagramOptions shared = {.reuse_address = true};
-  ASSERT_TRUE(Bind(here, server_host_, Address("0.0.0.0:5000"), shared).ok());
-  ASSERT_TRUE(Bind(there, client_host_, Address("0.0.0.0:5000"), shared).ok());
+  ASSERT_TRUE(Bind(here, server_host_, At("0.0.0.0", 5000), shared).ok());
+  ASSERT_TRUE(Bind(there, client_host_, At("0.0.0.0", 5000), shared).ok());
   ASSERT_TRUE(Bind(too, client_host_, group, shared).ok());
-  ASSERT_TRUE(Bind(filtered, third_host, Address("0.0.0.0:5000"), shared).ok());
-  ASSERT_TRUE(Bind(stranger, third_host, Address("0.0.0.0:5000"), shared).ok());
+  ASSERT_TRUE(Bind(filtered, third_host, At("0.0.0.0", 5000), shared).ok());
+  ASSERT_TRUE(Bind(stranger, third_host, At("0.0.0.0", 5000), shared).ok());
   for (End* end : {&here, &there, &too}) ASSERT_TRUE(end->socket->JoinGroup({.group = group}).ok());
   ASSERT_TRUE(filtered.socket->JoinGroup({.group = group, .source = client_host_.Address(0)}).ok());
   EXPECT_EQ(here.socket->JoinGroup({.group = group}).code(), absl::StatusCode::kAlreadyExists);
@@ -445,9 +450,9 @@ TEST_F(SimulatedDatagramsTest, AGroupIsItsMembersOnAllHosts) {
 }
 
 TEST_F(SimulatedDatagramsTest, AGroupMayStayWithinTheHostOrOutsideOfIt) {
-  const SocketAddress group = Address("[ff05::1]:5000");
-  ASSERT_TRUE(Bind(server_, server_host_, Address("[::]:5000")).ok());
-  ASSERT_TRUE(Bind(client_, client_host_, Address("[::]:5000")).ok());
+  const SocketAddress group = At("[ff05::1]", 5000);
+  ASSERT_TRUE(Bind(server_, server_host_, At("[::]", 5000)).ok());
+  ASSERT_TRUE(Bind(client_, client_host_, At("[::]", 5000)).ok());
   for (End* end : {&server_, &client_}) ASSERT_TRUE(end->socket->JoinGroup({.group = group}).ok());
   End within, outside;
   ASSERT_TRUE(Bind(within, server_host_, Address("[::]:0"), {.multicast_ttl = 0}).ok());
@@ -472,7 +477,7 @@ TEST_F(SimulatedDatagramsTest, WhatIsNoGroupIsRefused) {
 }
 
 TEST_F(SimulatedDatagramsTest, WhatIsToldOfADatagram) {
-  ASSERT_TRUE(Bind(server_, server_host_, Address("0.0.0.0:9000"),
+  ASSERT_TRUE(Bind(server_, server_host_, At("0.0.0.0", 9000),
                    {.max_datagram_bytes = 5,
                     .receive_local = true,
                     .receive_ecn = true,
@@ -548,7 +553,7 @@ TEST_F(SimulatedDatagramsTest, ASocketMayBeDestroyedInAnyOfItsCallbacks) {
 
 // An error whose answer causes the next does not keep the loop from its other work.
 TEST_F(SimulatedDatagramsTest, ErrorsWithoutEndLeaveTurnsToOthers) {
-  ASSERT_TRUE(Connect(client_, client_host_, Address("127.0.0.1:9")).ok());
+  ASSERT_TRUE(Connect(client_, client_host_, At("127.0.0.1", 9)).ok());
   client_.on_error = [&] { client_.Send("x"); };
   client_.Send("x");
   RunFor(absl::Milliseconds(10));

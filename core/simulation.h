@@ -50,8 +50,9 @@
 // sender; an address that nobody has by one after three seconds. IPv4 peers of an IPv6 socket have
 // mapped addresses. Sockets that share a port share the senders, by their addresses. A datagram for
 // a multicast group goes to each host, with its link's chances, and there to the members of that
-// group on that port. Not simulated: sizes that links cannot pass on, fragments, broadcasts,
-// routers (a TTL of 1 reaches every host), interfaces by name, segmentation offload.
+// group on that port; each host has an interface eth0 to the others, and one called lo. Not
+// simulated: sizes that links cannot pass on, fragments, broadcasts, routers (a TTL of 1 reaches
+// every host), segmentation offload.
 //
 // What an OnReceive or OnDatagrams lends is overwritten when it returns, so that a reader that
 // comes too late shows.

@@ -278,7 +278,7 @@ std::string InterfaceForIpv6Groups() {
 
 // A group that does not leave the host.
 TEST_P(UdpNetworkTest, AnIpv6GroupIsJoinedTheSameWay) {
-  const std::string interface = InterfaceForIpv6Groups();
+  const std::string interface = GetParam().is_simulated ? kLoopback : InterfaceForIpv6Groups();
   UdpRecorder recorder, unused;
   std::unique_ptr<UdpSocket> member = Bind(recorder, {}, *SocketAddress::Parse("[::]:0"));
   std::unique_ptr<UdpSocket> sender = Bind(unused, {.datagram = {.multicast_interface = interface}},

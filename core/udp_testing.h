@@ -41,6 +41,7 @@ struct UdpEngine {
   const char* name;
   std::function<absl::StatusOr<std::unique_ptr<Poller>>()> make;
   bool has_network = true;  // a system's, with ICMP, multicast, packet information and drops
+  bool is_simulated = false;
 };
 
 inline void PrintTo(const UdpEngine& engine, std::ostream* out) { *out << engine.name; }
