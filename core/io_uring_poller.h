@@ -16,9 +16,9 @@
 // comes from would take one more call for each, which has no answer for one that is reset by then.
 // It would gain little: connecting, one message and closing cost 0.94 of what they cost with epoll.
 //
-// A socket of datagrams is watched, too, and received from by recvmmsg(2): a multishot recvmsg needs
-// a buffer of the pool for each datagram, which cuts long ones and cannot hold what the system has
-// joined, and a completion for each, where one call brings 64.
+// A socket of datagrams is watched, too, and received from by recvmmsg(2): a multishot recvmsg
+// needs a buffer of the pool for each datagram, which cuts long ones and cannot hold what the
+// system has joined, and a completion for each, where one call brings 64.
 //
 // Differences that a user could notice:
 //  * A listener that is closed on another thread than the one that last ran the loop stops

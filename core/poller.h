@@ -18,8 +18,8 @@
 //    an owned copy.
 //  * An end (OnReceiveEnd), an error and a connect's outcome are each reported once.
 //  * Datagrams are lent in the same way, those of a turn in one OnDatagrams, of which the number is
-//    bounded. What arrives after StopReceiving waits in the system. SendDatagrams keeps no reference
-//    either; what it did not take is the caller's to keep.
+//    bounded. What arrives after StopReceiving waits in the system. SendDatagrams keeps no
+//    reference either; what it did not take is the caller's to keep.
 #ifndef SLUICE_CORE_POLLER_H_
 #define SLUICE_CORE_POLLER_H_
 

@@ -21,8 +21,8 @@
 // thread ends by itself when it has nothing left to do. So one may live on for as long as the
 // system keeps it, and uses nothing but what it owns.
 //
-// The threads share the descriptor table of the thread that asks first. They block all signals. They
-// know nothing of a simulation's time: there, ask a FakeResolver.
+// The threads share the descriptor table of the thread that asks first. They block all signals.
+// They know nothing of a simulation's time: there, ask a FakeResolver.
 #ifndef SLUICE_CORE_SYSTEM_RESOLVER_H_
 #define SLUICE_CORE_SYSTEM_RESOLVER_H_
 
