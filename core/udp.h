@@ -123,7 +123,9 @@ class UdpSocket final : private EventLoop::Member {
   ~UdpSocket() override;
 
   // Copies. Without a peer: to the one that the socket is connected to.
-  UdpSendResult Send(absl::Span<const uint8_t> bytes) { return Send(bytes, nullptr, {}, false); }
+  UdpSendResult Send(absl::Span<const uint8_t> bytes, const DatagramSendOptions& options = {}) {
+    return Send(bytes, nullptr, options, false);
+  }
   UdpSendResult Send(absl::Span<const uint8_t> bytes, const SocketAddress& peer,
                      const DatagramSendOptions& options = {}) {
     return Send(bytes, &peer, options, false);
@@ -132,7 +134,9 @@ class UdpSocket final : private EventLoop::Member {
   // Sends bytes that stay as they are until the callback of this socket that is running returns,
   // such as those that were received, without copying them unless they have to wait. Elsewhere it
   // copies.
-  UdpSendResult SendLent(absl::Span<const uint8_t> bytes) { return Send(bytes, nullptr, {}, true); }
+  UdpSendResult SendLent(absl::Span<const uint8_t> bytes, const DatagramSendOptions& options = {}) {
+    return Send(bytes, nullptr, options, true);
+  }
   UdpSendResult SendLent(absl::Span<const uint8_t> bytes, const SocketAddress& peer,
                          const DatagramSendOptions& options = {}) {
     return Send(bytes, &peer, options, true);

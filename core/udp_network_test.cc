@@ -172,8 +172,10 @@ TEST_P(UdpNetworkTest, EcnAndTtlArrive) {
     }
     EXPECT_THAT(ecns, testing::ElementsAre(2, 1, 0, 3));
     connected->Send(Bytes("x"));
-    ASSERT_TRUE(Until([&] { return recorder.received.size() == 5; }));
+    connected->Send(Bytes("y"), {.ecn = 2});
+    ASSERT_TRUE(Until([&] { return recorder.received.size() == 6; }));
     EXPECT_EQ(recorder.received[4].ecn, 0);
+    EXPECT_EQ(recorder.received[5].ecn, 2);
   }
 }
 

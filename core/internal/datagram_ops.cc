@@ -218,6 +218,38 @@ size_t RunLength(absl::Span<const OutgoingDatagram> datagrams, size_t segment_li
   return length;
 }
 
+// Writes one message of a run, and its pieces from `piece` on; returns the end of those.
+iovec* WriteMessage(absl::Span<const OutgoingDatagram> run, msghdr& header, iovec* piece,
+                    Control& room) {
+  const OutgoingDatagram& first = run[0];
+  header = {};
+  header.msg_iov = piece;
+  uint8_t* end = nullptr;
+  for (const OutgoingDatagram& datagram : run) {
+    auto* const bytes = const_cast<uint8_t*>(datagram.bytes.data());
+    // Of what was joined and goes back, all is one piece.
+    if (bytes == end && bytes != nullptr) {
+      piece[-1].iov_len += datagram.bytes.size();
+    } else {
+      *piece++ = {bytes, datagram.bytes.size()};
+    }
+    end = bytes + datagram.bytes.size();
+  }
+  header.msg_iovlen = static_cast<decltype(header.msg_iovlen)>(piece - header.msg_iov);
+  if (first.peer != nullptr) {
+    header.msg_name = const_cast<sockaddr*>(first.peer->data());
+    header.msg_namelen = first.peer->length();
+  }
+  ControlWriter control(header, room);
+#ifdef UDP_SEGMENT
+  if (run.size() > 1)
+    control.Add(IPPROTO_UDP, UDP_SEGMENT, static_cast<uint16_t>(first.bytes.size()));
+#endif
+  if (first.options.source != nullptr) AddSource(control, *first.options.source);
+  if (first.options.ecn >= 0) AddEcn(control, first);
+  return piece;
+}
+
 }  // namespace
 
 struct DatagramOps::ReceiveBatch {
@@ -326,26 +358,34 @@ absl::Span<const ReceivedDatagram> DatagramOps::Receive(int fd, int& error) {
   return received_;
 }
 
+// Fills in what is told of a datagram, and returns the size of those that are joined in it; 0:
+// none.
+size_t DatagramOps::TakeControl(const State& state, size_t place, ReceivedDatagram& datagram) {
+  msghdr& header = receive_->messages[place].msg_hdr;
+  SocketAddress& local = receive_->locals[place];
+  size_t segment = 0;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
+    if (c->cmsg_level == IPPROTO_IP) TakeIpv4(c, state.port, local, datagram);
+    if (c->cmsg_level == IPPROTO_IPV6) TakeIpv6(c, state.port, local, datagram);
+#ifdef UDP_GRO
+    if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+      segment = static_cast<size_t>(std::max(Number(c), 0));
+#endif
+  }
+  return segment;
+}
+
 // Adds what lies in one place to those that are received: one datagram, or several of one size that
 // the system has joined.
 void DatagramOps::Unpack(const State& state, size_t place) {
   const Message& message = receive_->messages[place];
-  msghdr& header = receive_->messages[place].msg_hdr;
-  ReceivedDatagram datagram = {.bytes = {}, .peer = &receive_->peers[place]};
-  receive_->peers[place].SetLength(header.msg_namelen);
+  SocketAddress& peer = receive_->peers[place];
+  peer.SetLength(message.msg_hdr.msg_namelen);
+  ReceivedDatagram datagram = {.bytes = {}, .peer = &peer};
   const size_t size = message.msg_len;
-  size_t segment = size;
-  if (header.msg_controllen != 0) {
-    for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
-      SocketAddress& local = receive_->locals[place];
-      if (c->cmsg_level == IPPROTO_IP) TakeIpv4(c, state.port, local, datagram);
-      if (c->cmsg_level == IPPROTO_IPV6) TakeIpv6(c, state.port, local, datagram);
-#ifdef UDP_GRO
-      if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
-        segment = static_cast<size_t>(std::max(Number(c), 1));
-#endif
-    }
-  }
+  size_t segment = 0;
+  if (message.msg_hdr.msg_controllen != 0) segment = TakeControl(state, place, datagram);
+  if (segment == 0) segment = size;
   uint8_t* const bytes = receive_->memory.get() + place * kPlaceBytes;
   size_t offset = 0;
   do {
@@ -365,34 +405,11 @@ size_t DatagramOps::GatherMessages(const State& state,
   iovec* piece = send_->pieces.data();
   iovec* const end = piece + kPieces;
   while (count < kMessages && piece != end && !datagrams.empty()) {
-    const OutgoingDatagram& first = datagrams[0];
     const size_t room = static_cast<size_t>(end - piece);
     const size_t length =
         RunLength(datagrams.first(std::min(room, datagrams.size())), state.segment_limit);
-    msghdr& header = send_->messages[count].msg_hdr;
-    header = {};
-    header.msg_iov = piece;
-    for (const OutgoingDatagram& datagram : datagrams.first(length)) {
-      auto* const bytes = const_cast<uint8_t*>(datagram.bytes.data());
-      if (header.msg_iovlen != 0 &&
-          static_cast<uint8_t*>(piece[-1].iov_base) + piece[-1].iov_len == bytes) {
-        piece[-1].iov_len += datagram.bytes.size();
-        continue;
-      }
-      *piece++ = {bytes, datagram.bytes.size()};
-      ++header.msg_iovlen;
-    }
-    if (first.peer != nullptr) {
-      header.msg_name = const_cast<sockaddr*>(first.peer->data());
-      header.msg_namelen = first.peer->length();
-    }
-    ControlWriter control(header, send_->controls[count]);
-#ifdef UDP_SEGMENT
-    if (length > 1)
-      control.Add(IPPROTO_UDP, UDP_SEGMENT, static_cast<uint16_t>(first.bytes.size()));
-#endif
-    if (first.options.source != nullptr) AddSource(control, *first.options.source);
-    if (first.options.ecn >= 0) AddEcn(control, first);
+    piece = WriteMessage(datagrams.first(length), send_->messages[count].msg_hdr, piece,
+                         send_->controls[count]);
     send_->datagrams[count++] = length;
     datagrams.remove_prefix(length);
   }

@@ -64,6 +64,7 @@ class DatagramOps {
   struct SendBatch;
 
   int ReceiveMessages(int fd, const State& state);
+  size_t TakeControl(const State& state, size_t place, ReceivedDatagram& datagram);
   void Unpack(const State& state, size_t place);
   size_t GatherMessages(const State& state, absl::Span<const OutgoingDatagram> datagrams);
   int SendMessages(int fd, size_t count);

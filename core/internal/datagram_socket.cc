@@ -266,7 +266,9 @@ int TellDatagramErrors(int fd, Poller::Socket& socket, int error,
     socket.OnDatagramError(taken, peer);
   }
   if (told != 0) return told;
-  if (error == 0) error = PendingError(fd);
+  // Taken in any case: some systems would tell it again.
+  const int pending = PendingError(fd);
+  if (error == 0) error = pending;
   if (error == 0) return 0;
   socket.OnDatagramError(error, SocketAddress());
   return 1;

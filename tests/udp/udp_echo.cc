@@ -57,7 +57,7 @@ constexpr int kBufferBytes = 4 << 20;
 
 double Seconds(clockid_t clock) {
   timespec now;
-  clock_gettime(clock, &now);  // source_style: it measures, and judges nothing by it
+  clock_gettime(clock, &now);  // source_style: printed, never asserted
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
