@@ -604,7 +604,9 @@ void EncryptedStream::SendOutput() {
 
 void EncryptedStream::Flush() {
   if (ABSL_PREDICT_FALSE(files_ != nullptr)) {
-    if (FlushFiles() && closing_) return FinishClose();
+    const bool all_left = FlushFiles();
+    if (all_left && closing_) return FinishClose();
+    if (closing_) return;  // what is left waits, or was lost
   }
   while (!plain_.empty() && !lower_blocked_ && ABSL_PREDICT_TRUE(files_ == nullptr)) {
     if (!EncryptSome(plain_)) return AbortUnencrypted();

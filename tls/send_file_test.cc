@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -216,17 +217,25 @@ TEST_F(TlsSendFileTest, ACloseWhoseFileMovesMayTakeLonger) {
 }
 
 TEST_F(TlsSendFileTest, AFileThatWasCutShortEndsTheStream) {
-  Start();
-  const FileForTests file(Bytes(kLarge));
-  SendAndHold(file);
-  file.Truncate(1);
-  pair_->to_server().Release();
-  loop_.RunUntilIdle();
-  ASSERT_TRUE(at_client_->closed().has_value());
-  EXPECT_EQ(at_client_->closed()->code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(Message(*at_client_->closed()), HasSubstr("cut short"));
-  EXPECT_FALSE(at_server_->ended());
-  EXPECT_GT(client().queued_bytes(), 0u);
+  const std::function<void()> kBefore[] = {[] {}, [this] { client().ShutdownSend(); },
+                                           [this] { client().Close(); }};
+  for (const auto& before : kBefore) {
+    pair_.emplace(loop_.loop());
+    Start();
+    const FileForTests file(Bytes(kLarge));
+    SendAndHold(file);
+    before();
+    file.Truncate(1);
+    pair_->to_server().Release();
+    loop_.RunUntilIdle();
+    ASSERT_TRUE(at_client_->closed().has_value());
+    EXPECT_EQ(at_client_->closed()->code(), absl::StatusCode::kDataLoss);
+    EXPECT_THAT(Message(*at_client_->closed()), HasSubstr("cut short"));
+    EXPECT_FALSE(at_server_->ended());
+    EXPECT_FALSE(at_server_->closed()->ok());
+    EXPECT_GT(client().queued_bytes(), 1'000'000u);
+    EXPECT_LT(client().queued_bytes(), kLarge);
+  }
 }
 
 TEST_F(TlsSendFileTest, EachWayToTheEndClosesTheDescriptors) {
