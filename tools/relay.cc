@@ -27,6 +27,7 @@
 #include "sluice/tools/system_dialer.h"
 #include "sluice/tools/url.h"
 
+using Reserve = sluice::tools::WholeNumber<0, 1000>;
 using sluice::tools::Timeout;
 
 ABSL_FLAG(std::vector<std::string>, to, {},
@@ -36,6 +37,10 @@ ABSL_FLAG(bool, to_tls, false,
           "for unix:), or for --tls_server_name");
 ABSL_FLAG(Timeout, connect_timeout, Timeout(absl::Seconds(10)),
           "how long it may take until a connection has a backend, all tries and TLS included");
+ABSL_FLAG(
+    Reserve, pool_idle, Reserve(0),
+    "so many connections to each backend are kept open in reserve by each thread, for clients "
+    "to come: for backends that wait for a client to speak first");
 ABSL_FLAG(std::string, proxy_protocol_out, "",
           "tells each backend whose connection it gets, by a PROXY protocol header: v1 or v2");
 ABSL_FLAG(Timeout, stats, Timeout(absl::InfiniteDuration()),
@@ -107,6 +112,7 @@ absl::StatusOr<RelayOptions> ReadRelayFlags(const ProtocolTable& protocols,
   if (!header.ok()) return header.status();
   options.header = *header;
   options.connect_timeout = absl::GetFlag(FLAGS_connect_timeout).value();
+  options.pool_idle = static_cast<size_t>(absl::GetFlag(FLAGS_pool_idle).value());
   options.stream.idle_timeout = streams.idle_timeout;
   // Who pauses for so long while the relay drains (or twice as long) has probably said all.
   options.forwarder.drain_quiet = DrainTimeout() / 4;
@@ -175,7 +181,8 @@ int RunRelay(const ProtocolTable& protocols, const Invocation& invocation) {
 }  // namespace
 
 Command RelayCommand(const ProtocolTable& protocols) {
-  std::vector<std::string> flags = {"to", "connect_timeout", "proxy_protocol_out", "stats"};
+  std::vector<std::string> flags = {"to", "connect_timeout", "pool_idle", "proxy_protocol_out",
+                                    "stats"};
   std::string encrypted;
   if (protocols.encryption() != nullptr) {
     flags.push_back("to_tls");

@@ -7,8 +7,8 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "sluice/core/event_loop.h"
 #include "sluice/core/monotonic_time.h"
+#include "sluice/core/pooled_dialer.h"
 #include "sluice/protocols/proxy/header_dialer.h"
 
 namespace sluice::tools {
@@ -51,17 +51,16 @@ class RelayService::Session {
   }
 
  private:
+  // With a header of this client's where the backend is to get one, and TLS above that.
   std::shared_ptr<const Dialer> NewDialer() const {
-    const RelayOptions::Backend& backend = service_.options_.backends[*backend_];
-    std::shared_ptr<const Dialer> dialer = backend.dialer;
-    if (service_.options_.header.has_value()) {
-      dialer = std::make_shared<proxy::HeaderDialer>(
-          std::move(dialer), proxy::ProxyHeader{.version = *service_.options_.header,
-                                                .source = client_.source(),
-                                                .destination = client_.destination()});
-    }
-    if (backend.encryption != nullptr) dialer = backend.encryption->Over(std::move(dialer));
-    return dialer;
+    std::shared_ptr<const Dialer> dialer = service_.dialers_[*backend_];
+    if (!service_.options_.header.has_value()) return dialer;
+    dialer = std::make_shared<proxy::HeaderDialer>(
+        std::move(dialer), proxy::ProxyHeader{.version = *service_.options_.header,
+                                              .source = client_.source(),
+                                              .destination = client_.destination()});
+    const auto& encryption = service_.options_.backends[*backend_].encryption;
+    return encryption == nullptr ? dialer : encryption->Over(std::move(dialer));
   }
 
   void OnDialed(absl::StatusOr<std::unique_ptr<Stream>> stream) {
@@ -113,6 +112,29 @@ RelayService::RelayService(const RelayOptions& options)
 
 RelayService::~RelayService() = default;
 
+void RelayService::OnStart(EventLoop& loop) {
+  if (options_.pool_idle > 0) {
+    constexpr size_t kMany = 1'000'000;  // the limit is the server's, of clients
+    ConnectionPool::Options pool = {.max_open = kMany, .max_idle = kMany, .max_waiting = kMany};
+    pool.target = {.max_open = kMany,
+                   .max_idle = options_.pool_idle,
+                   .min_idle = options_.pool_idle,
+                   .max_waiting = kMany};
+    pool.dial.timeout = options_.connect_timeout;
+    pool_ = *ConnectionPool::Create(loop, std::move(pool));
+  }
+  for (const RelayOptions::Backend& backend : options_.backends) {
+    std::shared_ptr<const Dialer> dialer = backend.dialer;
+    if (backend.encryption != nullptr && !options_.header.has_value())
+      dialer = backend.encryption->Over(std::move(dialer));
+    if (pool_ != nullptr) {
+      reserve_.push_back(*pool_->GetTarget(backend.endpoint, dialer));
+      dialer = std::make_shared<PooledDialer>(*pool_, std::move(dialer));
+    }
+    dialers_.push_back(std::move(dialer));
+  }
+}
+
 void RelayService::Serve(StreamServer::Client client) {
   if (has_ended_) return;
   ++connections_;
@@ -125,6 +147,9 @@ void RelayService::Serve(StreamServer::Client client) {
 void RelayService::OnEnd() {
   has_ended_ = true;
   sessions_.clear();
+  dialers_.clear();
+  reserve_.clear();
+  pool_.reset();
 }
 
 void RelayService::OnSessionEnd(Session& session, bool in_good_order) {

@@ -10,6 +10,7 @@
 #ifndef SLUICE_TOOLS_RELAY_SERVICE_H_
 #define SLUICE_TOOLS_RELAY_SERVICE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -20,7 +21,9 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "sluice/core/connection_pool.h"
 #include "sluice/core/dialer.h"
+#include "sluice/core/event_loop.h"
 #include "sluice/core/forwarder.h"
 #include "sluice/core/stream.h"
 #include "sluice/protocols/proxy/proxy_protocol.h"
@@ -40,6 +43,7 @@ struct RelayOptions {
 
   std::vector<Backend> backends;  // at least one
   absl::Duration connect_timeout = absl::Seconds(10);
+  size_t pool_idle = 0;       // connections to each backend that are kept in reserve
   StreamOptions stream = {};  // of the backends'
   // The header that each backend gets before all else, also before TLS, if any.
   std::optional<proxy::ProxyHeader::Version> header = std::nullopt;
@@ -62,6 +66,7 @@ class RelayService final : public StreamServer::Service {
   explicit RelayService(const RelayOptions& options);
   ~RelayService() override;
 
+  void OnStart(EventLoop& loop) override;
   void Serve(StreamServer::Client client) override;
   void OnEnd() override;
 
@@ -75,6 +80,9 @@ class RelayService final : public StreamServer::Service {
 
   const RelayOptions& options_;
   Balancer backends_;
+  std::unique_ptr<ConnectionPool> pool_;  // null for none
+  std::vector<ConnectionPool::Target> reserve_;
+  std::vector<std::shared_ptr<const Dialer>> dialers_;  // to each backend
   uint64_t connections_ = 0;
   uint64_t errors_ = 0;
   bool has_ended_ = false;

@@ -67,6 +67,7 @@ class RelayServiceTest : public testing::Test {
   void Start() {
     options_.on_trouble = [this](const absl::Status& status) { troubles_.push_back(status); };
     service_ = std::make_unique<RelayService>(options_);
+    service_->OnStart(relay_.loop());
     listener_ = *Listener::Listen(relay_.loop(), relay_.Address(9000), {},
                                   [this](std::unique_ptr<Stream> stream) {
                                     service_->Serve({std::move(stream), header_});
@@ -286,6 +287,40 @@ TEST_F(RelayServiceTest, WhomAProxySpokeForIsPassedOn) {
   Send("hello");
   header_.values.clear();
   EXPECT_EQ(backend.last().received(), *proxy::WriteProxyHeader(header_) + "hello");
+}
+
+TEST_F(RelayServiceTest, ConnectionsInReserveAreUsedFirst) {
+  Backend& backend = AddBackend("10.0.1.1");
+  options_.pool_idle = 2;
+  options_.header = proxy::ProxyHeader::Version::k1;
+  Start();
+  Run();
+  EXPECT_EQ(backend.accepted.size(), 2u);
+  // Now nobody could connect, and that is not needed.
+  backend.listener.reset();
+  for (int i = 0; i < 2; ++i) Send("hello");
+  for (const auto& accepted : backend.accepted) {
+    EXPECT_THAT(accepted->received(), testing::StartsWith("PROXY TCP4 10.0.0.2 10.0.0.1 "));
+    EXPECT_THAT(accepted->received(), testing::EndsWith(" 9000\r\nhello"));
+  }
+  EXPECT_EQ(service_->totals().backends[0].open, 2u);
+  EXPECT_EQ(service_->totals().backends[0].failed, 0u);
+  // And they are replaced.
+  backend.Listen();
+  Run(absl::Seconds(30));
+  EXPECT_EQ(backend.accepted.size(), 4u);
+}
+
+TEST_F(RelayServiceTest, WithoutAReserveOneIsConnected) {
+  Backend& backend = AddBackend("10.0.1.1");
+  options_.pool_idle = 1;
+  Start();
+  Connect();
+  Connect();
+  Connect();
+  Run();
+  EXPECT_EQ(service_->totals().backends[0].open, 3u);
+  EXPECT_EQ(backend.accepted.size(), 4u);
 }
 
 TEST_F(RelayServiceTest, ASlowReaderHoldsTheSenderBack) {

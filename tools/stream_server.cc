@@ -95,6 +95,9 @@ absl::StatusOr<std::unique_ptr<StreamServer>> StreamServer::Start(
                                                       *services[static_cast<size_t>(i)], options));
     places.push_back(server->places_.back().get());
   }
+  server->RunOnEach([&](EventLoop& loop, int index) {
+    places[static_cast<size_t>(index)]->service().OnStart(loop);
+  });
   const auto accept = [places](EventLoop& loop, std::unique_ptr<Stream> stream) {
     const auto place = std::find_if(places.begin(), places.end(),
                                     [&](Place* candidate) { return &candidate->loop() == &loop; });

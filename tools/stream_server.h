@@ -70,6 +70,8 @@ class StreamServer {
   class Service {
    public:
     virtual ~Service() = default;
+    // Before anything is served.
+    virtual void OnStart(EventLoop& /*loop*/) {}
     virtual void Serve(Client client) = 0;
     // The loop is about to go, and with it the streams. Nothing is served from now on.
     virtual void OnEnd() {}

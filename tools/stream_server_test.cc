@@ -28,6 +28,7 @@ using testing::HasSubstr;
 // Tells each client whose connection it has.
 class Greeter : public StreamServer::Service {
  public:
+  void OnStart(EventLoop& /*loop*/) override { ++starts; }
   void Serve(StreamServer::Client client) override {
     client.stream->Send(
         absl::StrCat(client.source().ToString(), " to ", client.destination().ToString()));
@@ -38,6 +39,7 @@ class Greeter : public StreamServer::Service {
     clients_.clear();
   }
 
+  int starts = 0;
   int ends = 0;
 
  private:
@@ -118,8 +120,10 @@ TEST_F(StreamServerTest, WhoHasNoHeaderIsRefused) {
               AllOf(HasSubstr("127.0.0.1:"), HasSubstr("no PROXY protocol header")));
 }
 
-TEST_F(StreamServerTest, EachServiceHearsOfTheEnd) {
+TEST_F(StreamServerTest, EachServiceHearsOfTheBeginningAndTheEnd) {
   Start(false);
+  EXPECT_EQ(greeters_[0].starts, 1);
+  EXPECT_EQ(greeters_[1].starts, 1);
   Connect("x");
   server_.reset();
   EXPECT_EQ(greeters_[0].ends, 1);

@@ -192,6 +192,15 @@ class EchoTest(PeersTest):
                         self.assertEqual((totals["connections"], totals["errors"]), (40, 0))
                         self.assertEqual(echo.totals()["errors"], 0)
 
+    def test_connections_in_reserve(self):
+        for is_out in (False, True):
+            echo = self.enter(Sluice("--protocol=frame", *(tls_in() if is_out else [])))
+            relay = self.relay(echo.address, "--pool_idle=4", "--threads=2", *(tls_out() if is_out else []))
+            self.bench("frame")
+            totals = relay.totals()
+            self.assertEqual((totals["connections"], totals["errors"]), (20, 0))
+            self.assertGreaterEqual(echo.totals()["connections"], 20)
+
     def test_much_over_tls_and_back(self):
         echo = self.enter(Sluice("--protocol=raw", *tls_in()))
         relay = self.relay(echo.address, *tls_out())
