@@ -6,8 +6,13 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "sluice/core/datagram.h"
+#include "sluice/core/dialer.h"
+#include "sluice/core/socket_address.h"
 #include "sluice/tools/load_flags.h"
 #include "sluice/tools/load_options.h"
 #include "sluice/tools/load_report.h"
@@ -16,6 +21,10 @@
 #include "sluice/tools/shared_flags.h"
 #include "sluice/tools/target.h"
 #include "sluice/tools/terminal.h"
+#include "sluice/tools/udp_exchange.h"
+#include "sluice/tools/udp_load_options.h"
+#include "sluice/tools/udp_load_report.h"
+#include "sluice/tools/udp_target.h"
 #include "sluice/tools/url.h"
 
 ABSL_FLAG(bool, verify, true, "do not compare each answer with what was sent");
@@ -27,6 +36,48 @@ ABSL_FLAG(
 namespace sluice::tools {
 namespace {
 
+// But for the peer.
+absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFromFlags() {
+  const LoadOptions load = LoadOptionsFromFlags();
+  if (load.size < UdpExchange::kHeaderBytes || load.size > kMaxDatagramBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("--size=", load.size, ": over udp:// it is ",
+                                                   UdpExchange::kHeaderBytes, " to ",
+                                                   kMaxDatagramBytes));
+  }
+  const absl::Duration lost_after = absl::GetFlag(FLAGS_lost_after).value();
+  if (lost_after == absl::InfiniteDuration())
+    return absl::InvalidArgumentError("--lost_after=inf: a datagram may get lost");
+  return UdpLoadOptions{.poller = absl::GetFlag(FLAGS_poller),
+                        .sockets = load.connections,
+                        .pipeline = load.pipeline,
+                        .size = load.size,
+                        .duration = load.duration,
+                        .lost_after = lost_after,
+                        .threads = load.threads,
+                        .text = absl::GetFlag(FLAGS_text),
+                        .verify = absl::GetFlag(FLAGS_verify)};
+}
+
+int RunUdpBench(const ProtocolTable& protocols, const Invocation& invocation) {
+  const std::string& text = invocation.arguments[0];
+  const absl::StatusOr<Endpoint> endpoint = ReadUdpTarget(protocols, invocation, {"timeout"});
+  if (!endpoint.ok()) return invocation.BadUsage(endpoint.status().message());
+  absl::StatusOr<UdpLoadOptions> options = UdpLoadOptionsFromFlags();
+  if (!options.ok()) return invocation.BadUsage(options.status().message());
+  const absl::StatusOr<SocketAddress> peer = LookUp(*endpoint);
+  if (!peer.ok()) return invocation.Failure(peer.status().message());
+  options->peer = *peer;
+  RaiseDescriptorLimit();
+  const absl::StatusOr<UdpLoadResult> result = RunUdpLoad(*options);
+  if (!result.ok()) return invocation.Failure(result.status().message());
+  const std::string report = absl::GetFlag(FLAGS_json)
+                                 ? absl::StrCat(UdpLoadReportJson(text, *options, *result), "\n")
+                                 : UdpLoadReport(text, *options, *result, DetectTerminal(stdout));
+  std::fwrite(report.data(), 1, report.size(), stdout);
+  const absl::Status status = UdpLoadStatus(*options, *result);
+  return status.ok() ? kSuccess : invocation.Failure(status.message());
+}
+
 int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   const std::string& text = invocation.arguments[0];
   LoadOptions options = LoadOptionsFromFlags();
@@ -36,6 +87,7 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   if (options.threads > options.connections) {
     return invocation.BadUsage("--threads may not be more than --connections");
   }
+  if (NamesUdp(invocation)) return RunUdpBench(protocols, invocation);
   const absl::StatusOr<Target> target = ReadTarget(protocols, invocation);
   if (!target.ok()) return invocation.BadUsage(target.status().message());
   options.protocol = target->protocol.get();
@@ -59,7 +111,7 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
 
 Command BenchCommand(const ProtocolTable& protocols) {
   std::vector<std::string> flags = LoadFlagNames();
-  flags.insert(flags.end(), {"poller", "timeout", "verify", "json", "text"});
+  flags.insert(flags.end(), {"poller", "timeout", "lost_after", "verify", "json", "text"});
   return {
       .name = "bench",
       .summary = "puts a load on an echo server and tells how it went",
@@ -69,8 +121,12 @@ Command BenchCommand(const ProtocolTable& protocols) {
           "Ctrl-C ends the run early. The exit status is 1 if anything went wrong on any "
           "connection."
           "\n\n"
+          "Over udp:// a connection is a socket, and a message a datagram, with a number and a "
+          "time in it. What is lost, late, duplicated, overtaken or damaged is counted. Loss is no "
+          "failure, unless nothing was answered; damage is."
+          "\n\n"
           "URL: ",
-          AcceptedUrls(protocols.schemes()),
+          AcceptedUrls(TargetSchemes(protocols)),
           "; HOST is a name, or an address (an IPv6 one in brackets)."),
       .arguments = {"URL"},
       .flags = WithClientFlags(protocols, std::move(flags)),

@@ -10,13 +10,17 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/socket_address.h"
 #include "sluice/tools/cat_session.h"
 #include "sluice/tools/flag_types.h"
 #include "sluice/tools/poller_flag.h"
 #include "sluice/tools/printable.h"
 #include "sluice/tools/shared_flags.h"
 #include "sluice/tools/target.h"
+#include "sluice/tools/udp_cat_session.h"
+#include "sluice/tools/udp_target.h"
 #include "sluice/tools/url.h"
 
 ABSL_FLAG(bool, verbose, false,
@@ -27,7 +31,26 @@ ABSL_FLAG(bool, verbose, false,
 namespace sluice::tools {
 namespace {
 
+int RunUdpCat(const ProtocolTable& protocols, const Invocation& invocation) {
+  const absl::StatusOr<Endpoint> endpoint =
+      ReadUdpTarget(protocols, invocation, {"timeout", "max_message_bytes"});
+  if (!endpoint.ok()) return invocation.BadUsage(endpoint.status().message());
+  const absl::StatusOr<SocketAddress> peer = LookUp(*endpoint);
+  if (!peer.ok()) return invocation.Failure(peer.status().message());
+  const absl::StatusOr<std::unique_ptr<EventLoop>> loop =
+      EventLoop::Create(absl::GetFlag(FLAGS_poller));
+  if (!loop.ok()) return invocation.Failure(loop.status().message());
+  UdpCatSession session(**loop, {.peer = *peer,
+                                 .lost_after = absl::GetFlag(FLAGS_lost_after).value(),
+                                 .input = STDIN_FILENO,
+                                 .output = STDOUT_FILENO,
+                                 .log = absl::GetFlag(FLAGS_verbose) ? invocation.err : nullptr});
+  const absl::Status status = session.Run();
+  return status.ok() ? kSuccess : invocation.Failure(status.message());
+}
+
 int RunCat(const ProtocolTable& protocols, const Invocation& invocation) {
+  if (NamesUdp(invocation)) return RunUdpCat(protocols, invocation);
   const absl::StatusOr<Target> target = ReadTarget(protocols, invocation);
   if (!target.ok()) return invocation.BadUsage(target.status().message());
   const absl::StatusOr<std::unique_ptr<EventLoop>> loop =
@@ -73,11 +96,17 @@ Command CatCommand(const ProtocolTable& protocols) {
           "half too. The exit status is 0 after such an end, "
           "whichever side began it, and 1 otherwise."
           "\n\n"
+          "Over udp:// a line is a datagram. When standard input has ended, what still comes is "
+          "printed, until nothing has come for 0.1 s once as many datagrams have come as were "
+          "sent, and for --lost_after before that. The exit status is 0 then, and 1 when the "
+          "network says that nobody is there."
+          "\n\n"
           "URL: ",
-          AcceptedUrls(protocols.schemes()),
+          AcceptedUrls(TargetSchemes(protocols)),
           "; HOST is a name, or an address (an IPv6 one in brackets)."),
       .arguments = {"URL"},
-      .flags = WithClientFlags(protocols, {"timeout", "max_message_bytes", "poller", "verbose"}),
+      .flags = WithClientFlags(protocols,
+                               {"timeout", "lost_after", "max_message_bytes", "poller", "verbose"}),
       .run = [&protocols](const Invocation& invocation) { return RunCat(protocols, invocation); },
   };
 }

@@ -1,6 +1,7 @@
 #include "sluice/tools/echo.h"
 
 #include <cstdio>
+#include <latch>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,11 +14,15 @@
 #include "absl/strings/str_join.h"
 #include "sluice/tools/codec_flag.h"
 #include "sluice/tools/echo_server.h"
+#include "sluice/tools/encryption.h"
 #include "sluice/tools/process_limits.h"
 #include "sluice/tools/server_flags.h"
 #include "sluice/tools/serving.h"
 #include "sluice/tools/shared_flags.h"
+#include "sluice/tools/signal_scope.h"
 #include "sluice/tools/stream_server.h"
+#include "sluice/tools/udp_echo_server.h"
+#include "sluice/tools/url.h"
 
 ABSL_FLAG(std::string, protocol, "", "what the clients speak");
 
@@ -34,18 +39,69 @@ std::string TotalsLine(const EchoServer::Options& options, const EchoTotals& tot
   return line;
 }
 
+std::string TotalsLine(const UdpEchoTotals& totals) {
+  return absl::StrCat("totals: datagrams=", totals.datagrams, " bytes=", totals.bytes,
+                      " unread=", totals.unread, " unsent=", totals.unsent,
+                      " errors=", totals.errors);
+}
+
 // As --protocol and --codec say.
 absl::StatusOr<std::shared_ptr<const Protocol>> ReadProtocol(const ProtocolTable& protocols) {
   const std::string name = absl::GetFlag(FLAGS_protocol);
   std::shared_ptr<const Protocol> protocol = protocols.FindByName(name);
   if (protocol == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--protocol=", name, ": --protocol takes one of ", absl::StrJoin(protocols.names(), ", ")));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--protocol=", name, ": --protocol takes one of ",
+                     absl::StrJoin(protocols.names(), ", "), ", ", kUdp));
   }
   return WithCodecFlag(std::move(protocol));
 }
 
+// What is of connections means nothing.
+absl::StatusOr<UdpEchoServer::Options> ReadUdpFlags(const Encryption* encryption) {
+  std::vector<std::string> flags = {"codec",
+                                    "deflate",
+                                    "max_message_bytes",
+                                    "idle_timeout",
+                                    "max_connections",
+                                    "own_descriptor_tables",
+                                    "proxy_protocol_in"};
+  if (encryption != nullptr) {
+    const std::vector<std::string> more = encryption->server_flags();
+    flags.insert(flags.end(), more.begin(), more.end());
+  }
+  if (absl::Status status = RefuseFlags(flags, "--protocol=udp"); !status.ok()) return status;
+  const absl::StatusOr<StreamServer::Options> options = ReadServerFlags(nullptr, "");
+  if (!options.ok()) return options.status();
+  if (!options->listen.is_ip()) {
+    return absl::InvalidArgumentError(
+        "--listen: UDP has no Unix sockets; accepted are 127.0.0.1:9000, [::1]:9000 and *:9000");
+  }
+  return UdpEchoServer::Options{.listen = options->listen,
+                                .poller = options->poller,
+                                .threads = options->threads,
+                                .reuse_port = options->reuse_port};
+}
+
+int RunUdpEcho(const ProtocolTable& protocols, const Invocation& invocation) {
+  const absl::StatusOr<UdpEchoServer::Options> options = ReadUdpFlags(protocols.encryption());
+  if (!options.ok()) return invocation.BadUsage(options.status().message());
+  const absl::StatusOr<std::unique_ptr<UdpEchoServer>> server = UdpEchoServer::Start(*options);
+  if (!server.ok()) return invocation.Failure(server.status().message());
+  {
+    std::latch asked_to_stop(1);
+    SignalScope stop((*server)->loop(), [&] { asked_to_stop.count_down(); });
+    // Not before the signals are watched: who reads this line may send one.
+    std::printf("listening on %s\n", (*server)->address().ToString().c_str());
+    std::fflush(stdout);
+    asked_to_stop.wait();
+  }
+  std::printf("%s\n", TotalsLine((*server)->Stop(DrainTimeout())).c_str());
+  return kSuccess;
+}
+
 int RunEcho(const ProtocolTable& protocols, const Invocation& invocation) {
+  if (absl::GetFlag(FLAGS_protocol) == kUdp) return RunUdpEcho(protocols, invocation);
   EchoServer::Options options;
   const absl::StatusOr<std::shared_ptr<const Protocol>> protocol = ReadProtocol(protocols);
   if (!protocol.ok()) return invocation.BadUsage(protocol.status().message());
@@ -103,7 +159,14 @@ Command EchoCommand(const ProtocolTable& protocols) {
           "totals."
           "\n\n"
           "Protocols: ",
-          absl::StrJoin(names, ", "), ".", encrypted),
+          absl::StrJoin(names, ", "), ".", encrypted,
+          "\n\n"
+          "With --protocol=udp each datagram is sent back to where it came from. (One with a "
+          "forged sender makes two such servers answer each other for ever: do not listen where "
+          "strangers can send.) The totals are then of datagrams, and tell what came and found "
+          "the receive buffers full (unread, as the system counts it: on Linux a run that was "
+          "sent as one is one), the answers for which the send queues had no room (unsent), and "
+          "those that could not be sent or did not get there (errors)."),
       .flags = WithServerFlags(protocols.encryption(),
                                {"protocol", "codec", "max_message_bytes", "deflate"}),
       .run = [&protocols](const Invocation& invocation) { return RunEcho(protocols, invocation); },

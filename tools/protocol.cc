@@ -46,7 +46,8 @@ void ProtocolTable::SetEncryption(std::unique_ptr<Encryption> encryption) {
 }
 
 void ProtocolTable::Add(std::unique_ptr<Protocol> protocol) {
-  if (FindByName(protocol->name()) != nullptr || FindByScheme(protocol->scheme().name) != nullptr ||
+  if (protocol->name() == kUdp || protocol->scheme().name == kUdp ||
+      FindByName(protocol->name()) != nullptr || FindByScheme(protocol->scheme().name) != nullptr ||
       FindByScheme(protocol->encrypted_scheme().name) != nullptr) {
     std::fprintf(stderr, "the protocol %s (%s://) was added before\n", protocol->name().c_str(),
                  protocol->scheme().name.c_str());

@@ -187,7 +187,7 @@ class Protocol {
 
 class ProtocolTable {
  public:
-  // The name and the schemes must not be taken.
+  // The name and the schemes must not be taken, as kUdp is.
   void Add(std::unique_ptr<Protocol> protocol);
 
   // All protocols are spoken encrypted, too.

@@ -8,6 +8,8 @@ ABSL_FLAG(sluice::tools::MessageBytes, max_message_bytes, sluice::tools::kDefaul
           "longer messages from the peer are refused, and end the connection");
 ABSL_FLAG(sluice::tools::Timeout, timeout, sluice::tools::Timeout(absl::Seconds(5)),
           "how long a connection may take to open, and, for bench, an answer to come");
+ABSL_FLAG(sluice::tools::Timeout, lost_after, sluice::tools::Timeout(absl::Seconds(1)),
+          "udp: an answer that has not come by then is taken for lost");
 ABSL_FLAG(bool, json, false, "prints one JSON object instead of text");
 ABSL_FLAG(
     bool, deflate, false,

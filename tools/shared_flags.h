@@ -18,6 +18,7 @@ inline constexpr MessageBytes kDefaultMaxMessageBytes(1024 * 1024);
 ABSL_DECLARE_FLAG(sluice::tools::Threads, threads);
 ABSL_DECLARE_FLAG(sluice::tools::MessageBytes, max_message_bytes);
 ABSL_DECLARE_FLAG(sluice::tools::Timeout, timeout);
+ABSL_DECLARE_FLAG(sluice::tools::Timeout, lost_after);
 ABSL_DECLARE_FLAG(bool, deflate);
 ABSL_DECLARE_FLAG(bool, json);
 

@@ -247,6 +247,23 @@ class UsageTest(unittest.TestCase):
             self.assert_bad_usage(command, "tcp://[::1]:1", "--deflate", says="--deflate: tcp:// does not compress; ws:// does")
         self.assert_bad_usage("demo", "--size=0", says="takes a number of bytes from 1 to 1GiB")
 
+    def test_what_means_nothing_over_udp_is_refused(self):
+        for flag in ("--codec=x=1", "--deflate", "--idle_timeout=1s", "--max_connections=1", "--max_message_bytes=1",
+                     "--own_descriptor_tables", "--proxy_protocol_in", "--tls_cert=x"):
+            name = flag.split("=")[0]
+            self.assert_bad_usage("echo", "--protocol=udp", flag, says=f"{name} means nothing with --protocol=udp")
+        self.assert_bad_usage("echo", "--protocol=udp", "--listen=unix:/tmp/x", says="UDP has no Unix sockets")
+        for command in ("bench", "cat"):
+            for flag in ("--codec=x=1", "--deflate", "--timeout=1s", "--tls_ca=x", "--proxy=http://127.0.0.1:1"):
+                name = flag.split("=")[0]
+                self.assert_bad_usage(command, "udp://[::1]:1", flag, says=f"{name} means nothing with udp://")
+            self.assert_bad_usage(command, "udp://[::1]", says="there is no port")
+            self.assert_bad_usage(command, "udp+unix:///tmp/x", says="udp:// is not spoken over Unix sockets")
+            self.assert_bad_usage(command, "tcp://[::1]:1", "--lost_after=2s", says="--lost_after means nothing with tcp://")
+        for size in ("23", "65508"):
+            self.assert_bad_usage("bench", "udp://[::1]:1", f"--size={size}", says="over udp:// it is 24 to 65507")
+        self.assert_bad_usage("bench", "udp://[::1]:1", "--lost_after=inf", says="a datagram may get lost")
+
     @unittest.skipUnless(sys.platform == "linux", "other systems have kqueue")
     def test_an_engine_that_the_system_lacks_is_named(self):
         result = run("echo", "--listen=127.0.0.1:0", "--poller=kqueue")
@@ -762,6 +779,75 @@ class CatTest(unittest.TestCase):
         with Fake(until_end) as fake:
             result = run("cat", f"ws://{fake.address}", "--timeout=100ms")
             self.assertEqual((result.returncode, result.stdout), (1, b""))
+
+
+class UdpTest(unittest.TestCase):
+
+    def test_datagrams_come_back(self):
+        with Echo("--protocol=udp", "--threads=2") as echo, socket.socket(type=socket.SOCK_DGRAM) as client:
+            client.settimeout(PATIENCE)
+            host, port = echo.address.rsplit(":", 1)
+            client.connect((host, int(port)))
+            sizes = (0, 1, 1472, 1473, 65507)
+            for size in sizes:
+                data = os.urandom(size)
+                client.send(data)
+                self.assertEqual(client.recv(65536), data)
+            self.assertEqual(echo.stop(), {"datagrams": len(sizes), "bytes": sum(sizes), "unread": 0, "unsent": 0,
+                                           "errors": 0})
+
+    def test_bench_says_what_came_of_it(self):
+        with Echo("--protocol=udp") as echo:
+            for size, host in ((24, echo.address), (1200, echo.address.replace("127.0.0.1", "localhost"))):
+                result = run("bench", f"udp://{host}", "--json", "--duration=100ms", "--connections=4", "--pipeline=3",
+                             "--threads=2", f"--size={size}")
+                self.assertEqual((result.returncode, result.stderr), (0, b""))
+                report = json.loads(result.stdout)
+                self.assertTrue(report["ok"], report)
+                self.assertEqual((report["protocol"], report["size"], report["damaged"], report["duplicated"]),
+                                 ("udp", size, 0, 0))
+                self.assertGreaterEqual(report["sent"], 12)
+                self.assertEqual(report["sent"], report["messages"] + report["late"] + report["lost"])
+            result = run("bench", f"udp://{echo.address}", "--duration=100ms", env={"LC_ALL": "C"})
+            self.assertEqual(result.returncode, 0)
+            self.assertIn("datagrams/s", result.stdout.decode())
+            self.assertRegex(result.stdout.decode(), r"\nsent [\d,]+: lost .*, late .*, duplicated 0, reordered 0, damaged 0\n")
+
+    def test_ctrl_c_ends_bench_with_a_report(self):
+        with Echo("--protocol=udp") as echo:
+            bench = subprocess.Popen([SLUICE, "bench", f"udp://{echo.address}", "--json", "--duration=inf"],
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            while b" datagrams/s" not in bench.stderr.readline():
+                self.assertIsNone(bench.poll())
+            bench.send_signal(signal.SIGINT)
+            out, _ = bench.communicate(timeout=PATIENCE)
+            self.assertEqual(bench.returncode, 0)
+            self.assertTrue(json.loads(out)["ok"])
+
+    def test_lines_go_out_and_come_back(self):
+        with Echo("--protocol=udp") as echo:
+            result = run("cat", f"udp://{echo.address}", "--verbose", stdin=b"one\n\ntwo")
+            self.assertEqual((result.returncode, result.stdout), (0, b"one\n\ntwo\n"))
+            self.assertRegex(result.stderr.decode(), rf"^datagrams go from \S+ to {echo.address}\n$")
+            self.assertEqual(echo.stop()["datagrams"], 3)
+
+    def test_nobody_there(self):
+        with socket.socket(type=socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", 0))
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+        result = run("bench", f"udp://{address}", "--json", "--duration=50ms", "--lost_after=50ms")
+        self.assertEqual(result.returncode, 1)
+        self.assertFalse(json.loads(result.stdout)["ok"])
+        self.assertRegex(result.stderr.decode(), f"no answer came from {address} to any of .*refused")
+        result = run("cat", f"udp://{address}", stdin=b"x")
+        self.assertEqual((result.returncode, result.stdout), (1, b""))
+        self.assertIn(address, result.stderr.decode())
+
+    def test_a_port_in_use_is_a_failure_that_names_it(self):
+        with Echo("--protocol=udp", "--threads=2") as echo:
+            result = run("echo", "--protocol=udp", f"--listen={echo.address}", "--threads=2")
+            self.assertEqual((result.returncode, result.stdout), (1, b""))
+            self.assertIn(echo.address, result.stderr.decode())
 
 
 class DemoTest(unittest.TestCase):

@@ -31,10 +31,17 @@ absl::StatusOr<ProxyFlag> ReadDialer(const Url& url) {
 
 }  // namespace
 
+std::vector<UrlScheme> TargetSchemes(const ProtocolTable& protocols) {
+  std::vector<UrlScheme> schemes = protocols.schemes();
+  schemes.push_back(UdpScheme());
+  return schemes;
+}
+
 absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocation& invocation) {
-  const std::vector<UrlScheme> schemes = protocols.schemes();
-  absl::StatusOr<Url> url = ParseUrl(invocation.arguments[0], schemes);
+  absl::StatusOr<Url> url = ParseUrl(invocation.arguments[0], TargetSchemes(protocols));
   if (!url.ok()) return url.status();
+  absl::Status of_udp = RefuseFlags({"lost_after"}, absl::StrCat(url->scheme, "://"));
+  if (!of_udp.ok()) return of_udp;
   Target target;
   absl::StatusOr<std::shared_ptr<const Protocol>> protocol =
       WithCodecFlag(protocols.FindByScheme(url->scheme));

@@ -27,6 +27,9 @@ struct Target {
   bool compress = false;
 };
 
+// The protocols' and UDP's, of which ReadUdpTarget (udp_target.h) reads a URL.
+std::vector<UrlScheme> TargetSchemes(const ProtocolTable& protocols);
+
 // Of the command's only argument, and of the flags. What the user has to be warned of is said. An
 // error is bad usage.
 absl::StatusOr<Target> ReadTarget(const ProtocolTable& protocols, const Invocation& invocation);

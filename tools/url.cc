@@ -135,6 +135,8 @@ absl::StatusOr<Url> ParseHostUrl(absl::string_view text, absl::string_view rest,
 
 }  // namespace
 
+UrlScheme UdpScheme() { return {.name = std::string(kUdp), .has_unix = false}; }
+
 absl::StatusOr<Url> ParseUrl(absl::string_view text, absl::Span<const UrlScheme> schemes) {
   const size_t separator = text.find("://");
   if (separator == absl::string_view::npos) {
@@ -149,6 +151,8 @@ absl::StatusOr<Url> ParseUrl(absl::string_view text, absl::Span<const UrlScheme>
     return Refuse(text, absl::StrCat(name, ":// is not among the schemes; accepted are ",
                                      AcceptedUrls(schemes)));
   }
+  if (is_unix && !scheme->has_unix)
+    return Refuse(text, absl::StrCat(scheme->name, ":// is not spoken over Unix sockets"));
   return is_unix ? ParseUnixUrl(text, rest, *scheme) : ParseHostUrl(text, rest, *scheme);
 }
 
@@ -160,6 +164,7 @@ std::string AcceptedUrls(absl::Span<const UrlScheme> schemes) {
                                  scheme.has_target ? "[/PATH]" : ""));
   }
   for (const UrlScheme& scheme : schemes) {
+    if (!scheme.has_unix) continue;
     forms.push_back(
         absl::StrCat(UnixName(scheme), ":///PATH", scheme.has_target ? "[:/TARGET]" : ""));
   }

@@ -8,6 +8,7 @@
 //   frame+unix:///run/echo.sock
 //   ws+unix:///run/echo.sock:/chat      with a target, after a colon
 //   unix://@name                        a name in Linux's abstract name space
+//   udp://127.0.0.1:9000                datagrams
 //   wss://127.0.0.1/, tls://, frames://  the same over TLS, where the tool has it; tls+unix:///...
 //
 // A host is an address, or a name, which whoever connects looks up. A Unix path is taken as it is
@@ -33,7 +34,12 @@ struct UrlScheme {
   uint16_t default_port = 0;  // 0: the port must be given
   bool has_target = false;    // whether a path and a query may follow
   bool encrypted = false;
+  bool has_unix = true;  // whether it is spoken over Unix sockets, too
 };
+
+// UDP's, which is no protocol of streams: the commands have a part of their own for it.
+inline constexpr absl::string_view kUdp = "udp";
+UrlScheme UdpScheme();
 
 struct Url {
   std::string scheme;  // one of those that were accepted, without "+unix"

@@ -61,6 +61,13 @@ TEST(UrlTest, WebSocketHasADefaultPortAndATarget) {
   EXPECT_EQ(Parse("ws://127.0.0.1?x=1"), "ws 127.0.0.1:80 127.0.0.1 /?x=1");
 }
 
+TEST(UrlTest, ASchemeMayHaveNoUnixSockets) {
+  const std::vector<UrlScheme> schemes = {{.name = "tcp"}, {.name = "udp", .has_unix = false}};
+  EXPECT_EQ(Parse("udp://[::1]:80", schemes), "udp [::1]:80 [::1]:80 /");
+  EXPECT_THAT(Parse("udp+unix:///socket", schemes), HasSubstr("is not spoken over Unix sockets"));
+  EXPECT_EQ(AcceptedUrls(schemes), "tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH");
+}
+
 TEST(UrlTest, UnixSockets) {
   EXPECT_EQ(Parse("unix:///run/a:b.sock"), "tcp unix:/run/a:b.sock localhost /");
   EXPECT_EQ(Parse("tcp+unix:///run/a"), "tcp unix:/run/a localhost /");

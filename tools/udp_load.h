@@ -1,0 +1,77 @@
+// UdpLoad puts a closed-loop load on a server that sends datagrams back: each socket keeps a number
+// of them in flight, and sends the next when an answer has come or one is taken for lost.
+//
+// Example:
+//   UdpLoad load({.peer = server, .sockets = 50});
+//   absl::StatusOr<UdpLoadResult> result =
+//       load.Run(absl::Seconds(1), [&](const UdpLoad::Progress& now) { ... });
+//
+// A run ends when its duration is over and what is in flight then was answered or is lost.
+//
+// To be used by the thread that made it.
+#ifndef SLUICE_TOOLS_UDP_LOAD_H_
+#define SLUICE_TOOLS_UDP_LOAD_H_
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "sluice/core/loop_group.h"
+#include "sluice/tools/message_pattern.h"
+#include "sluice/tools/udp_load_options.h"
+#include "sluice/tools/udp_load_worker.h"
+
+namespace sluice::tools {
+
+class UdpLoad {
+ public:
+  struct Progress {
+    absl::Duration elapsed = {};
+    uint64_t answers = 0;
+    double answers_per_second = 0;  // since the progress before
+    uint64_t lost = 0;
+  };
+
+  explicit UdpLoad(const UdpLoadOptions& options);
+  ~UdpLoad();
+  UdpLoad(const UdpLoad&) = delete;
+  UdpLoad& operator=(const UdpLoad&) = delete;
+
+  // Runs it to its end, and calls `show` every `interval` on the way. Once. SIGINT and SIGTERM make
+  // it come to its end early. Errors: as LoopGroup::Start and UdpSocket::Connect.
+  absl::StatusOr<UdpLoadResult> Run(absl::Duration interval,
+                                    absl::FunctionRef<void(const Progress&)> show);
+
+ private:
+  using Show = absl::FunctionRef<void(const Progress&)>;
+  using Clock = std::chrono::steady_clock;
+
+  absl::Status StartWorkers();
+  // Waits until all workers are done or, if that is to end it, a signal has come.
+  void Await(bool or_stop, absl::Duration interval, Show show);
+  Progress TakeProgress();
+  void Tell(absl::FunctionRef<void()> what);
+
+  const UdpLoadOptions options_;
+  const MessagePattern pattern_;
+  std::unique_ptr<LoopGroup> group_;
+  std::vector<std::unique_ptr<UdpLoadWorker>> workers_;  // one a loop, touched on its thread
+  Clock::time_point began_;
+  Clock::time_point shown_at_;
+  uint64_t shown_answers_ = 0;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int done_ = 0;  // workers; both under mutex_
+  bool stopped_ = false;
+};
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_UDP_LOAD_H_

@@ -1,0 +1,23 @@
+#include "sluice/tools/udp_load_options.h"
+
+#include <algorithm>
+
+namespace sluice::tools {
+
+UdpLoadResult& UdpLoadResult::operator+=(const UdpLoadResult& other) {
+  counts += other.counts;
+  unread += other.unread;
+  errors += other.errors;
+  if (first_error.empty()) first_error = other.first_error;
+  elapsed = std::max(elapsed, other.elapsed);
+  latency.Merge(other.latency);
+  return *this;
+}
+
+double UdpLoadResult::answers_per_second() const {
+  return elapsed > absl::ZeroDuration()
+             ? static_cast<double>(counts.answers) / absl::ToDoubleSeconds(elapsed)
+             : 0;
+}
+
+}  // namespace sluice::tools

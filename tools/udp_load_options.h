@@ -1,0 +1,46 @@
+// What a load over UDP is, and what came of it.
+#ifndef SLUICE_TOOLS_UDP_LOAD_OPTIONS_H_
+#define SLUICE_TOOLS_UDP_LOAD_OPTIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+#include "sluice/core/poller.h"
+#include "sluice/core/socket_address.h"
+#include "sluice/tools/histogram.h"
+#include "sluice/tools/udp_exchange.h"
+
+namespace sluice::tools {
+
+struct UdpLoadOptions {
+  SocketAddress peer = {};
+  PollerKind poller = PollerKind::kAuto;
+  int sockets = 50;
+  int pipeline = 1;    // datagrams in flight on each
+  size_t size = 1024;  // of a datagram: UdpExchange::kHeaderBytes to kMaxDatagramBytes
+  absl::Duration duration = absl::Seconds(5);
+  absl::Duration lost_after = absl::Seconds(1);  // finite
+  int threads = 1;
+  bool text = false;   // behind the header; else noise
+  bool verify = true;  // compares each answer with what was sent
+  uint64_t seed = 1;   // of what is sent
+};
+
+struct UdpLoadResult {
+  UdpCounts counts = {};
+  uint64_t unread = 0;           // of the lost ones: arrived, and found no room in a receive buffer
+  uint64_t errors = 0;           // that the network or the system has reported
+  std::string first_error = {};  // the first of them, or what a damaged answer was
+  absl::Duration elapsed = {};   // from the first datagram to the end of sending or the last answer
+  Histogram latency = {};        // of answers
+
+  // The result of both together, at the same time.
+  UdpLoadResult& operator+=(const UdpLoadResult& other);
+  double answers_per_second() const;
+};
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_UDP_LOAD_OPTIONS_H_

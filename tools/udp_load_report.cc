@@ -1,0 +1,128 @@
+#include "sluice/tools/udp_load_report.h"
+
+#include <cstdint>
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+#include "sluice/tools/format.h"
+#include "sluice/tools/json.h"
+#include "sluice/tools/latency_report.h"
+#include "sluice/tools/printable.h"
+#include "sluice/tools/progress.h"
+#include "sluice/tools/udp_load.h"
+
+namespace sluice::tools {
+namespace {
+
+std::string ProgressLine(const UdpLoad::Progress& progress) {
+  return absl::StrCat(
+      FormatSeconds(progress.elapsed), "  ", FormatRate(progress.answers_per_second),
+      " datagrams/s  ", FormatCount(progress.answers), " in all",
+      progress.lost == 0 ? "" : absl::StrCat("  ", FormatCount(progress.lost), " lost"));
+}
+
+// "12 (0.5%)".
+std::string ShareOf(uint64_t part, uint64_t all) {
+  if (part == 0) return "0";
+  return absl::StrFormat("%s (%.3g%%)", FormatCount(part),
+                         100.0 * static_cast<double>(part) / static_cast<double>(all));
+}
+
+double BytesPerSecond(const UdpLoadOptions& options, const UdpLoadResult& result) {
+  return result.answers_per_second() * static_cast<double>(options.size);
+}
+
+std::string CountsLine(const UdpCounts& counts) {
+  return absl::StrCat(
+      "sent ", FormatCount(counts.sent), ": lost ", ShareOf(counts.lost, counts.sent), ", late ",
+      ShareOf(counts.late, counts.sent), ", duplicated ", ShareOf(counts.duplicated, counts.sent),
+      ", reordered ", ShareOf(counts.reordered, counts.sent), ", damaged ",
+      ShareOf(counts.damaged, counts.sent), "\n");
+}
+
+}  // namespace
+
+absl::Status UdpLoadStatus(const UdpLoadOptions& options, const UdpLoadResult& result) {
+  const std::string first =
+      result.first_error.empty() ? "" : absl::StrCat("; ", PrintableLine(result.first_error));
+  if (result.counts.damaged > 0) {
+    return absl::DataLossError(absl::StrCat(FormatCounted(result.counts.damaged, "answer"),
+                                            " differed from what was sent", first));
+  }
+  if (result.counts.sent > 0 && result.counts.answers + result.counts.late == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("no answer came from ", options.peer.ToString(), " to any of ",
+                     FormatCounted(result.counts.sent, "datagram"), " within ",
+                     absl::FormatDuration(options.lost_after), first));
+  }
+  return absl::OkStatus();
+}
+
+std::string UdpLoadReport(absl::string_view title, const UdpLoadOptions& options,
+                          const UdpLoadResult& result, const Terminal& terminal) {
+  std::string report = absl::StrCat(
+      title, "\n", FormatCounted(static_cast<uint64_t>(options.sockets), "socket"), ", ",
+      FormatCount(static_cast<uint64_t>(options.pipeline)), " in flight on each, datagrams of ",
+      FormatBytes(static_cast<double>(options.size)), ", ",
+      FormatCounted(static_cast<uint64_t>(options.threads), "thread"), ", ",
+      FormatSeconds(result.elapsed), "\n\n",
+      LatencyReport("datagrams",
+                    {.count = result.counts.answers,
+                     .per_second = result.answers_per_second(),
+                     .bytes_per_second = BytesPerSecond(options, result)},
+                    result.latency, terminal),
+      CountsLine(result.counts));
+  if (result.unread > 0) {
+    absl::StrAppend(&report, FormatCounted(result.unread, "answer"),
+                    " came and found the receive buffers of this side full\n");
+  }
+  if (result.errors > 0) {
+    absl::StrAppend(&report, terminal.warning(), FormatCounted(result.errors, "error"),
+                    " of the network or the system", terminal.plain(),
+                    "\n  the first: ", PrintableLine(result.first_error), "\n");
+  }
+  if (!options.verify) absl::StrAppend(&report, "answers were not verified\n");
+  return report;
+}
+
+std::string UdpLoadReportJson(absl::string_view url, const UdpLoadOptions& options,
+                              const UdpLoadResult& result) {
+  JsonObject report;
+  report.Add("url", url)
+      .Add("protocol", "udp")
+      .Add("connections", int64_t{options.sockets})
+      .Add("pipeline", int64_t{options.pipeline})
+      .Add("size", static_cast<uint64_t>(options.size))
+      .Add("text", options.text)
+      .Add("threads", int64_t{options.threads})
+      .Add("lost_after_seconds", absl::ToDoubleSeconds(options.lost_after))
+      .Add("seconds", absl::ToDoubleSeconds(result.elapsed))
+      .Add("messages", result.counts.answers)
+      .Add("messages_per_second", result.answers_per_second())
+      .Add("bytes", result.counts.answers * options.size)
+      .Add("bytes_per_second", BytesPerSecond(options, result))
+      .Add("latency_ns", LatencyJson(result.latency))
+      .Add("sent", result.counts.sent)
+      .Add("lost", result.counts.lost)
+      .Add("late", result.counts.late)
+      .Add("duplicated", result.counts.duplicated)
+      .Add("reordered", result.counts.reordered)
+      .Add("damaged", result.counts.damaged)
+      .Add("unread", result.unread)
+      .Add("errors_total", result.errors)
+      .Add("first_error", result.first_error)
+      .Add("verified", options.verify)
+      .Add("ok", UdpLoadStatus(options, result).ok());
+  return report.ToString();
+}
+
+absl::StatusOr<UdpLoadResult> RunUdpLoad(const UdpLoadOptions& options) {
+  Progress line(stderr, DetectTerminal(stderr));
+  UdpLoad load(options);
+  return load.Run(line.interval(),
+                  [&](const UdpLoad::Progress& progress) { line.Show(ProgressLine(progress)); });
+}
+
+}  // namespace sluice::tools

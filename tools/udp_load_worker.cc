@@ -1,0 +1,172 @@
+#include "sluice/tools/udp_load_worker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "sluice/core/udp.h"
+
+namespace sluice::tools {
+namespace {
+
+// A pipeline may be queued whole.
+UdpSocket::Options OptionsFor(const UdpLoadOptions& load) {
+  UdpSocket::Options options;
+  const auto pipeline = static_cast<size_t>(load.pipeline);
+  options.max_queued_datagrams = std::max(options.max_queued_datagrams, pipeline);
+  options.max_queued_bytes = std::max(options.max_queued_bytes, pipeline * load.size);
+  return options;
+}
+
+}  // namespace
+
+class UdpLoadWorker::Socket final : private UdpHandler {
+ public:
+  Socket(UdpLoadWorker& worker, int number)
+      : worker_(worker),
+        exchange_(worker.pattern_, static_cast<uint32_t>(number),
+                  static_cast<uint32_t>(worker.options_.pipeline), worker.options_.verify) {}
+
+  absl::Status Open() {
+    absl::StatusOr<std::unique_ptr<UdpSocket>> socket = UdpSocket::Connect(
+        worker_.loop_, worker_.options_.peer, OptionsFor(worker_.options_), *this);
+    if (!socket.ok()) return socket.status();
+    socket_ = *std::move(socket);
+    return absl::OkStatus();
+  }
+
+  // Brings what is in flight up to the pipeline.
+  void Fill(MonotonicTime now) {
+    while (worker_.sending_ && exchange_.has_room()) {
+      exchange_.Next(now, absl::MakeSpan(worker_.datagram_));
+      socket_->Send(worker_.datagram_);
+    }
+    CountBusy();
+  }
+
+  void GiveUp(MonotonicTime sent_before) {
+    exchange_.GiveUp(sent_before);
+    CountBusy();
+  }
+
+  const UdpCounts& counts() const { return exchange_.counts(); }
+  uint64_t unread() const { return socket_->counters().dropped_system; }
+
+ private:
+  // UdpHandler:
+  void OnDatagrams(UdpSocket& /*socket*/, absl::Span<const ReceivedDatagram> datagrams) override {
+    const MonotonicTime now = worker_.loop_.NowExact();
+    for (const ReceivedDatagram& datagram : datagrams) {
+      const UdpExchange::Taken taken = exchange_.Take(datagram.bytes, now);
+      if (taken.kind == UdpExchange::Kind::kAnswer) worker_.OnAnswer(taken.latency, now);
+      if (taken.kind == UdpExchange::Kind::kDamaged) worker_.OnDamaged(datagram);
+    }
+    Fill(now);
+  }
+  void OnError(UdpSocket& /*socket*/, const absl::Status& status,
+               const SocketAddress& /*peer*/) override {
+    worker_.OnError(status.message());
+  }
+
+  void CountBusy() {
+    const bool busy = exchange_.in_flight() > 0;
+    if (busy == std::exchange(is_busy_, busy)) return;
+    worker_.busy_ += busy ? 1 : -1;
+    if (!busy && !worker_.check_.armed())
+      worker_.loop_.ArmTimer(worker_.check_, absl::ZeroDuration());
+  }
+
+  UdpLoadWorker& worker_;
+  UdpExchange exchange_;
+  std::unique_ptr<UdpSocket> socket_;
+  bool is_busy_ = false;
+};
+
+UdpLoadWorker::UdpLoadWorker(EventLoop& loop, const UdpLoadOptions& options,
+                             const MessagePattern& pattern, int first, int count,
+                             absl::AnyInvocable<void()> on_done)
+    : loop_(loop),
+      options_(options),
+      pattern_(pattern),
+      on_done_(std::move(on_done)),
+      datagram_(options.size),
+      check_([this] { Check(); }),
+      tick_([this] { GiveUp(); }),
+      end_([this] { Finish(); }) {
+  for (int i = 0; i < count; ++i) sockets_.push_back(std::make_unique<Socket>(*this, first + i));
+}
+
+UdpLoadWorker::~UdpLoadWorker() = default;
+
+absl::Status UdpLoadWorker::Open() {
+  for (const auto& socket : sockets_) {
+    if (absl::Status status = socket->Open(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+void UdpLoadWorker::Run() {
+  sending_ = true;
+  began_ = loop_.NowExact();
+  if (options_.duration < absl::InfiniteDuration())
+    loop_.ArmTimer(end_, began_ + options_.duration);
+  for (const auto& socket : sockets_) socket->Fill(loop_.NowExact());
+  GiveUp();
+}
+
+void UdpLoadWorker::Finish() {
+  if (!std::exchange(sending_, false)) return;
+  loop_.CancelTimer(end_);
+  result_.elapsed = loop_.NowExact() - began_;
+  loop_.ArmTimer(check_, absl::ZeroDuration());
+}
+
+void UdpLoadWorker::Check() {
+  if (sending_ || busy_ > 0 || on_done_ == nullptr) return;
+  loop_.CancelTimer(tick_);
+  std::exchange(on_done_, nullptr)();
+}
+
+void UdpLoadWorker::GiveUp() {
+  const MonotonicTime now = loop_.NowExact();
+  uint64_t lost = 0;
+  for (const auto& socket : sockets_) {
+    socket->GiveUp(now - options_.lost_after);
+    socket->Fill(now);
+    lost += socket->counts().lost;
+  }
+  progress_.lost.store(lost, std::memory_order_relaxed);
+  loop_.ArmTimer(tick_,
+                 std::clamp(options_.lost_after / 8, absl::Milliseconds(1), absl::Seconds(1)));
+}
+
+void UdpLoadWorker::OnAnswer(absl::Duration latency, MonotonicTime now) {
+  result_.latency.Record(latency);
+  last_answer_ = now;
+  progress_.answers.store(result_.latency.count(), std::memory_order_relaxed);
+}
+
+void UdpLoadWorker::OnDamaged(const ReceivedDatagram& datagram) {
+  if (!result_.first_error.empty()) return;
+  result_.first_error = absl::StrCat("an answer of ", datagram.bytes.size(), " bytes from ",
+                                     datagram.peer->ToString(), " is nothing that was sent");
+}
+
+void UdpLoadWorker::OnError(absl::string_view what) {
+  ++result_.errors;
+  if (result_.first_error.empty()) result_.first_error = std::string(what);
+}
+
+UdpLoadResult UdpLoadWorker::TakeResult() {
+  for (const auto& socket : sockets_) {
+    result_.counts += socket->counts();
+    result_.unread += socket->unread();
+  }
+  if (result_.counts.answers > 0)
+    result_.elapsed = std::max(result_.elapsed, last_answer_ - began_);
+  return std::move(result_);
+}
+
+}  // namespace sluice::tools

@@ -1,0 +1,83 @@
+// UdpLoadWorker is the part of a UdpLoad that lives on one loop: its sockets, each with its
+// exchange.
+//
+// Loop-bound, except progress().
+#ifndef SLUICE_TOOLS_UDP_LOAD_WORKER_H_
+#define SLUICE_TOOLS_UDP_LOAD_WORKER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "sluice/core/datagram.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/monotonic_time.h"
+#include "sluice/core/timer.h"
+#include "sluice/tools/message_pattern.h"
+#include "sluice/tools/udp_load_options.h"
+
+namespace sluice::tools {
+
+class UdpLoadWorker {
+ public:
+  // What other threads may read meanwhile.
+  struct Progress {
+    std::atomic<uint64_t> answers{0};
+    std::atomic<uint64_t> lost{0};
+  };
+
+  // Its sockets are number `first` to `first + count - 1` of the load. `on_done` is called once, on
+  // the loop's thread, and never from inside a call of the worker. Options and pattern must outlive
+  // it.
+  UdpLoadWorker(EventLoop& loop, const UdpLoadOptions& options, const MessagePattern& pattern,
+                int first, int count, absl::AnyInvocable<void()> on_done);
+  ~UdpLoadWorker();
+  UdpLoadWorker(const UdpLoadWorker&) = delete;
+  UdpLoadWorker& operator=(const UdpLoadWorker&) = delete;
+
+  // Opens the sockets. Error: that of the first that does not open.
+  absl::Status Open();
+  // Keeps `pipeline` datagrams in flight on each, for `duration` or until Finish.
+  void Run();
+  // Sends no more; done when what is in flight was answered or is lost.
+  void Finish();
+
+  const Progress& progress() const { return progress_; }
+  UdpLoadResult TakeResult();
+
+ private:
+  class Socket;
+
+  void Check();
+  void GiveUp();
+
+  // From sockets.
+  void OnAnswer(absl::Duration latency, MonotonicTime now);
+  void OnDamaged(const ReceivedDatagram& datagram);
+  void OnError(absl::string_view what);
+
+  EventLoop& loop_;
+  const UdpLoadOptions& options_;
+  const MessagePattern& pattern_;
+  absl::AnyInvocable<void()> on_done_;
+  std::vector<std::unique_ptr<Socket>> sockets_;
+  std::vector<uint8_t> datagram_;  // that is being made
+  int busy_ = 0;                   // sockets with something in flight
+  bool sending_ = false;
+  MonotonicTime began_;
+  MonotonicTime last_answer_;
+  UdpLoadResult result_;
+  Progress progress_;
+  Timer check_;  // Check, soon
+  Timer tick_;   // looks for lost datagrams
+  Timer end_;    // of sending
+};
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_UDP_LOAD_WORKER_H_
