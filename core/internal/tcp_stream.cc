@@ -344,9 +344,8 @@ bool TcpStream::AnswerFlush() {
 
 void TcpStream::Flush() {
   if (state_.send_blocked || !state_.connected) return;
-  if (ABSL_PREDICT_FALSE(state_.has_files)) FlushFiles();
-  if (ABSL_PREDICT_FALSE(state_.has_pipe) && !state_.has_files) FlushPipe();
-  if (ABSL_PREDICT_TRUE(!state_.has_files && !state_.has_pipe) && !queue_.empty()) SendFrom(queue_);
+  const bool alone = ABSL_PREDICT_TRUE(!state_.has_files && !state_.has_pipe) || FlushAhead();
+  if (alone && !queue_.empty()) SendFrom(queue_);
   if (ABSL_PREDICT_FALSE(state_.ended)) return;
   if (ABSL_PREDICT_FALSE(state_.blocked_told) && queued() <= limits().low) SettleLater();
   if (ABSL_PREDICT_FALSE(state_.shutting_down) && queued() == 0) OnQueueEmpty();
@@ -379,6 +378,13 @@ bool TcpStream::SendFrom(internal::FileRange& file) {
   }
   state_.send_blocked = file.left() != 0;
   return !state_.send_blocked;
+}
+
+// What comes before the queue. Answers whether all of it has left.
+bool TcpStream::FlushAhead() {
+  if (state_.has_files) FlushFiles();
+  if (!state_.has_files && state_.has_pipe) FlushPipe();
+  return !state_.has_files && !state_.has_pipe;
 }
 
 // Leaves no files, or a stream that is blocked or has ended; or, with many files for a peer that

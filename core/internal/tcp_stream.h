@@ -157,6 +157,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   SendResult Queued(size_t gather = kCorkBytes);
   bool AnswerFlush();
   void Flush();
+  bool FlushAhead();
   void FlushFiles();
   void FlushPipe();
   bool SendFrom(Buffer& queue);
