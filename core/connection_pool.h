@@ -50,12 +50,12 @@
 // closes as we borrow is met by retrying what may be retried, if the lease is reused(). A server
 // that speaks first needs a Dialer that hears it out.
 //
-// Waiting. Requests for one target are served in the order in which they came. When the limit of
-// the whole pool is what they wait for, room goes to the target that has the fewest connections,
-// and among those to the one that has waited longest; a target that has more than one more than
-// that one, or as many as one while that one has none and has waited since before its last turn,
-// gives up a connection that comes back. What is idle, or being dialed for nobody, makes room for
-// who waits.
+// Waiting. Requests for one target are served in the order in which they came. When it is the limit
+// of the whole pool that they wait for, what is idle, closing, or being dialed for nobody makes
+// room; and room goes to the target that has the fewest connections, of several to the one whose
+// last turn is longest ago. So that all come to have about as many, a target that has at least two
+// more than that one gives up what comes back to it; and where there are more targets than
+// connections, each gives up its own when another's turn has come.
 //
 // Draining. After Drain nothing is lent: requests get kCancelled, new ones kFailedPrecondition, and
 // what comes back is closed. The drain of the loop does the same while it lasts (both get
@@ -107,7 +107,7 @@ class ConnectionPool {
   // Asks an idle connection whether it works, at the cost of a round trip. The function sends what
   // it likes and returns the handler of the answer, which calls `done` once, in any of its calls or
   // its constructor, and not after it was destroyed. The pool destroys it then, or when the time is
-  // up. It must not destroy the pool.
+  // up. It must neither destroy nor drain the pool.
   using CheckDone = absl::AnyInvocable<void(bool healthy)>;
   using CheckFunction =
       absl::AnyInvocable<std::unique_ptr<StreamHandler>(Stream& stream, CheckDone done)>;
@@ -189,10 +189,11 @@ class ConnectionPool {
     // Whether it was open before it was asked for, so that the server may be closing it right now.
     bool reused() const;
 
-    // Gives it back, for the next request: all that was asked has been answered, to the last byte.
-    // What cannot be right is cut instead: a stream that is closing or paused, or has bytes in its
-    // queue. What was to be received into storage (ReceiveInto) is forgotten. The lease is none
-    // then. The handler is not called any more.
+    // Gives it back, for the next request: all that was asked has been answered, to the last byte,
+    // and neither side has ended (ShutdownSend, OnReceiveEnd). What can be seen to be wrong is cut
+    // instead: a stream that is closing or paused, or has bytes in its queue. What was to be
+    // received into storage (ReceiveInto) is forgotten. The lease is none then. The handler is not
+    // called any more.
     void Return();
 
     // The stream, which has no handler then. Not to be followed by stream(), Return or another one.
