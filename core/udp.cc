@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "absl/base/optimization.h"
-#include "absl/strings/str_cat.h"
 #include "sluice/core/internal/system_error.h"
 #include "sluice/core/poller.h"
 #include "sluice/core/slice.h"
