@@ -190,9 +190,8 @@ Command RelayCommand(const ProtocolTable& protocols) {
     flags.insert(flags.end(), more.begin(), more.end());
     encrypted =
         "\n\n"
-        "With --tls_cert and --tls_key clients speak TLS with the relay, and with --to_tls the "
-        "relay speaks it with the backends; either goes without the other. On SIGHUP the files of "
-        "--tls_cert and --tls_key are read again.";
+        "With --tls_cert and --tls_key clients speak TLS, and with --to_tls backends do. On SIGHUP "
+        "the files of --tls_cert and --tls_key are read again.";
   }
   return {
       .name = "relay",

@@ -65,8 +65,11 @@ class RelayService::Session {
 
   void OnDialed(absl::StatusOr<std::unique_ptr<Stream>> stream) {
     if (stream.ok()) return OnConnected(*std::move(stream));
-    if (absl::IsCancelled(stream.status())) return service_.OnSessionEnd(*this, false);
-    Tell(stream.status());
+    const absl::Status& status = stream.status();
+    service_.options_.on_trouble(status);
+    // No backend's doing: the loop drains, or this system has no more.
+    if (absl::IsCancelled(status) || absl::IsResourceExhausted(status))
+      return service_.OnSessionEnd(*this, false);
     service_.backends_.OnFailed(*std::exchange(backend_, std::nullopt), loop_.now());
     Connect();
   }
@@ -81,12 +84,8 @@ class RelayService::Session {
   void OnForwarded(const Forwarder::Outcome& outcome) {
     const absl::Status& client = outcome.first.status;
     const absl::Status& backend = outcome.second.status;
-    if (!backend.ok() && !absl::IsAborted(backend)) Tell(backend);
+    if (!backend.ok() && !absl::IsAborted(backend)) service_.options_.on_trouble(backend);
     service_.OnSessionEnd(*this, client.ok() && backend.ok());
-  }
-
-  void Tell(const absl::Status& status) {
-    if (service_.options_.on_trouble) service_.options_.on_trouble(status);
   }
 
   RelayService& service_;

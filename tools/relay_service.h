@@ -4,8 +4,6 @@
 // from the client before a backend is there, so that no byte is lost; when there is none, the
 // client is cut.
 //
-// Example: see relay.cc.
-//
 // Loop-bound, but for its construction.
 #ifndef SLUICE_TOOLS_RELAY_SERVICE_H_
 #define SLUICE_TOOLS_RELAY_SERVICE_H_
@@ -49,7 +47,7 @@ struct RelayOptions {
   std::optional<proxy::ProxyHeader::Version> header = std::nullopt;
   Forwarder::Options forwarder = {};
   // Told what went wrong with a backend. Called on the loops' threads, on several at once.
-  std::function<void(const absl::Status& status)> on_trouble = nullptr;
+  std::function<void(const absl::Status& status)> on_trouble = [](const absl::Status&) {};
 };
 
 struct RelayTotals {

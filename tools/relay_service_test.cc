@@ -232,6 +232,23 @@ TEST_F(RelayServiceTest, WithoutABackendTheClientIsCut) {
   EXPECT_EQ(totals.backends[1].failed, 5u);
 }
 
+TEST_F(RelayServiceTest, WithoutDescriptorsNoBackendIsBlamed) {
+  AddBackend("10.0.1.1");
+  Start();
+  relay_.set_options({.descriptors = 2});  // for who listens, and for a client
+  StreamRecorder& client = Send("hello");
+  EXPECT_TRUE(client.closed().has_value());
+  RelayTotals totals = service_->totals();
+  EXPECT_EQ(totals.errors, 1u);
+  EXPECT_EQ(totals.backends[0].failed, 0u);
+  EXPECT_EQ(totals.backends[0].open, 0u);
+  ASSERT_EQ(troubles_.size(), 1u);
+  EXPECT_EQ(troubles_[0].code(), absl::StatusCode::kResourceExhausted);
+  relay_.set_options({});
+  Send("hello");
+  EXPECT_EQ(service_->totals().backends[0].bytes_up, 5u);
+}
+
 TEST_F(RelayServiceTest, TheDeadlineIsOneForAllTries) {
   for (const absl::string_view address : {"10.0.1.1", "10.0.1.2", "10.0.1.3"}) {
     network_.SetLink(relay_, AddBackend(address).host, {.ignore = 1});
