@@ -31,9 +31,11 @@ namespace sluice::tools {
 struct UdpEchoTotals {
   uint64_t datagrams = 0;  // that have arrived
   uint64_t bytes = 0;      // that they had
-  uint64_t unread = 0;     // further ones, for which the receive buffers had no room
-  uint64_t unsent = 0;     // of those that have arrived: answers for which the queues had no room
-  uint64_t errors = 0;     // answers that could not be sent, or did not get there
+  // Further ones, for which the receive buffers had no room, as the system counts them: on Linux a
+  // run that its sender has sent as one is one.
+  uint64_t unread = 0;
+  uint64_t unsent = 0;  // of those that have arrived: answers for which the queues had no room
+  uint64_t errors = 0;  // answers that could not be sent, or did not get there
 };
 
 class UdpEchoServer {
