@@ -101,9 +101,10 @@ class UdpSocket final : private EventLoop::Member {
     uint64_t truncated = 0;
     uint64_t sent = 0;  // the system has taken them
     uint64_t sent_bytes = 0;
-    uint64_t dropped_queue = 0;   // kDropped
-    uint64_t dropped_system = 0;  // arrived, and found no room (Linux; modulo 2^32)
-    uint64_t errors = 0;          // what OnError tells, and what it does not
+    uint64_t dropped_queue = 0;  // kDropped
+    // Arrived, and found no room (Linux; modulo 2^32; datagrams that were joined count as one).
+    uint64_t dropped_system = 0;
+    uint64_t errors = 0;  // what OnError tells, and what it does not
   };
 
   // Receives from now on. Port 0 takes a free port, see local_address(). Errors: kAlreadyExists (in
