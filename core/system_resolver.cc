@@ -63,7 +63,8 @@ absl::Status SystemResolver::Pool::Add(const std::shared_ptr<Job>& job) {
   const int waiting = static_cast<int>(queue_.size());
   absl::Status status;
   if (waiting >= idle && counters_.threads < options_.threads) status = MakeThreadFor(*job);
-  if (status.ok() && waiting >= options_.max_queued + counters_.threads - counters_.busy) {
+  // Those for which a thread is free do not count. Not added to max_queued, which may be INT_MAX.
+  if (status.ok() && waiting - (counters_.threads - counters_.busy) >= options_.max_queued) {
     status = absl::ResourceExhaustedError(
         absl::StrCat(job->name, ": too many names are being looked up: ", counters_.busy, ", and ",
                      waiting, " wait (at most ", options_.max_queued, ")"));

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -207,6 +208,14 @@ TEST_F(GatedResolverTest, WithoutAQueueAThreadThatIsFreeIsEnough) {
   gate_->ReleaseAll();
   ASSERT_TRUE(Answered(*a));
   EXPECT_TRUE(a->answer->ok());
+}
+
+TEST_F(GatedResolverTest, AQueueMayBeWithoutALimit) {
+  Create(/*threads=*/2, /*max_queued=*/std::numeric_limits<int>::max());
+  gate_->ReleaseAll();
+  auto a = Ask("a");
+  ASSERT_TRUE(Answered(*a));
+  EXPECT_TRUE(a->answer->ok()) << a->answer->status();
 }
 
 TEST_F(GatedResolverTest, AStuckLookUpKeepsItsThreadAndIsCounted) {
