@@ -97,6 +97,7 @@ NameServer::~NameServer() {
   close(stop_[1]);
   thread_.join();
   for (const int fd : {udp_, tcp_, stop_[0]}) close(fd);
+  for (const auto& [fd, received] : connections_) close(fd);
 }
 
 bool NameServer::Bind() {
@@ -121,12 +122,22 @@ int NameServer::questions(absl::string_view name) const {
 }
 
 void NameServer::Run() {
-  pollfd polled[] = {{.fd = stop_[0], .events = POLLIN, .revents = 0},
-                     {.fd = udp_, .events = POLLIN, .revents = 0},
-                     {.fd = tcp_, .events = POLLIN, .revents = 0}};
-  while (poll(polled, 3, -1) >= 0 && polled[0].revents == 0) {
+  for (;;) {
+    std::vector<pollfd> polled = {{.fd = stop_[0], .events = POLLIN, .revents = 0},
+                                  {.fd = udp_, .events = POLLIN, .revents = 0},
+                                  {.fd = tcp_, .events = POLLIN, .revents = 0}};
+    for (const auto& [fd, received] : connections_)
+      polled.push_back({.fd = fd, .events = POLLIN, .revents = 0});
+    if (poll(polled.data(), static_cast<nfds_t>(polled.size()), -1) < 0 || polled[0].revents != 0)
+      return;
     if (polled[1].revents != 0) ServeDatagram();
-    if (polled[2].revents != 0) ServeConnection();
+    for (size_t i = 3; i < polled.size(); ++i) {
+      const int fd = polled[i].fd;
+      if (polled[i].revents == 0 || ServeConnection(fd, connections_[fd])) continue;
+      connections_.erase(fd);
+      close(fd);
+    }
+    if (polled[2].revents != 0) Accept();
   }
 }
 
@@ -144,21 +155,28 @@ void NameServer::ServeDatagram() {
   }
 }
 
-// One question after the other, until the client closes.
-void NameServer::ServeConnection() {
+void NameServer::Accept() {
   const int fd = accept(tcp_, nullptr, nullptr);
-  unsigned char length[2];
-  while (recv(fd, length, sizeof(length), MSG_WAITALL) == sizeof(length)) {
-    std::string message(static_cast<size_t>(length[0] << 8 | length[1]), '\0');
-    if (recv(fd, message.data(), message.size(), MSG_WAITALL) !=
-        static_cast<ssize_t>(message.size()))
-      break;
-    for (const std::string& answer : AnswersTo(message, true)) {
+  if (fd >= 0) connections_[fd] = "";
+}
+
+// Answers the questions that are there; false when the client has closed.
+bool NameServer::ServeConnection(int fd, std::string& received) {
+  char buffer[65536];
+  const ssize_t size = recv(fd, buffer, sizeof(buffer), 0);
+  if (size <= 0) return false;
+  received.append(buffer, static_cast<size_t>(size));
+  while (received.size() >= 2) {
+    const size_t length =
+        static_cast<uint8_t>(received[0]) * size_t{256} + static_cast<uint8_t>(received[1]);
+    if (received.size() < 2 + length) break;
+    for (const std::string& answer : AnswersTo(received.substr(2, length), true)) {
       const std::string framed = absl::StrCat(Short(answer.size()), answer);
       send(fd, framed.data(), framed.size(), MSG_NOSIGNAL);
     }
+    received.erase(0, 2 + length);
   }
-  close(fd);
+  return true;
 }
 
 std::vector<std::string> NameServer::AnswersTo(const std::string& message, bool tcp) {

@@ -8,8 +8,8 @@
 //
 // Example:
 //   NameServer server({{"odd.example", [](const NameServer::Question& question) {
-//                         return std::vector<std::string>{"garbage",
-//                         question.Answer({"10.0.0.1"})};
+//                         const std::string answer = question.Answer({"10.0.0.1"});
+//                         return std::vector<std::string>{"garbage", answer};
 //                       }}});
 //   ... ask server.address() ...
 //   EXPECT_EQ(server.questions("odd.example"), 1);
@@ -65,7 +65,8 @@ class NameServer {
   bool Bind();
   void Run();
   void ServeDatagram();
-  void ServeConnection();
+  void Accept();
+  bool ServeConnection(int fd, std::string& received);
   std::vector<std::string> AnswersTo(const std::string& message, bool tcp);
 
   const std::map<std::string, Behaviour> behaviours_;
@@ -73,6 +74,7 @@ class NameServer {
   int udp_ = -1;
   int tcp_ = -1;
   int stop_[2] = {-1, -1};
+  std::map<int, std::string> connections_;  // and what has come over each and is not answered yet
   mutable std::mutex mutex_;
   std::map<std::string, int> questions_;
   std::thread thread_;
