@@ -29,6 +29,7 @@
 namespace sluice {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -171,6 +172,20 @@ TEST_F(CaresServerTest, ALongAnswerComesByTcp) {
   ASSERT_TRUE(addresses.ok()) << addresses.status();
   EXPECT_THAT(*addresses, SizeIs(256));
   EXPECT_EQ(server_->questions("big.example"), 2);
+}
+
+TEST_F(CaresServerTest, WithoutTheHostsFileThereIsNoLocalhost) {
+  Create({}, {.hosts_file = false});
+  EXPECT_EQ(Ask("localhost").status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(server_->questions("localhost"), 0);
+}
+
+TEST_F(CaresServerTest, AddressesComeInTheOrderOfRfc6724) {
+  // The first has no source of its scope, if any.
+  Create({{"sorted.example", [](const Question& question) {
+             return Answers{question.Answer({"169.254.1.1", "127.0.0.1"})};
+           }}});
+  EXPECT_THAT(*Ask("sorted.example"), ElementsAre(Ip("127.0.0.1:0"), Ip("169.254.1.1:0")));
 }
 
 TEST_F(CaresServerTest, ManyAddressesComeInOneAnswer) {

@@ -9,12 +9,15 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "ares.h"
 #include "sluice/core/internal/address_info.h"
+#include "sluice/core/internal/address_order.h"
 #include "sluice/core/internal/system_error.h"
 
 namespace sluice::internal {
@@ -27,9 +30,26 @@ bool PrepareDescriptor(int fd) {
          fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
+bool IsDatagramSocket(int fd) {
+  int type = 0;
+  socklen_t length = sizeof(type);
+  return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_DGRAM;
+}
+
+// For c-ares, a server that cannot be sent to is gone. But a datagram for which there is no room
+// now is as one that is lost on its way: it is sent again when its time is up.
+ares_ssize_t Send(int fd, const iovec* pieces, int count, void*) {
+  const ssize_t sent = writev(fd, pieces, count);
+  const bool no_room = sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS);
+  if (!no_room || !IsDatagramSocket(fd)) return sent;
+  return std::accumulate(pieces, pieces + count, ares_ssize_t{0}, [](auto sum, const iovec& piece) {
+    return sum + static_cast<ares_ssize_t>(piece.iov_len);
+  });
+}
+
 // c-ares takes a datagram without a byte for the end of a connection and fails all that was asked
-// over it (CVE-2023-32067): one of five functions that differs from c-ares' own. The thread that
-// runs them blocks SIGPIPE.
+// over it (CVE-2023-32067): one of the two functions that differ from c-ares' own, of five. The
+// thread that runs them blocks SIGPIPE.
 const ares_socket_functions kSocketFunctions = {
     .asocket =
         [](int family, int type, int protocol, void*) {
@@ -48,9 +68,7 @@ const ares_socket_functions kSocketFunctions = {
       errno = EAGAIN;
       return -1;
     },
-    .asendv = [](int fd, const iovec* pieces, int count, void*) -> ares_ssize_t {
-      return writev(fd, pieces, count);
-    },
+    .asendv = &Send,
 };
 
 absl::Status ErrorOf(int status, absl::string_view name) {
@@ -66,6 +84,17 @@ absl::Status ErrorOf(int status, absl::string_view name) {
   }
 }
 
+// Those that are kept alone, as each costs four system calls: c-ares would sort all that a server
+// invents.
+void Sort(std::vector<SocketAddress>& addresses) {
+  if (addresses.size() < 2) return;
+  std::vector<Destination> destinations;
+  for (const SocketAddress& address : addresses)
+    destinations.push_back({address, SystemSourceAddress(address.WithPort(kDnsPort))});
+  SortDestinations(destinations);
+  for (size_t i = 0; i < addresses.size(); ++i) addresses[i] = destinations[i].address;
+}
+
 struct Asking {
   static void OnAnswer(void* self, int status, int /*timeouts*/, ares_addrinfo* result) {
     const std::unique_ptr<Asking> asking(static_cast<Asking*>(self));
@@ -78,6 +107,7 @@ struct Asking {
       for (const ares_addrinfo_node* node = result->nodes; node != nullptr; node = node->ai_next)
         AddAddress(node->ai_addr, node->ai_addrlen, addresses);
     }
+    Sort(addresses);
     asking->done(std::move(addresses));
   }
 
@@ -148,6 +178,7 @@ void CaresChannel::OnSocketState(void* self, int fd, int readable, int writable)
 
 void CaresChannel::Ask(const std::string& name, SocketAddress::Family family, AnswerFunction done) {
   ares_addrinfo_hints hints = {};
+  hints.ai_flags = ARES_AI_NOSORT;
   hints.ai_family = family == SocketAddress::Family::kIpv4 ? AF_INET : AF_INET6;
   hints.ai_socktype = SOCK_STREAM;
   ares_getaddrinfo(channel_, name.c_str(), nullptr, &hints, &Asking::OnAnswer,
