@@ -14,6 +14,8 @@ namespace sluice {
 namespace {
 
 constexpr int kMostTries = 10;
+// c-ares has 65,536 numbers for questions, and looks for a free one by chance.
+constexpr int kMostUnderWay = 10'000;
 
 absl::Status CheckOptions(const CaresResolver::Options& options) {
   for (const SocketAddress& server : options.servers) {
@@ -34,9 +36,10 @@ absl::Status CheckOptions(const CaresResolver::Options& options) {
                                                    " tries of each server; accepted are 1 to ",
                                                    kMostTries));
   }
-  if (options.max_under_way < 1) {
+  if (options.max_under_way < 1 || options.max_under_way > kMostUnderWay) {
     return absl::InvalidArgumentError(absl::StrCat("c-ares resolver: ", options.max_under_way,
-                                                   " questions at once; accepted are 1 and more"));
+                                                   " questions at once; accepted are 1 to ",
+                                                   kMostUnderWay));
   }
   return absl::OkStatus();
 }

@@ -47,8 +47,10 @@ class CaresResolver final : public Resolver {
     std::vector<SocketAddress> servers = {};
     absl::Duration timeout = absl::Seconds(2);  // of a server, for the first try; then it doubles
     int tries = 3;                              // of each server
-    bool hosts_file = true;                     // /etc/hosts, and "localhost", before the servers
-    int max_under_way = 1'000;
+    // /etc/hosts, before the servers. Without it there is no "localhost", for which c-ares asks no
+    // server: kUnavailable.
+    bool hosts_file = true;
+    int max_under_way = 1'000;  // 1 to 10,000
   };
 
   struct Counters {

@@ -71,7 +71,9 @@ TEST(CaresResolverTest, OptionsThatCannotBeAreRefused) {
   EXPECT_THAT(error({.timeout = absl::InfiniteDuration()}), HasSubstr("accepted are 1ms to 1m"));
   EXPECT_THAT(error({.tries = 0}), HasSubstr("accepted are 1 to 10"));
   EXPECT_THAT(error({.tries = 11}), HasSubstr("accepted are 1 to 10"));
-  EXPECT_THAT(error({.max_under_way = 0}), HasSubstr("accepted are 1 and more"));
+  EXPECT_THAT(error({.max_under_way = 0}), HasSubstr("accepted are 1 to 10000"));
+  EXPECT_THAT(error({.max_under_way = 10'001}), HasSubstr("accepted are 1 to 10000"));
+  EXPECT_TRUE(CaresResolver::Create({.max_under_way = 10'000}).ok());
 }
 
 TEST(CaresResolverTest, LocalhostNeedsNoServer) {
