@@ -152,30 +152,6 @@ CaresResolver::Counters CaresResolver::Engine::counters() const {
   return counters_;
 }
 
-class CaresResolver::CaresQuery final : public internal::ResolverQuery {
- public:
-  CaresQuery(EventLoop& loop, absl::string_view name, SocketAddress::Family family,
-             absl::Duration timeout, ResolveFunction done, std::shared_ptr<Engine> engine)
-      : ResolverQuery(loop, name, family, timeout, std::move(done)),
-        engine_(std::move(engine)),
-        slot_(std::make_shared<internal::AnswerSlot>(*this)),
-        job_(new Engine::Job{.name = this->name(), .family = family, .slot = slot_}) {
-    if (absl::Status status = engine_->Add(job_); !status.ok()) slot_->Deliver(std::move(status));
-  }
-
-  ~CaresQuery() override { GiveUp(); }
-
- private:
-  void GiveUp() override {
-    slot_->Close();
-    engine_->Abandon(*job_);
-  }
-
-  const std::shared_ptr<Engine> engine_;
-  const std::shared_ptr<internal::AnswerSlot> slot_;
-  const std::shared_ptr<Engine::Job> job_;
-};
-
 absl::StatusOr<std::shared_ptr<const CaresResolver>> CaresResolver::Create(const Options& options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   absl::StatusOr<std::unique_ptr<internal::CaresChannel>> channel =
@@ -197,7 +173,8 @@ std::unique_ptr<Resolver::Query> CaresResolver::Resolve(EventLoop& loop, absl::s
                                                         absl::Duration timeout,
                                                         ResolveFunction done) const {
   if (auto known = internal::AnswerWithoutAsking(loop, name, family, done)) return known;
-  return std::make_unique<CaresQuery>(loop, name, family, timeout, std::move(done), engine_);
+  return std::make_unique<internal::JobQuery<Engine>>(loop, name, family, timeout, std::move(done),
+                                                      engine_);
 }
 
 CaresResolver::Counters CaresResolver::counters() const { return engine_->counters(); }

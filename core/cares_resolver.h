@@ -74,7 +74,6 @@ class CaresResolver final : public Resolver {
 
  private:
   class Engine;
-  class CaresQuery;
 
   explicit CaresResolver(std::shared_ptr<Engine> engine);
 

@@ -138,30 +138,6 @@ SystemResolver::Counters SystemResolver::Pool::counters() const {
   return result;
 }
 
-class SystemResolver::SystemQuery final : public internal::ResolverQuery {
- public:
-  SystemQuery(EventLoop& loop, absl::string_view name, SocketAddress::Family family,
-              absl::Duration timeout, ResolveFunction done, std::shared_ptr<Pool> pool)
-      : ResolverQuery(loop, name, family, timeout, std::move(done)),
-        pool_(std::move(pool)),
-        slot_(std::make_shared<internal::AnswerSlot>(*this)),
-        job_(new Pool::Job{.name = this->name(), .family = family, .slot = slot_}) {
-    if (absl::Status status = pool_->Add(job_); !status.ok()) slot_->Deliver(std::move(status));
-  }
-
-  ~SystemQuery() override { GiveUp(); }
-
- private:
-  void GiveUp() override {
-    slot_->Close();
-    pool_->Abandon(*job_);
-  }
-
-  const std::shared_ptr<Pool> pool_;
-  const std::shared_ptr<internal::AnswerSlot> slot_;
-  const std::shared_ptr<Pool::Job> job_;
-};
-
 absl::StatusOr<std::shared_ptr<const SystemResolver>> SystemResolver::Create(
     const Options& options) {
   if (options.threads < 1 || options.threads > kMostThreads) {
@@ -184,7 +160,8 @@ std::unique_ptr<Resolver::Query> SystemResolver::Resolve(EventLoop& loop, absl::
                                                          absl::Duration timeout,
                                                          ResolveFunction done) const {
   if (auto known = internal::AnswerWithoutAsking(loop, name, family, done)) return known;
-  return std::make_unique<SystemQuery>(loop, name, family, timeout, std::move(done), pool_);
+  return std::make_unique<internal::JobQuery<Pool>>(loop, name, family, timeout, std::move(done),
+                                                    pool_);
 }
 
 SystemResolver::Counters SystemResolver::counters() const { return pool_->counters(); }

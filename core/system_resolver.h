@@ -78,7 +78,6 @@ class SystemResolver final : public Resolver {
 
  private:
   class Pool;
-  class SystemQuery;
 
   explicit SystemResolver(const Options& options);
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -88,6 +89,34 @@ class AnswerSlot : public std::enable_shared_from_this<AnswerSlot> {
   std::mutex mutex_;
   EventLoop* loop_;       // null when closed
   ResolverQuery* query_;  // touched on the loop's thread only
+};
+
+// The query of a resolver that looks up on threads of its own: what those know of it is a Job
+// {name, family, slot}, which Asked::Add takes, or says why not, and answers through its slot;
+// Asked::Abandon says, more than once, that nobody waits for it any more.
+template <typename Asked>
+class JobQuery final : public ResolverQuery {
+ public:
+  JobQuery(EventLoop& loop, absl::string_view name, SocketAddress::Family family,
+           absl::Duration timeout, Resolver::ResolveFunction done, std::shared_ptr<Asked> asked)
+      : ResolverQuery(loop, name, family, timeout, std::move(done)),
+        asked_(std::move(asked)),
+        slot_(std::make_shared<AnswerSlot>(*this)),
+        job_(new typename Asked::Job{.name = this->name(), .family = family, .slot = slot_}) {
+    if (absl::Status status = asked_->Add(job_); !status.ok()) slot_->Deliver(std::move(status));
+  }
+
+  ~JobQuery() override { GiveUp(); }
+
+ private:
+  void GiveUp() override {
+    slot_->Close();
+    asked_->Abandon(*job_);
+  }
+
+  const std::shared_ptr<Asked> asked_;
+  const std::shared_ptr<AnswerSlot> slot_;
+  const std::shared_ptr<typename Asked::Job> job_;
 };
 
 }  // namespace sluice::internal
