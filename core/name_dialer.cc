@@ -112,6 +112,8 @@ class NameAttempt final : public Dialer::Attempt {
   // Begins the next try, or ends all when there is nothing left to wait for.
   void TryNext() {
     next_.Cancel();
+    // Of a look-up the loop knows nothing, and what is begun now it would not ask to finish.
+    if (loop_.draining()) return FinishForDrain();
     const bool enough = tries_.size() == static_cast<size_t>(options_.max_addresses);
     if (enough || untried_.empty()) {
       if (under_way_ == 0 && (enough || lookups_done())) Finish(Failure());
@@ -149,10 +151,13 @@ class NameAttempt final : public Dialer::Attempt {
     if (stream.ok()) return Finish(std::move(stream));
     that.error = stream.status();
     --under_way_;
-    // A loop that drains wants no further connects.
-    if (absl::IsCancelled(that.error))
-      return Finish(absl::CancelledError(Message("no connection")));
+    if (absl::IsCancelled(that.error)) return FinishForDrain();
     TryNext();
+  }
+
+  // A loop that drains wants no further connects.
+  void FinishForDrain() {
+    Finish(absl::CancelledError(Message("no connection, as the loop drains")));
   }
 
   void OnDeadline() {

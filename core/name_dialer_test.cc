@@ -467,10 +467,37 @@ TEST_F(NameDialerTest, ALoopThatDrainsGetsNoFurtherConnects) {
   network_.RunFor(absl::Milliseconds(100));
   bool drained = false;
   client_.loop().Drain(absl::Seconds(5), [&] { drained = true; });
-  EXPECT_THAT(Outcome(), HasSubstr("example.com:443: no connection: "));
+  EXPECT_THAT(Outcome(), HasSubstr("example.com:443: no connection, as the loop drains: "));
   EXPECT_EQ(status_.code(), absl::StatusCode::kCancelled) << status_;
   EXPECT_TRUE(drained);
   EXPECT_THAT(accepted_, IsEmpty());
+}
+
+TEST_F(NameDialerTest, ALookUpThatEndsWhileTheLoopDrainsBeginsNoConnect) {
+  AddServer("192.0.2.1");
+  Names(Family::kIpv4, FakeResolver::Addresses({"192.0.2.1"}), absl::Milliseconds(100));
+  // The loop has something to wait for until the answer is there.
+  struct : StreamHandler {
+    void OnReceive(Stream&, absl::Span<uint8_t>) override {}
+    void OnDrain(Stream&) override {}
+  } busy;
+  std::unique_ptr<Stream> other;
+  const auto other_attempt =
+      DirectDialer().Dial(client_.loop(), {"192.0.2.1", kPort}, {},
+                          [&](StreamOr stream) { other = *std::move(stream); });
+  ASSERT_TRUE(network_.RunUntil([&] { return other != nullptr; }, absl::Seconds(1)));
+  other->SetHandler(busy);
+  Dial();
+  network_.RunFor(absl::Milliseconds(50));
+  bool drained = false;
+  client_.loop().Drain(absl::Seconds(5), [&] { drained = true; });
+  network_.RunUntil([this] { return calls_ > 0; }, absl::Minutes(1));
+  EXPECT_FALSE(drained);
+  EXPECT_EQ(status_.code(), absl::StatusCode::kCancelled) << status_;
+  EXPECT_EQ(status_.message(),
+            "example.com:443: no connection, as the loop drains: 1 more not tried");
+  EXPECT_EQ(accepted_.size(), 1u);  // the other
+  EXPECT_EQ(network_.connections(), 1u);
 }
 
 TEST_F(NameDialerTest, TheStreamAndItsSocketHaveTheOptions) {
