@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include "absl/flags/flag.h"
@@ -56,6 +57,19 @@ absl::Status ParseCredentials(absl::string_view text, ProxyUrl& proxy) {
   return absl::OkStatus();
 }
 
+absl::Status NoProxyUrl() {
+  return absl::InvalidArgumentError(absl::StrCat("this is no URL of a proxy; ", kAccepted));
+}
+
+// Of USER:PASSWORD, with a forgotten @HOST: what stands where a port would is no number.
+bool MayBeCredentials(absl::string_view authority) {
+  if (authority.substr(0, 1) == "[") return false;  // an IPv6 address
+  const size_t colon = authority.find(':');
+  uint32_t port;
+  return colon != absl::string_view::npos &&
+         (!absl::SimpleAtoi(authority.substr(colon + 1), &port) || port > 65535);
+}
+
 absl::StatusOr<std::shared_ptr<const Dialer>> NewProxyDialer(const ProxyUrl& url,
                                                              std::shared_ptr<const Dialer> lower) {
   if (url.scheme == kHttp) {
@@ -85,12 +99,14 @@ absl::StatusOr<ProxyUrl> ParseProxyUrl(absl::string_view text) {
   const size_t separator = text.find("://");
   proxy.scheme = std::string(text.substr(0, separator));
   if (separator == absl::string_view::npos || (proxy.scheme != kHttp && proxy.scheme != kSocks5))
-    return absl::InvalidArgumentError(absl::StrCat("this is no URL of a proxy; ", kAccepted));
+    return NoProxyUrl();
   absl::string_view rest = text.substr(separator + 3);
   if (const size_t at = rest.rfind('@'); at != absl::string_view::npos) {
     if (absl::Status status = ParseCredentials(rest.substr(0, at), proxy); !status.ok())
       return status;
     rest.remove_prefix(at + 1);
+  } else if (MayBeCredentials(rest.substr(0, rest.find_first_of("/?#")))) {
+    return NoProxyUrl();
   }
   const absl::StatusOr<Url> url =
       ParseUrl(absl::StrCat(proxy.scheme, "://", rest), {{.name = proxy.scheme}});

@@ -60,6 +60,15 @@ TEST(ProxyUrlTest, ErrorsDoNotTellThePassword) {
   EXPECT_THAT(Parse("ftp://me:s3cret@p:1"), Not(HasSubstr("s3cret")));
 }
 
+TEST(ProxyUrlTest, ErrorsDoNotTellThePasswordOfWhoForgetsTheHost) {
+  for (const char* text : {"http://me:s3cret", "http://me:s3cret/", "socks5://me:s3cret:1080",
+                           "http://me:1:s3cret", "http://me:70000s3cret", "http://me:s3cret/x"}) {
+    EXPECT_THAT(Parse(text), AllOf(HasSubstr("accepted are http://"), Not(HasSubstr("s3cret"))))
+        << text;
+  }
+  EXPECT_THAT(Parse("http://me:70001"), Not(HasSubstr("70001")));
+}
+
 class ProxyFlagTest : public testing::Test {
  protected:
   absl::StatusOr<ProxyFlag> Read(absl::string_view value) {
