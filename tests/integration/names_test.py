@@ -4,6 +4,7 @@ addresses leads nowhere.
 
 import json
 import os
+import socket
 import subprocess
 
 import network
@@ -12,6 +13,20 @@ from harness import DEADLINE, Server, TestCase, main, pattern, require
 SLUICE = os.path.abspath(os.environ["SLUICE"])  # in another mount namespace, too
 # A connection that waited for the one that leads nowhere would take longer than this.
 TIMEOUT = "20s"
+
+
+class CountTest(TestCase):
+    def test_what_kernels_send_by_themselves_is_no_try(self):
+        def ipv6(protocol):
+            return bytes([0x60, 0, 0, 0, 0, 0, protocol, 64]) + bytes(32)
+
+        def ipv4(protocol):
+            return bytes([0x45, 0, 0, 20, 0, 0, 0, 0, 64, protocol]) + bytes(10)
+
+        for packet in (ipv6(socket.IPPROTO_ICMPV6), ipv6(socket.IPPROTO_UDP), ipv4(socket.IPPROTO_ICMP)):
+            self.assertFalse(network.carries_tcp(packet))
+        for packet in (ipv6(socket.IPPROTO_TCP), ipv4(socket.IPPROTO_TCP)):
+            self.assertTrue(network.carries_tcp(packet))
 
 
 class NamesTest(TestCase):
@@ -44,6 +59,7 @@ class NamesTest(TestCase):
     def test_where_ipv6_leads_nowhere_ipv4_connects(self):
         wire = self.start(delay=0.08, loss=0.02)
         wire.swallows_ipv6 = True
+        self.assertEqual(wire.swallowed, 0)
         self.assert_echoes(wire, pattern(1 << 17), network.SERVER[1])
         self.assertGreater(wire.swallowed, 0)  # it was tried
 
@@ -64,12 +80,12 @@ class NamesTest(TestCase):
     def test_where_all_lead_nowhere_each_is_named(self):
         wire = self.start()
         wire.swallows_ipv4 = wire.swallows_ipv6 = True
-        done = subprocess.run(wire.on_client([SLUICE, "cat", self.url, "--timeout=1s"], {"server.test": network.SERVER}),
+        done = subprocess.run(wire.on_client([SLUICE, "cat", self.url, "--timeout=3s"], {"server.test": network.SERVER}),
                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=DEADLINE, check=False)
         self.assertEqual(done.returncode, 1)
         name, port = self.url[len("tcp://"):].rsplit(":", 1)
         self.assertEqual(done.stderr.decode(),
-                         f"sluice cat: {name}:{port}: no connection within 1s: [{network.SERVER[0]}]:{port}: connect: no "
+                         f"sluice cat: {name}:{port}: no connection within 3s: [{network.SERVER[0]}]:{port}: connect: no "
                          f"answer; {network.SERVER[1]}:{port}: connect: no answer\n")
 
     def test_a_host_without_an_address_of_a_family_is_no_error(self):

@@ -61,8 +61,16 @@ def what_is_missing():
     return ""
 
 
+def carries_tcp(packet):
+    """Whether a program has to do with the packet: kernels look for routers and neighbours by themselves."""
+    is_ipv6 = packet[0] >> 4 == 6
+    return packet[6 if is_ipv6 else 9] == socket.IPPROTO_TCP
+
+
 class Wire:
-    """Both hosts, and what lies between them. Chances are drawn from `seed`, packet by packet."""
+    """Both hosts, and what lies between them. Chances are drawn from `seed`, packet by packet. `swallowed` and `lost` count
+    packets of TCP only.
+    """
 
     def __init__(self, delay=0.0, loss=0.0, seed=1):
         self.swallows_ipv4 = False
@@ -169,10 +177,10 @@ class Wire:
     def _passes(self, packet):
         is_ipv6 = packet[0] >> 4 == 6
         if self.swallows_ipv6 if is_ipv6 else self.swallows_ipv4:
-            self.swallowed += 1
+            self.swallowed += carries_tcp(packet)
             return False
         if self._random.random() < self._loss:
-            self.lost += 1
+            self.lost += carries_tcp(packet)
             return False
         self.passed += 1
         return True
