@@ -35,6 +35,7 @@ constexpr size_t kTargets = 3;
 constexpr size_t kUsers = 14;
 constexpr int kOperations = 250;
 constexpr absl::Duration kSlack = absl::Milliseconds(5);
+constexpr absl::Duration kMostBackoff = absl::Milliseconds(100);
 
 class World {
  public:
@@ -111,7 +112,7 @@ class World {
     options.dial.timeout = absl::Milliseconds(Between(10, 500));
     options.dial.stream.linger_timeout = absl::Milliseconds(100);
     options.least_backoff = absl::Milliseconds(5);
-    options.most_backoff = absl::Milliseconds(100);
+    options.most_backoff = kMostBackoff;
     options.check_after = absl::Milliseconds(Between(0, 20));
     options.check_timeout = absl::Milliseconds(50);
     if (Chance(2)) {
@@ -273,7 +274,10 @@ class World {
     CheckLimits(s.now);
     CheckUsers(s.now);
     if (drain_begun_ && s.dials != dials_at_drain_) Wrong("a dial after the drain had begun");
-    for (size_t i = 0; i < kTargets; ++i) CheckProgress(s.now, targets_[i].counts(), since_[i]);
+    for (size_t i = 0; i < kTargets; ++i) {
+      CheckProgress(s.now, targets_[i].counts(), since_[i]);
+      CheckReserve(s.now, targets_[i].counts(), missing_since_[i]);
+    }
   }
 
   void CheckLimits(const PoolCounts& now) {
@@ -317,6 +321,17 @@ class World {
     if (stuck && network_.now() - since > kSlack) Wrong("who waits was forgotten");
   }
 
+  // A reserve that has room is being filled, but for the pauses after failures.
+  void CheckReserve(const PoolCounts& all, const PoolCounts& of, MonotonicTime& since) {
+    const bool missing = of.idle + of.checking < of_target_.min_idle && of.dialing == 0;
+    const bool room = of.open() < of_target_.max_open && all.open() < max_open_ &&
+                      all.idle + all.dialing < max_idle_;
+    const bool due = missing && room && !drain_begun_;
+    if (!due) since = MonotonicTime::InfiniteFuture();
+    if (due && since == MonotonicTime::InfiniteFuture()) since = network_.now();
+    if (due && network_.now() - since > kMostBackoff + kSlack) Wrong("a reserve was forgotten");
+  }
+
   // Everybody gives back what he has: nothing is left, here or at the servers.
   void End() {
     if (cut_) network_.Heal(client_, server_);
@@ -355,6 +370,9 @@ class World {
   MonotonicTime since_[kTargets] = {MonotonicTime::InfiniteFuture(),
                                     MonotonicTime::InfiniteFuture(),
                                     MonotonicTime::InfiniteFuture()};
+  MonotonicTime missing_since_[kTargets] = {MonotonicTime::InfiniteFuture(),
+                                            MonotonicTime::InfiniteFuture(),
+                                            MonotonicTime::InfiniteFuture()};
   std::string mistake_;
 };
 

@@ -70,6 +70,7 @@ ConnectionPool::Lease PoolState::TryBorrow(PooledTarget& target) {
   Unlink(*connection);
   Lease lease = Lend(*connection, /*reused=*/true);
   if (ABSL_PREDICT_FALSE(target.counts.idle < target.options.min_idle)) Attend(target);
+  if (ABSL_PREDICT_FALSE(!attended_.empty())) WorkSoon();
   return lease;
 }
 
@@ -281,7 +282,7 @@ absl::Status PoolState::WhyStopped() const {
 void PoolState::OnChange(PooledTarget& target) {
   UpdateDemand(target);
   if (target.MissingReserve() > 0 || target.unused()) Attend(target);
-  if (!hungry_.empty() || Stopped()) WorkSoon();
+  if (!hungry_.empty() || !attended_.empty() || Stopped()) WorkSoon();
 }
 
 void PoolState::Attend(PooledTarget& target) {
@@ -299,7 +300,7 @@ void PoolState::Work() {
   CheckDrained();
 }
 
-// Those whose reserve finds no room now stay on the list.
+// Those whose reserve finds no room now stay on the list, so that any change brings them back here.
 void PoolState::AttendToTargets() {
   PooledTarget* next = attended_.front();
   while (PooledTarget* target = next) {

@@ -323,5 +323,29 @@ TEST_F(TwoTargetsTest, WhoReturnsAndBorrowsAtOnceDoesNotKeepOthersWaiting) {
   EXPECT_TRUE(Until([&] { return b_.has(); }));
 }
 
+// Reserves and the limits of all.
+
+TEST_F(TwoTargetsTest, AReserveIsFilledWhenAnotherTargetMakesRoom) {
+  CreateBoth({.max_open = 1});
+  Get(a_);
+  const ConnectionPool::Target reserve =
+      *pool_->GetTarget({"reserve", 1}, DialerTo(*other_), {.min_idle = 1});
+  Settle();
+  EXPECT_EQ(reserve.counts().open(), 0u);
+  a_.lease = {};
+  EXPECT_TRUE(Until([&] { return reserve.counts().idle == 1; }));
+}
+
+TEST_F(TwoTargetsTest, AReserveIsFilledWhenAnIdleConnectionOfAnotherTargetIsLent) {
+  CreateBoth({.target = {.max_idle = 1}, .max_open = 2, .max_idle = 1});
+  Warm(1);
+  const ConnectionPool::Target reserve =
+      *pool_->GetTarget({"reserve", 1}, DialerTo(*other_), {.min_idle = 1});
+  Settle();
+  EXPECT_EQ(reserve.counts().open(), 0u);
+  ASSERT_TRUE(a_.TryBorrow(*pool_, target_));
+  EXPECT_TRUE(Until([&] { return reserve.counts().idle == 1; }));
+}
+
 }  // namespace
 }  // namespace sluice
