@@ -128,7 +128,8 @@ class ConnectionPool {
     // connection is idle in the pool.
     DialOptions dial = {};
     // Where there is one, connections that have been idle for so long are lent only after it, and
-    // never by TryBorrow.
+    // never by TryBorrow. One that does not answer in time takes the target's others with it that
+    // have been idle for as long or longer.
     CheckFunction check = nullptr;
     absl::Duration check_after = absl::Seconds(1);
     absl::Duration check_timeout = absl::Seconds(1);

@@ -203,6 +203,15 @@ void PoolState::Lose(PooledConnection& connection, uint64_t Closed::*reason, boo
   Supply(target);
 }
 
+// What silently dropped it (a NAT, say) has dropped those that have been idle for longer, too. They
+// are not asked one after the other, each for a whole check_timeout.
+void PoolState::LoseSilent(PooledConnection& connection) {
+  IntrusiveList<PooledConnection, InTarget>& idle = connection.target->idle;
+  while (idle.back() != nullptr && idle.back()->idle_since <= connection.idle_since)
+    Cut(*idle.back(), &Closed::failed_check);
+  Lose(connection, &Closed::failed_check, /*at_once=*/true);
+}
+
 void PoolState::PassedCheck(PooledConnection& connection) {
   PooledTarget& target = *connection.target;
   ++statistics_.checks_passed;

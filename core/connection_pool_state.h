@@ -210,6 +210,8 @@ class PoolState {
   void PassedCheck(PooledConnection& connection);
   // A connection that nobody uses is no good: whoever was to have it gets another one.
   void Lose(PooledConnection& connection, uint64_t Closed::*reason, bool at_once);
+  // It was asked, and kept silent.
+  void LoseSilent(PooledConnection& connection);
   void Forget(PooledConnection& connection);
 
  private:

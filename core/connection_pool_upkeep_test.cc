@@ -1,4 +1,5 @@
 // Checks of connections, the reserve, and the end.
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -29,8 +30,9 @@ using Code = absl::StatusCode;
 
 class CheckTest : public ConnectionPoolTest {
  protected:
-  void SetUp() override {
-    Create({.target = {.max_open = 2},
+  void SetUp() override { CreateChecked(/*max_open=*/2); }
+  void CreateChecked(size_t max_open) {
+    Create({.target = {.max_open = max_open},
             .check = [this](Stream& stream,
                             ConnectionPool::CheckDone done) -> std::unique_ptr<StreamHandler> {
               ++checks_;
@@ -76,6 +78,34 @@ TEST_F(CheckTest, OneThatDoesNotAnswerIsReplaced) {
   EXPECT_GE(network_.now() - start, absl::Seconds(2));
   EXPECT_FALSE(a_.lease.reused());
   EXPECT_EQ(stats().closed.failed_check, 1u);
+}
+
+TEST_F(CheckTest, SilenceOfOneIsEnoughToDialANewOne) {
+  CreateChecked(/*max_open=*/8);
+  Warm(6);
+  Settle(absl::Seconds(1.1));
+  backend_.silent = true;
+  const MonotonicTime start = network_.now();
+  a_.Borrow(*pool_, target_);
+  ASSERT_TRUE(Until([&] { return a_.status.has_value(); }));
+  ASSERT_TRUE(a_.has());
+  EXPECT_LT(network_.now() - start, absl::Seconds(3));
+  EXPECT_EQ(stats().closed.failed_check, 6u);
+}
+
+TEST_F(CheckTest, SilenceSaysNothingOfOneThatWasUsedLater) {
+  Warm(2);
+  Settle(absl::Seconds(1.1));
+  Get(c_);
+  backend_.silent = true;
+  a_.Borrow(*pool_, target_);  // the other is asked
+  EXPECT_EQ(now().checking, 1u);
+  c_.lease.Return();
+  ASSERT_TRUE(Until([&] { return a_.has(); }));
+  a_.lease.Return();
+  Settle(absl::Seconds(2.1));
+  EXPECT_EQ(stats().closed.failed_check, 1u);
+  EXPECT_EQ(now().idle, 1u);
 }
 
 TEST_F(CheckTest, OneThatEndsMeanwhileIsReplaced) {

@@ -37,7 +37,7 @@ struct PoolStatistics {
     uint64_t unclean = 0;           // returned, but closing, paused or with bytes in its queue
     uint64_t ended = 0;             // the peer, or an error, ended it while it was idle
     uint64_t unexpected_bytes = 0;  // arrived while it was idle
-    uint64_t failed_check = 0;
+    uint64_t failed_check = 0;      // or was idle for longer than one that did not answer
     uint64_t idle_timeout = 0;
     uint64_t life_time = 0;
     uint64_t evicted = 0;  // to make room for another connection

@@ -61,6 +61,7 @@ void PoolCheck::OnTimer() {
   if (state_ == kNew) return Begin();
   if (state_ == kAnswered && healthy_ && connection_.Reusable())
     return connection_.pool->PassedCheck(connection_);
+  if (state_ == kAsked) return connection_.pool->LoseSilent(connection_);
   connection_.pool->Lose(connection_, &Closed::failed_check, /*at_once=*/true);
 }
 
