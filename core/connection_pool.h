@@ -213,7 +213,8 @@ class ConnectionPool {
   //   kResourceExhausted    too many others wait
   //   kFailedPrecondition   the pool is draining, or has
   //   kCancelled            it began to, or its loop did
-  //   what the Dialer says  of the request that has waited longest when a dial fails
+  //   what the Dialer says  a dial that began after the request did has failed, and no other
+  //                         request has waited longer
   // Called once, by the loop, never from inside Borrow. May destroy request and pool.
   using BorrowFunction = absl::AnyInvocable<void(absl::StatusOr<Lease>)>;
 

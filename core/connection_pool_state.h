@@ -96,6 +96,7 @@ class PoolCheck : private TimerNode {
 // A connection in the making.
 struct PoolDial : ListLink<InPool> {
   PooledTarget* target;
+  uint64_t order;  // its failure is for requests that are older: they have had this try
   std::unique_ptr<Dialer::Attempt> attempt;
 };
 
@@ -257,7 +258,7 @@ class PoolState {
   void DialForHungry();
   void StartDial(PooledTarget& target);
   void OnDialed(PoolDial& dial, absl::StatusOr<std::unique_ptr<Stream>> stream);
-  void OnDialFailed(PooledTarget& target, const absl::Status& status);
+  void OnDialFailed(PooledTarget& target, uint64_t order, const absl::Status& status);
   void Adopt(PooledTarget& target, std::unique_ptr<Stream> stream);
   void GiveUpDial(PoolDial& dial);
   void FillReserve(PooledTarget& target);

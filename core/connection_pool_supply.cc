@@ -270,6 +270,7 @@ bool PoolState::MakeRoomIn(PooledTarget& target) {
 void PoolState::StartDial(PooledTarget& target) {
   auto* const dial = new PoolDial;
   dial->target = &target;
+  dial->order = NextOrder();
   dials_.PushBack(*dial);
   ++statistics_.dials;
   Count(target, &PoolCounts::dialing, +1);
@@ -282,10 +283,11 @@ void PoolState::StartDial(PooledTarget& target) {
 
 void PoolState::OnDialed(PoolDial& dial, absl::StatusOr<std::unique_ptr<Stream>> stream) {
   PooledTarget& target = *dial.target;
+  const uint64_t order = dial.order;
   IntrusiveList<PoolDial, InPool>::Remove(dial);
   Count(target, &PoolCounts::dialing, -1);
   delete &dial;
-  stream.ok() ? Adopt(target, *std::move(stream)) : OnDialFailed(target, stream.status());
+  stream.ok() ? Adopt(target, *std::move(stream)) : OnDialFailed(target, order, stream.status());
   OnChange(target);
 }
 
@@ -307,10 +309,12 @@ void PoolState::Adopt(PooledTarget& target, std::unique_ptr<Stream> stream) {
   PutIdle(connection);
 }
 
-void PoolState::OnDialFailed(PooledTarget& target, const absl::Status& status) {
+// For those that came later, one more is begun.
+void PoolState::OnDialFailed(PooledTarget& target, uint64_t order, const absl::Status& status) {
   ++statistics_.dial_failures;
   BackOff(target);
-  if (PoolRequest* request = target.FirstWaiting()) Fail(*request, &PoolStatistics::failed, status);
+  PoolRequest* const request = target.FirstWaiting();
+  if (request != nullptr && request->order < order) Fail(*request, &PoolStatistics::failed, status);
 }
 
 void PoolState::GiveUpDial(PoolDial& dial) {

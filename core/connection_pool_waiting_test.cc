@@ -158,6 +158,19 @@ TEST_F(ConnectionPoolTest, ADialThatFailsEndsTheRequestThatHasWaitedLongest) {
   EXPECT_EQ(now().open(), 0u);
 }
 
+TEST_F(ConnectionPoolTest, ADialThatIsOlderThanARequestDoesNotFailIt) {
+  Create();  // dials take at most 10 s
+  network_.SetLink(client_, server_, {.ignore = 1});
+  a_.Borrow(*pool_, target_, {.timeout = absl::Seconds(3)});
+  Settle(absl::Seconds(9.9));
+  EXPECT_EQ(a_.code(), Code::kDeadlineExceeded);
+  EXPECT_EQ(now().dialing, 1u);
+  network_.SetLink(client_, server_, {});
+  Get(b_);
+  EXPECT_EQ(stats().dials, 2u);
+  EXPECT_EQ(stats().dial_failures, 1u);
+}
+
 TEST_F(ConnectionPoolTest, AConnectionThatComesBackServesWhoWaitsForADial) {
   Create();
   Get(a_);
