@@ -210,7 +210,7 @@ class ConnectionPool {
 
   // Gets the lease, or why there is none:
   //   kDeadlineExceeded     no connection within the timeout
-  //   kResourceExhausted    too many others wait
+  //   kResourceExhausted    none is idle, and too many others wait
   //   kFailedPrecondition   the pool is draining, or has
   //   kCancelled            it began to, or its loop did
   //   what the Dialer says  a dial that began after the request did has failed, and no other

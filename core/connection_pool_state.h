@@ -245,6 +245,7 @@ class PoolState {
   void Match(PooledConnection& connection, PoolRequest& request, bool reused);
   void Fail(PoolRequest& request, uint64_t PoolStatistics::*as, absl::Status status);
   bool HasPlace(const PooledTarget& target) const;
+  bool NeedsNotWait(PooledTarget& target, const ConnectionPool::BorrowOptions& options);
   absl::Status WhyStopped() const;
   void CancelWaiting();
 

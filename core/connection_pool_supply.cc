@@ -57,7 +57,7 @@ std::unique_ptr<PoolRequest> PoolState::Borrow(PooledTarget& target,
     const absl::Status why = WhyStopped();
     Fail(*request, &PoolStatistics::refused,
          absl::Status(why.code(), absl::StrCat(name, ": ", why.message())));
-  } else if (!HasPlace(target)) {
+  } else if (!HasPlace(target) && !NeedsNotWait(target, options)) {
     Fail(*request, &PoolStatistics::refused,
          absl::ResourceExhaustedError(absl::StrCat(
              name, ": ", target.counts.waiting, " requests wait for a connection (at most ",
@@ -73,6 +73,13 @@ std::unique_ptr<PoolRequest> PoolState::Borrow(PooledTarget& target,
 bool PoolState::HasPlace(const PooledTarget& target) const {
   return target.counts.waiting < target.options.max_waiting &&
          statistics_.now.waiting < options_.max_waiting;
+}
+
+// Whether it can be lent one that is idle: then it is no matter how many others wait.
+bool PoolState::NeedsNotWait(PooledTarget& target, const ConnectionPool::BorrowOptions& options) {
+  if (options.fresh_only || !target.any.empty()) return false;
+  const PooledConnection* const connection = FirstIdle(target);
+  return connection != nullptr && !Stale(*connection);
 }
 
 // In their order, also those that have waited before.

@@ -336,6 +336,21 @@ TEST_F(TwoTargetsTest, WhoReturnsAndBorrowsAtOnceDoesNotKeepOthersWaiting) {
   EXPECT_TRUE(Until([&] { return b_.has(); }));
 }
 
+TEST_F(TwoTargetsTest, WhoCanBeServedAtOnceIsNotRefusedBecauseOthersWait) {
+  CreateBoth({.target = {.max_open = 1, .max_idle = 1}, .max_waiting = 1});
+  Warm(1);
+  a_.Borrow(*pool_, second_);
+  ASSERT_TRUE(Until([&] { return a_.has(); }));
+  b_.Borrow(*pool_, second_);
+  Settle();
+  ASSERT_EQ(now().waiting, 1u);
+  Get(c_);
+  EXPECT_TRUE(c_.lease.reused());
+  d_.Borrow(*pool_, target_);  // and this one has to wait
+  ASSERT_TRUE(Until([&] { return d_.status.has_value(); }));
+  EXPECT_EQ(d_.code(), Code::kResourceExhausted);
+}
+
 // Reserves and the limits of all.
 
 TEST_F(TwoTargetsTest, AReserveIsFilledWhenAnotherTargetMakesRoom) {
