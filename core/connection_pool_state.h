@@ -246,6 +246,7 @@ class PoolState {
   void Fail(PoolRequest& request, uint64_t PoolStatistics::*as, absl::Status status);
   bool HasPlace(const PooledTarget& target) const;
   bool NeedsNotWait(PooledTarget& target, const ConnectionPool::BorrowOptions& options);
+  absl::Status TooManyWait(const PooledTarget& target) const;
   absl::Status WhyStopped() const;
   void CancelWaiting();
 

@@ -52,17 +52,12 @@ std::unique_ptr<PoolRequest> PoolState::Borrow(PooledTarget& target,
                                                loop_.NowExact() + options.timeout, std::move(done));
   ++statistics_.borrows;
   ++target.requests;
-  const std::string name = target.endpoint.ToString();
   if (Stopped()) {
     const absl::Status why = WhyStopped();
     Fail(*request, &PoolStatistics::refused,
-         absl::Status(why.code(), absl::StrCat(name, ": ", why.message())));
+         absl::Status(why.code(), absl::StrCat(target.endpoint.ToString(), ": ", why.message())));
   } else if (!HasPlace(target) && !NeedsNotWait(target, options)) {
-    Fail(*request, &PoolStatistics::refused,
-         absl::ResourceExhaustedError(absl::StrCat(
-             name, ": ", target.counts.waiting, " requests wait for a connection (at most ",
-             target.options.max_waiting, "), ", statistics_.now.waiting, " in the whole pool (",
-             options_.max_waiting, ")")));
+    Fail(*request, &PoolStatistics::refused, TooManyWait(target));
   } else {
     Enqueue(*request);
     Supply(target);
@@ -73,6 +68,13 @@ std::unique_ptr<PoolRequest> PoolState::Borrow(PooledTarget& target,
 bool PoolState::HasPlace(const PooledTarget& target) const {
   return target.counts.waiting < target.options.max_waiting &&
          statistics_.now.waiting < options_.max_waiting;
+}
+
+absl::Status PoolState::TooManyWait(const PooledTarget& target) const {
+  return absl::ResourceExhaustedError(
+      absl::StrCat(target.endpoint.ToString(), ": ", target.counts.waiting,
+                   " requests wait for a connection (at most ", target.options.max_waiting, "), ",
+                   statistics_.now.waiting, " in the whole pool (", options_.max_waiting, ")"));
 }
 
 // Whether it can be lent one that is idle: then it is no matter how many others wait.

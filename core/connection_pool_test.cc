@@ -15,6 +15,7 @@
 #include "sluice/core/connection_pool_testing.h"
 #include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/internal/counting_new.h"
 #include "sluice/core/simulation.h"
 #include "sluice/core/stream.h"
 
@@ -402,6 +403,22 @@ TEST_F(ConnectionPoolTest, ThePoolMayGoInAnyState) {
   }
   Settle(absl::Seconds(1));
   EXPECT_EQ(backend_.open(), 0u);
+}
+
+TEST_F(ConnectionPoolTest, ABorrowMakesNoTextOfItsTargetsName) {
+  Create();
+  const ConnectionPool::Target target =
+      *pool_->GetTarget({std::string(200, 'x'), 1}, DialerTo(backend_));
+  const auto count = [&](const ConnectionPool::Target& of) {
+    a_.Borrow(*pool_, of);
+    EXPECT_TRUE(Until([&] { return a_.has(); }));
+    a_.lease.Return();
+    const int64_t before = internal::CountAllocations().ever;
+    const ConnectionPool::Request request =
+        pool_->Borrow(of, {}, [](absl::StatusOr<ConnectionPool::Lease>) {});
+    return internal::CountAllocations().ever - before;
+  };
+  EXPECT_EQ(count(target), count(target_));
 }
 
 // Options.
