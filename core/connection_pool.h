@@ -245,7 +245,7 @@ class ConnectionPool {
   ConnectionPool& operator=(const ConnectionPool&) = delete;
 
   // Once for many borrows: it looks the target up. Options that are given replace those that the
-  // target has. Errors: as Create.
+  // target has. Errors: as Create. The dialer may use the pool in its Dial, but not destroy it.
   absl::StatusOr<Target> GetTarget(const Endpoint& endpoint, std::shared_ptr<const Dialer> dialer);
   absl::StatusOr<Target> GetTarget(const Endpoint& endpoint, std::shared_ptr<const Dialer> dialer,
                                    const TargetOptions& options);

@@ -6,8 +6,8 @@
 // lost it.
 //
 // No user's function is called but from a timer of its own, after which nothing of the pool is
-// touched. Room that has become free is given away by a timer, too (Work): so nothing here calls
-// itself by way of others.
+// touched; except Dialer::Dial, which may use the pool itself (a PooledDialer does). Room that has
+// become free is given away by a timer, too (Work): so nothing here calls itself by way of others.
 #ifndef SLUICE_CORE_CONNECTION_POOL_STATE_H_
 #define SLUICE_CORE_CONNECTION_POOL_STATE_H_
 
@@ -96,6 +96,7 @@ class PoolCheck : private TimerNode {
 // A connection in the making.
 struct PoolDial : ListLink<InPool> {
   PooledTarget* target;
+  enum : uint8_t { kBeginning, kUnderWay, kGivenUp } state = kBeginning;
   uint64_t order;  // its failure is for requests that are older: they have had this try
   std::unique_ptr<Dialer::Attempt> attempt;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "sluice/core/connection_pool_state.h"
 #include "sluice/core/internal/check.h"
@@ -288,6 +289,11 @@ void PoolState::StartDial(PooledTarget& target) {
                                       [this, dial](absl::StatusOr<std::unique_ptr<Stream>> stream) {
                                         OnDialed(*dial, std::move(stream));
                                       });
+  if (ABSL_PREDICT_FALSE(dial->state == PoolDial::kGivenUp)) {
+    delete dial;
+  } else {
+    dial->state = PoolDial::kUnderWay;
+  }
 }
 
 void PoolState::OnDialed(PoolDial& dial, absl::StatusOr<std::unique_ptr<Stream>> stream) {
@@ -331,7 +337,11 @@ void PoolState::GiveUpDial(PoolDial& dial) {
   IntrusiveList<PoolDial, InPool>::Remove(dial);
   Count(target, &PoolCounts::dialing, -1);
   ++statistics_.dials_given_up;
-  delete &dial;
+  if (ABSL_PREDICT_FALSE(dial.state == PoolDial::kBeginning)) {
+    dial.state = PoolDial::kGivenUp;  // StartDial ends it
+  } else {
+    delete &dial;
+  }
   OnChange(target);
 }
 
@@ -341,7 +351,7 @@ void PoolState::GiveUpDial(PoolDial& dial) {
 void PoolState::FillReserve(PooledTarget& target) {
   if (target.MissingReserve() == 0) return;
   if (loop_.now() < target.not_before) return loop_.ArmTimer(target.retry, target.not_before);
-  while (target.MissingReserve() > 0 && HasRoom() && hungry_.empty() &&
+  while (!Stopped() && target.MissingReserve() > 0 && HasRoom() && hungry_.empty() &&
          statistics_.now.idle + surplus_ < options_.max_idle &&
          !(target.failing && target.counts.dialing > 0))
     StartDial(target);

@@ -1,7 +1,8 @@
 // PooledDialer makes connections through a ConnectionPool: it hands out those that the pool holds
 // in reserve, or dials, within the pool's limits, and waits where they are reached. Each is used
 // once. It is for protocols that open a connection, keep it and close it, and so cannot return it;
-// other dialers stand on it as on any.
+// other dialers stand on it as on any. One that does is best no dialer of that same pool's targets:
+// each of its connections then needs two places within the limits, and may wait for itself.
 //
 // Example: TLS over TCP connections of which two are always ready.
 //

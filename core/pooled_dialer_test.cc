@@ -1,5 +1,6 @@
 #include "sluice/core/pooled_dialer.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -132,6 +133,61 @@ TEST_F(PooledDialerTest, AttemptsAndStreamsMayOutliveThePool) {
   first.stream->Send("hello");
   EXPECT_TRUE(Until([&] { return user_.received == "hello"; }));
   EXPECT_EQ(third.calls, 0);
+}
+
+// A dialer that uses the pool for which it dials.
+class UserOfItsPool final : public Dialer {
+ public:
+  explicit UserOfItsPool(std::shared_ptr<const Dialer> lower) : lower_(std::move(lower)) {}
+  std::unique_ptr<Attempt> Dial(EventLoop& loop, const Endpoint& endpoint,
+                                const DialOptions& options, DialFunction done) const override {
+    ++dials_;
+    if (on_dial) on_dial();
+    return std::make_unique<Counted>(live_, lower_->Dial(loop, endpoint, options, std::move(done)));
+  }
+  int dials() const { return dials_; }
+  int live() const { return live_; }  // attempts
+
+  std::function<void()> on_dial;
+
+ private:
+  struct Counted final : Attempt {
+    Counted(int& live, std::unique_ptr<Attempt> lower) : live_(live), lower_(std::move(lower)) {
+      ++live_;
+    }
+    ~Counted() override { --live_; }
+    int& live_;
+    std::unique_ptr<Attempt> lower_;
+  };
+
+  const std::shared_ptr<const Dialer> lower_;
+  mutable int dials_ = 0;
+  mutable int live_ = 0;
+};
+
+TEST_F(PooledDialerTest, ADialMakesRoomForWhatItAsksOfItsPool) {
+  const auto pool = *ConnectionPool::Create(client_.loop(), {.max_open = 1});
+  const auto dialer =
+      std::make_shared<UserOfItsPool>(std::make_shared<PooledDialer>(*pool, direct_));
+  const auto reserve = *pool->GetTarget({"reserve", 1}, dialer, {.min_idle = 1});
+  ASSERT_TRUE(Until([&] { return pool->statistics().opened == 1; }));
+  EXPECT_EQ(dialer->dials(), 1);
+  EXPECT_EQ(dialer->live(), 0);
+  EXPECT_EQ(pool->statistics().dials_given_up, 1u);
+  EXPECT_EQ(test::Mistake(pool->statistics()), "");
+}
+
+TEST_F(PooledDialerTest, ADrainMayBeginInsideADial) {
+  const auto pool = *ConnectionPool::Create(client_.loop(), {});
+  const auto dialer = std::make_shared<UserOfItsPool>(direct_);
+  bool drained = false;
+  dialer->on_dial = [&] { pool->Drain(absl::Seconds(5), [&] { drained = true; }); };
+  const auto reserve = *pool->GetTarget({"reserve", 1}, dialer, {.min_idle = 2});
+  ASSERT_TRUE(Until([&] { return drained; }));
+  EXPECT_EQ(dialer->dials(), 1);
+  EXPECT_EQ(dialer->live(), 0);
+  EXPECT_EQ(pool->statistics().dials_given_up, 1u);
+  EXPECT_EQ(test::Mistake(pool->statistics()), "");
 }
 
 }  // namespace
