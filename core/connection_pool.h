@@ -106,8 +106,8 @@ class ConnectionPool {
 
   // Asks an idle connection whether it works, at the cost of a round trip. The function sends what
   // it likes and returns the handler of the answer, which calls `done` once, in any of its calls or
-  // its constructor, and not after it was destroyed. The pool destroys it then, or when the time is
-  // up. It must neither destroy nor drain the pool.
+  // its constructor, and not after it was destroyed. The pool destroys it after that, when the time
+  // is up, or when the pool drains or goes. It may drain the pool, but not destroy it.
   using CheckDone = absl::AnyInvocable<void(bool healthy)>;
   using CheckFunction =
       absl::AnyInvocable<std::unique_ptr<StreamHandler>(Stream& stream, CheckDone done)>;

@@ -232,10 +232,8 @@ void PoolState::Drain(absl::Duration timeout, absl::AnyInvocable<void()> done) {
   CancelWaiting();
   while (PoolDial* dial = dials_.front()) GiveUpDial(*dial);
   while (PooledConnection* connection = idle_.back()) Close(*connection, &Closed::drained);
-  PooledConnection* next = connections_.front();
-  while (PooledConnection* connection = next) {
-    next = connections_.Next(*connection);
-    if (connection->state == PooledConnection::kChecking) Cut(*connection, &Closed::drained);
+  for (PooledConnection* c = connections_.front(); c != nullptr; c = connections_.Next(*c)) {
+    if (c->state == PooledConnection::kChecking) c->check->Abandon();
   }
   CheckDrained();
 }
@@ -247,10 +245,15 @@ void PoolState::CheckDrained() {
 // Nothing is left, or the time is up.
 void PoolState::OnDrained() {
   while (PooledConnection* connection = closing_.front()) Forget(*connection);
-  for (PooledConnection* c = connections_.front(); c != nullptr; c = connections_.Next(*c)) {
-    if (c->stream == nullptr) continue;
-    c->stream->Abort(absl::DeadlineExceededError(
-        absl::StrCat(c->target->endpoint.ToString(), ": not returned before the pool's drain")));
+  PooledConnection* next = connections_.front();
+  while (PooledConnection* c = next) {
+    next = connections_.Next(*c);
+    if (c->state == PooledConnection::kChecking) {
+      Cut(*c, &Closed::drained);
+    } else if (c->stream != nullptr) {
+      c->stream->Abort(absl::DeadlineExceededError(
+          absl::StrCat(c->target->endpoint.ToString(), ": not returned before the pool's drain")));
+    }
   }
   drain_pending_ = false;
   drain_timer_.Cancel();

@@ -81,6 +81,8 @@ struct PooledConnection final : StreamHandler,
 class PoolCheck : private TimerNode {
  public:
   explicit PoolCheck(PooledConnection& connection);
+  // Concludes it, by its timer: it may be asked that in the check's own calls.
+  void Abandon() { Answer(false); }
 
  private:
   void OnTimer();

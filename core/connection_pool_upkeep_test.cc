@@ -1,11 +1,13 @@
 // Checks of connections, the reserve, and the end.
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gmock/gmock.h"
@@ -37,6 +39,7 @@ class CheckTest : public ConnectionPoolTest {
                             ConnectionPool::CheckDone done) -> std::unique_ptr<StreamHandler> {
               ++checks_;
               if (refuse_) return nullptr;
+              if (on_check_) on_check_(stream);
               return std::make_unique<Ping>(stream, std::move(done));
             },
             .check_after = absl::Seconds(1),
@@ -45,6 +48,7 @@ class CheckTest : public ConnectionPoolTest {
 
   int checks_ = 0;
   bool refuse_ = false;
+  std::function<void(Stream&)> on_check_;
 };
 
 TEST_F(CheckTest, AConnectionThatWasJustUsedIsNotAsked) {
@@ -146,6 +150,73 @@ TEST_F(CheckTest, EachRequestHasOneCheckUnderWay) {
   EXPECT_EQ(now().checking, 2u);
   EXPECT_EQ(now().dialing, 0u);
   ASSERT_TRUE(Until([&] { return a_.has() && b_.has(); }));
+}
+
+TEST_F(CheckTest, ADrainMayBeginInACheck) {
+  Warm(1);
+  Settle(absl::Seconds(1.1));
+  bool drained = false;
+  on_check_ = [&](Stream& stream) {
+    pool_->Drain(absl::Seconds(1), [&] { drained = true; });
+    EXPECT_FALSE(stream.closing());  // it is there until the function has returned
+  };
+  a_.Borrow(*pool_, target_);
+  ASSERT_TRUE(Until([&] { return drained && a_.status.has_value(); }));
+  EXPECT_EQ(a_.code(), Code::kCancelled);
+  EXPECT_EQ(stats().closed.drained, 1u);
+  EXPECT_EQ(now().open(), 0u);
+}
+
+// Drains its pool when the answer is there.
+class Drainer : public StreamHandler {
+ public:
+  Drainer(ConnectionPool& pool, std::string& log) : pool_(pool), log_(log) {}
+  ~Drainer() override { log_ += " destroyed"; }
+
+ private:
+  void OnReceive(Stream& stream, absl::Span<uint8_t> /*bytes*/) override {
+    std::string& log = log_;
+    pool_.Drain(absl::Seconds(1), [&log] { log += " drained"; });
+    EXPECT_FALSE(stream.closing());
+    log += "received";
+  }
+
+  ConnectionPool& pool_;
+  std::string& log_;
+};
+
+TEST_F(CheckTest, ADrainMayBeginInTheAnswerToACheck) {
+  std::string log;
+  Create({.check =
+              [&](Stream& stream, ConnectionPool::CheckDone /*done*/) {
+                stream.Send("ping");
+                return std::make_unique<Drainer>(*pool_, log);
+              },
+          .check_after = absl::Seconds(1)});
+  Warm(1);
+  Settle(absl::Seconds(1.1));
+  a_.Borrow(*pool_, target_);
+  ASSERT_TRUE(Until([&] { return absl::StrContains(log, "drained"); }));
+  EXPECT_EQ(log, "received destroyed drained");
+  EXPECT_EQ(stats().closed.drained, 1u);
+}
+
+TEST_F(CheckTest, ADrainThatMayNotWaitCutsWhatIsBeingChecked) {
+  Warm(1);
+  Settle(absl::Seconds(1.1));
+  backend_.silent = true;
+  a_.Borrow(*pool_, target_);
+  Settle();
+  ASSERT_EQ(now().checking, 1u);
+  bool drained = false;
+  InLoop([&] {
+    pool_->Drain(absl::ZeroDuration(), [&] {
+      drained = true;
+      EXPECT_EQ(now().open(), 0u);
+    });
+  });
+  ASSERT_TRUE(Until([&] { return drained; }));
+  EXPECT_EQ(stats().closed.drained, 1u);
 }
 
 // The reserve.

@@ -62,14 +62,16 @@ void PoolCheck::OnTimer() {
   if (state_ == kAnswered && healthy_ && connection_.Reusable())
     return connection_.pool->PassedCheck(connection_);
   if (state_ == kAsked) return connection_.pool->LoseSilent(connection_);
-  connection_.pool->Lose(connection_, &Closed::failed_check, /*at_once=*/true);
+  PoolState& pool = *connection_.pool;
+  pool.Lose(connection_, pool.Stopped() ? &Closed::drained : &Closed::failed_check,
+            /*at_once=*/true);
 }
 
 void PoolCheck::Begin() {
   state_ = kAsked;
   ConnectionPool::Options& options = connection_.pool->options();
   handler_ = options.check(*connection_.stream, [this](bool healthy) { Answer(healthy); });
-  if (state_ == kAnswered) return;
+  if (state_ == kAnswered) return;  // or the pool drains
   if (handler_ == nullptr) return Answer(false);
   connection_.stream->SetHandler(*handler_);
   connection_.pool->loop().ArmTimer(*this, options.check_timeout);
