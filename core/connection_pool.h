@@ -191,7 +191,8 @@ class ConnectionPool {
     bool reused() const;
 
     // Gives it back, for the next request: all that was asked has been answered, to the last byte,
-    // and neither side has ended (ShutdownSend, OnReceiveEnd). What can be seen to be wrong is cut
+    // and neither side has ended (ShutdownSend, OnReceiveEnd), which a stream does not show: it
+    // would go to the next request and be of no use there. What can be seen to be wrong is cut
     // instead: a stream that is closing or paused, or has bytes in its queue. What was to be
     // received into storage (ReceiveInto) is forgotten. The lease is none then. The handler is not
     // called any more.
