@@ -316,10 +316,11 @@ void PoolState::Adopt(PooledTarget& target, std::unique_ptr<Stream> stream) {
   }
   target.failing = false;
   target.last_success = loop_.now();
-  target.not_before = MonotonicTime();
   if (Stopped()) return Close(connection, &Closed::drained);
-  if (PoolRequest* request = target.FirstWaiting())
+  if (PoolRequest* request = target.FirstWaiting()) {
+    target.not_before = MonotonicTime();  // but for one of the reserve, which may end at once
     return Match(connection, *request, /*reused=*/false);
+  }
   connection.stream->SetHandler(connection);
   PutIdle(connection);
 }
@@ -359,9 +360,9 @@ void PoolState::FillReserve(PooledTarget& target) {
 
 void PoolState::BackOff(PooledTarget& target) {
   const MonotonicTime now = loop_.now();
-  if (target.failing && now < target.not_before) return;  // one for each pause
   const bool worked_long = !target.failing && now - target.last_success > options_.most_backoff;
   target.failing = true;
+  if (now < target.not_before) return;  // one for each pause
   target.backoff = target.backoff == absl::ZeroDuration() || worked_long
                        ? options_.least_backoff
                        : std::min(2 * target.backoff, options_.most_backoff);

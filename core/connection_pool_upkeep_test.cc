@@ -277,6 +277,15 @@ TEST_F(ConnectionPoolTest, AReserveIsForATargetThatSomebodyHas) {
 
 TEST_F(ConnectionPoolTest, AServerThatSpeaksFirstCannotBeHeldInReserve) {
   backend_.greets = true;
+  CreateFor({.min_idle = 2});
+  Settle(absl::Minutes(1));
+  EXPECT_EQ(now().idle, 0u);
+  EXPECT_GT(stats().closed.unexpected_bytes, 0u);
+  EXPECT_LE(stats().dials, 100u);
+}
+
+TEST_F(ConnectionPoolTest, AFreshLeaseHearsAServerThatSpeaksFirst) {
+  backend_.greets = true;
   Create();
   Get(a_);
   EXPECT_TRUE(Until([&] { return a_.received == "welcome"; }));
