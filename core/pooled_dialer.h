@@ -9,8 +9,9 @@
 //   auto direct = std::make_shared<DirectDialer>();
 //   auto pool = *ConnectionPool::Create(loop, {});
 //   auto reserve = *pool->GetTarget({.host = "127.0.0.1", .port = 443}, direct, {.min_idle = 2});
-//   auto dialer = std::make_shared<tls::Dialer>(std::make_shared<PooledDialer>(*pool, direct),
-//   tls); auto attempt = dialer->Dial(loop, {.host = "127.0.0.1", .port = 443}, {}, done);
+//   auto pooled = std::make_shared<PooledDialer>(*pool, direct);
+//   auto dialer = std::make_shared<tls::Dialer>(pooled, context);
+//   auto attempt = dialer->Dial(loop, {.host = "127.0.0.1", .port = 443}, {}, done);
 //
 // What comes out is the lower dialer's Stream itself, so that nothing stands between its user and
 // the bytes. Its place within the limits (max_open) is held by the attempt: it counts until that is

@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "sluice/core/connection_pool.h"
 #include "sluice/core/dialer.h"
+#include "sluice/core/event_loop.h"
 #include "sluice/core/pooled_dialer.h"
 #include "sluice/core/simulation.h"
 #include "sluice/core/stream.h"
@@ -63,7 +64,7 @@ class TlsPoolTest : public testing::Test {
   const Endpoint endpoint_ = {"server.example", 443};
   tls::TestAuthority authority_;
   std::shared_ptr<const tls::ServerContext> server_context_ = *tls::ServerContext::Create(
-      {.identities = {authority_.Issue({.names = {"server.example"}})}});
+      {.identities = {authority_.Issue({.names = {"server.example", "127.0.0.1"}})}});
   std::shared_ptr<const tls::ClientContext> client_context_ =
       *tls::ClientContext::Create({.roots = authority_.roots()});
 
@@ -79,6 +80,29 @@ class TlsPoolTest : public testing::Test {
   std::shared_ptr<const Dialer> tcp_ = std::make_shared<FixedDialer>(server_.Address(443));
   std::unique_ptr<ConnectionPool> pool_ = *ConnectionPool::Create(client_.loop(), {});
 };
+
+// That of pooled_dialer.h.
+TEST_F(TlsPoolTest, HeaderExample) {
+  EventLoop& loop = client_.loop();
+  const std::shared_ptr<const tls::ClientContext> context = client_context_;
+  std::unique_ptr<Stream> stream;
+  const auto done = [&](absl::StatusOr<std::unique_ptr<Stream>> result) {
+    ASSERT_EQ(result.status(), absl::OkStatus());
+    stream = *std::move(result);
+  };
+
+  auto direct =
+      std::make_shared<FixedDialer>(server_.Address(443));  // DirectDialer outside of tests
+  auto pool = *ConnectionPool::Create(loop, {});
+  auto reserve = *pool->GetTarget({.host = "127.0.0.1", .port = 443}, direct, {.min_idle = 2});
+  auto pooled = std::make_shared<PooledDialer>(*pool, direct);
+  auto dialer = std::make_shared<tls::Dialer>(pooled, context);
+  auto attempt = dialer->Dial(loop, {.host = "127.0.0.1", .port = 443}, {}, done);
+
+  ASSERT_TRUE(Until([&] { return stream != nullptr && reserve.counts().idle == 2; }));
+  EXPECT_NE(dynamic_cast<tls::TlsStream*>(stream.get()), nullptr);
+  EXPECT_EQ(pool->statistics().dials, 3u);
+}
 
 TEST_F(TlsPoolTest, AHandshakeServesManyRequests) {
   const auto target =
