@@ -15,6 +15,15 @@ constexpr size_t PoolCounts::*kCounted[] = {&PoolCounts::idle, &PoolCounts::chec
                                             &PoolCounts::ready, &PoolCounts::lent,
                                             &PoolCounts::closing};
 
+// Before those that have been idle for longer: at the front, but for one that was lent to nobody.
+template <typename Tag>
+void InsertByAge(IntrusiveList<PooledConnection, Tag>& list, PooledConnection& connection) {
+  PooledConnection* next = list.front();
+  while (ABSL_PREDICT_FALSE(next != nullptr && next->idle_since > connection.idle_since))
+    next = list.Next(*next);
+  next != nullptr ? list.InsertBefore(*next, connection) : list.PushBack(connection);
+}
+
 }  // namespace
 
 PoolState::PoolState(EventLoop& loop, ConnectionPool::Options options)
@@ -102,6 +111,7 @@ void PoolState::Return(PooledConnection& connection) {
   if (ABSL_PREDICT_FALSE(!connection.Reusable())) return Cut(connection, &Closed::unclean);
   connection.stream->ReceiveInto({});
   connection.stream->SetHandler(connection);
+  connection.idle_since = loop_.now();
   Recycle(connection);
 }
 
@@ -124,9 +134,8 @@ void PoolState::Recycle(PooledConnection& connection) {
 void PoolState::PutIdle(PooledConnection& connection) {
   PooledTarget& target = *connection.target;
   Move(connection, PooledConnection::kIdle);
-  connection.idle_since = loop_.now();
-  target.idle.PushFront(connection);
-  idle_.PushFront(connection);
+  InsertByAge(target.idle, connection);
+  InsertByAge(idle_, connection);
   if (!idle_timer_.armed()) ArmIdleTimer();
   if (ABSL_PREDICT_FALSE(target.counts.waiting != 0)) UpdateDemand(target);
   if (ABSL_PREDICT_FALSE(!hungry_.empty())) WorkSoon();
@@ -217,6 +226,7 @@ void PoolState::PassedCheck(PooledConnection& connection) {
   ++statistics_.checks_passed;
   connection.stream->SetHandler(connection);
   connection.check.reset();
+  connection.idle_since = loop_.now();
   Recycle(connection);
   Supply(target);
 }

@@ -72,7 +72,7 @@ struct PooledConnection final : StreamHandler,
   bool reused = false;  // of the lease
   bool used = false;    // was lent before
   bool life_is_over = false;
-  MonotonicTime idle_since;
+  MonotonicTime idle_since;        // nothing was to be heard on it since then
   PoolRequest* request = nullptr;  // for which it is kReady
   std::unique_ptr<class PoolCheck> check;
 };
@@ -155,7 +155,7 @@ struct PooledTarget : ListLink<InPool>, ListLink<Hungry>, ListLink<Attended> {
   size_t requests = 0;  // that have not told their user yet
   PoolCounts counts;
 
-  IntrusiveList<PooledConnection, InTarget> idle;  // the last returned first
+  IntrusiveList<PooledConnection, InTarget> idle;  // by idle_since, the last first
   IntrusiveList<PooledConnection, InTarget> closing;
   IntrusiveList<PoolRequest, InTarget> any;    // waiting for any connection, the oldest first
   IntrusiveList<PoolRequest, InTarget> fresh;  // waiting for a new one
@@ -289,7 +289,7 @@ class PoolState {
   IntrusiveList<PooledTarget, Hungry> hungry_;      // want a dial, and may have more connections
   IntrusiveList<PooledTarget, Attended> attended_;  // to be looked at: their reserve, or their end
   IntrusiveList<PooledConnection, InPool> connections_;
-  IntrusiveList<PooledConnection, ByAge> idle_;  // the last returned first
+  IntrusiveList<PooledConnection, ByAge> idle_;  // by idle_since, the last first
   IntrusiveList<PooledConnection, ByAge> closing_;
   IntrusiveList<PoolDial, InPool> dials_;
   IntrusiveList<PoolRequest, InPool> settled_;  // those that the loop is going to tell

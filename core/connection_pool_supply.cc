@@ -309,6 +309,7 @@ void PoolState::OnDialed(PoolDial& dial, absl::StatusOr<std::unique_ptr<Stream>>
 void PoolState::Adopt(PooledTarget& target, std::unique_ptr<Stream> stream) {
   auto& connection = *new PooledConnection(*this, target, std::move(stream));
   connections_.PushBack(connection);
+  connection.idle_since = loop_.now();
   ++statistics_.opened;
   Count(target, &PoolCounts::ready, +1);
   if (options_.life_time != absl::InfiniteDuration()) {

@@ -318,6 +318,35 @@ TEST_F(ConnectionPoolTest, MaxIdleInAllClosesTheLongestIdleOfAnyTarget) {
   EXPECT_EQ(stats().closed.surplus, 1u);
 }
 
+TEST_F(ConnectionPoolTest, AConnectionForARequestThatWasGivenUpIsNoYoungerForIt) {
+  Create({.idle_timeout = absl::Seconds(1)});
+  Warm(1);
+  Settle(absl::Seconds(0.9));
+  b_.Borrow(*pool_, target_);
+  ASSERT_EQ(now().ready, 1u);
+  b_.request = {};
+  EXPECT_EQ(now().idle, 1u);
+  Settle(absl::Seconds(0.2));
+  EXPECT_EQ(stats().closed.idle_timeout, 1u);
+}
+
+TEST_F(ConnectionPoolTest, ConnectionsForRequestsThatWereGivenUpAreIdleInTheOrderOfTheirAge) {
+  Create();
+  Get(a_);
+  Get(b_);
+  Stream* const last = &b_.lease.stream();
+  a_.lease.Return();
+  Settle();
+  InLoop([&] { b_.lease.Return(); });
+  a_.Borrow(*pool_, target_);  // gets the last
+  b_.Borrow(*pool_, target_);
+  ASSERT_EQ(now().ready, 2u);
+  a_.request = {};
+  b_.request = {};
+  ASSERT_TRUE(c_.TryBorrow(*pool_, target_));
+  EXPECT_EQ(&c_.lease.stream(), last);
+}
+
 // A server that closes as we borrow.
 
 TEST_F(ConnectionPoolTest, AServerThatClosesAsWeBorrowIsMetByAFreshConnection) {

@@ -141,6 +141,16 @@ TEST_F(CheckTest, ARequestThatIsGivenUpLeavesTheConnectionIdle) {
   EXPECT_TRUE(b_.TryBorrow(*pool_, target_));
 }
 
+TEST_F(CheckTest, AskingAndGivingUpDoesNotPutACheckOff) {
+  Warm(1);
+  Settle(absl::Seconds(0.9));
+  a_.Borrow(*pool_, target_);
+  ASSERT_EQ(now().ready, 1u);
+  a_.request = {};
+  Settle(absl::Seconds(0.2));
+  InLoop([&] { EXPECT_FALSE(a_.TryBorrow(*pool_, target_)); });
+}
+
 TEST_F(CheckTest, EachRequestHasOneCheckUnderWay) {
   Warm(2);
   Settle(absl::Seconds(1.1));
