@@ -98,10 +98,12 @@ struct PooledTarget;
 class ConnectionPool {
  public:
   struct TargetOptions {
-    size_t max_open = 64;       // of the target's PoolCounts::open(); at least 1
-    size_t max_idle = 64;       // beyond it, those are closed that have been idle for longest
-    size_t min_idle = 0;        // so many are kept in reserve as long as somebody has the Target
-    size_t max_waiting = 1024;  // requests that wait, those being dialed for among them; at least 1
+    size_t max_open = 64;  // of the target's PoolCounts::open(); at least 1
+    size_t max_idle = 64;  // beyond it, those are closed that have been idle for longest
+    size_t min_idle = 0;   // so many are kept in reserve as long as somebody has the Target
+    // Requests that wait, those being dialed for among them; at least 1. Those whose connection
+    // ended before they heard of it wait again, if need be above that: at most max_open more.
+    size_t max_waiting = 1024;
   };
 
   // Asks an idle connection whether it works, at the cost of a round trip. The function sends what

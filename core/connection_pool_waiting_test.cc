@@ -1,4 +1,6 @@
 // Requests that wait, for their target or for their turn among targets.
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -15,6 +17,7 @@
 #include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/monotonic_time.h"
+#include "sluice/core/simulation.h"
 #include "sluice/core/stream.h"
 
 namespace sluice {
@@ -93,6 +96,25 @@ TEST_F(ConnectionPoolTest, TooManyRequestsAreRefused) {
   EXPECT_THAT(std::string(d_.status->message()), HasSubstr("2 requests wait"));
   EXPECT_EQ(now().waiting, 2u);
   EXPECT_EQ(stats().refused, 1u);
+}
+
+TEST_F(ConnectionPoolTest, ARequestThatWasAcceptedIsNotRefusedWhenItsConnectionEnds) {
+  CreateFor({.max_open = 1, .max_idle = 1, .max_waiting = 1});
+  Warm(1);
+  backend_.peers[0]->stream().Abort(absl::InternalError("reset"));
+  network_.After(SimulatedLink().latency, [&] {  // both are there when the client's turn begins
+    a_.Borrow(*pool_, target_);
+    EXPECT_EQ(now().ready, 1u);
+    b_.Borrow(*pool_, target_);
+  });
+  size_t most = 0;
+  ASSERT_TRUE(Until([&] {
+    most = std::max(most, now().waiting);
+    return a_.has();
+  }));
+  EXPECT_EQ(most, 2u);
+  a_.lease.Return();
+  ASSERT_TRUE(Until([&] { return b_.has(); }));
 }
 
 TEST_F(ConnectionPoolTest, TooManyRequestsInAllAreRefused) {
