@@ -204,7 +204,7 @@ TEST_F(ForwarderFaultTest, PartsInterruptionsAndDelaysChangeNothing) {
   on_send = Sometimes(20, EAGAIN);
   Send(2 * kMiB);
   ExpectGoodOrder();
-  EXPECT_GT(spliced, 2 * kMiB);
+  EXPECT_GT(spliced, kMiB) << "but what a splice did not bring was copied";
 }
 
 TEST_F(ForwarderFaultTest, AReceivingSideThatBreaksResetsTheOther) {

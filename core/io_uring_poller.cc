@@ -142,7 +142,9 @@ struct SocketEntry {
   bool hang_up_armed : 1 = false;
   // What is to be reported.
   bool readable : 1 = false;
-  bool peer_ended : 1 = false;  // behind what is readable is the end, or an error
+  // Behind what is readable may be what no event tells of: the end, an error, or bytes behind an
+  // urgent one, where recv(2) stops.
+  bool more_behind : 1 = false;
   bool writable : 1 = false;
   bool hung_up : 1 = false;
   bool failed : 1 = false;  // of datagrams: there are errors to take
@@ -534,8 +536,8 @@ bool IoUringPoller::SubmitFor(Id id, SocketEntry& entry) {
   }
   if (entry.readable_armed || entry.readable) return true;
   if (ABSL_PREDICT_FALSE(entry.bursts)) {
-    entry.readable_armed = SubmitPoll(entry.fd, POLLIN | POLLRDHUP, id.Tag(Operation::kReadable),
-                                      IORING_POLL_ADD_MULTI);
+    entry.readable_armed = SubmitPoll(entry.fd, POLLIN | POLLPRI | POLLRDHUP,
+                                      id.Tag(Operation::kReadable), IORING_POLL_ADD_MULTI);
     return entry.readable_armed;
   }
   io_uring_sqe* const sqe = ring_->NextSubmission();
@@ -655,7 +657,8 @@ void IoUringPoller::TakeReadable(Id id, const io_uring_cqe& cqe) {
   }
   if (cqe.res == -ECANCELED || entry->ended) return;
   entry->readable = true;
-  entry->peer_ended = entry->peer_ended || (cqe.res & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+  entry->more_behind =
+      entry->more_behind || (cqe.res & (POLLPRI | POLLRDHUP | POLLHUP | POLLERR)) != 0;
   entry->failed = entry->datagrams && (entry->failed || (cqe.res & POLLERR) != 0);
   if (entry->receives || entry->failed) MakeReady(id, *entry);
 }
@@ -815,8 +818,12 @@ bool IoUringPoller::DeliverBurst(Id id, SocketEntry& entry) {
     if (PipePtr pipe = pipes_.Take(); pipe != nullptr) {
       const ssize_t n = ReceiveIntoPipe(entry.fd, *pipe);
       if (n > 0) return DeliverPipe(entry, std::move(pipe));
-      if (n == 0 || !RefusesPipes(errno)) return ReceivedNone(id, entry, n);
-      pipes_.Refuse();
+      // splice(2) does not step over an urgent byte, but says EAGAIN there, or 0 if the peer has
+      // ended, with bytes behind it: so recv(2) is asked again.
+      if (n < 0 && errno != EAGAIN) {
+        if (!RefusesPipes(errno)) return ReceivedNone(id, entry, n);
+        pipes_.Refuse();
+      }
     }
   }
   absl::Span<uint8_t> space = ReceiveSpaceOf(*entry.socket);
@@ -829,7 +836,7 @@ bool IoUringPoller::DeliverBurst(Id id, SocketEntry& entry) {
   if (ABSL_PREDICT_FALSE(n <= 0)) return ReceivedNone(id, entry, n);
   const size_t size = static_cast<size_t>(n);
   // The watch tells what arrives, and not what is there yet.
-  if (size == space.size() || entry.peer_ended) entry.readable = true;
+  if (size == space.size() || entry.more_behind) entry.readable = true;
   if (own || IsBurst(size)) {
     entry.small_receives = 0;
   } else if (++entry.small_receives == kReceivesOutsideBurst) {

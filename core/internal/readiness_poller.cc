@@ -154,20 +154,22 @@ void ReadinessPoller::HandleReceiveEnd(Socket& socket, int error) {
   socket.OnReceiveEnd();
 }
 
-bool ReadinessPoller::ReceiveByPipe(Socket& socket, int error) {
+// What brings no bytes is asked of recv(2) again: splice(2) does not step over an urgent byte, but
+// says EAGAIN there, or 0 if the peer has ended, with bytes behind it.
+bool ReadinessPoller::ReceiveByPipe(Socket& socket) {
   PipePtr pipe = pipes_.Take();
   if (pipe == nullptr) return false;
   const ssize_t n = ReceiveIntoPipe(handle(socket), *pipe);
   if (n > 0) {
     socket.OnReceivePipe(std::move(pipe));
-  } else if (n == 0) {
-    HandleReceiveEnd(socket, error);
-  } else if (RefusesPipes(errno)) {
+    return true;
+  }
+  if (n == 0 || errno == EAGAIN) return false;
+  if (RefusesPipes(errno)) {
     pipes_.Refuse();
     return false;
-  } else if (errno != EAGAIN && errno != EINTR) {
-    HandleError(socket, errno);
   }
+  if (errno != EINTR) HandleError(socket, errno);
   return true;
 }
 

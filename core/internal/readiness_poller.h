@@ -136,8 +136,8 @@ class ReadinessPoller : public Poller {
   static constexpr uint32_t kSetsBufferSizes = 2;
 
   void HandleReceiveEnd(Socket& socket, int error);
-  // Answers whether there was a pipe for it.
-  bool ReceiveByPipe(Socket& socket, int error);
+  // Answers whether it is done: there was a pipe, and bytes for it, or an error.
+  bool ReceiveByPipe(Socket& socket);
   // Takes the descriptor, unless it fails.
   absl::Status StartAccepting(Acceptor& acceptor, UniqueFd& fd, uint32_t bits);
 
@@ -155,7 +155,7 @@ class ReadinessPoller : public Poller {
 inline void ReadinessPoller::HandleReceive(Socket& socket, int error) {
   absl::Span<uint8_t> space(receive_block_->storage(), kReceiveBytes);
   if (ABSL_PREDICT_FALSE((flags(socket) & (kHasReceiveSpace | kReceivesPipes)) != 0)) {
-    if ((flags(socket) & kReceivesPipes) != 0 && ReceiveByPipe(socket, error)) return;
+    if ((flags(socket) & kReceivesPipes) != 0 && ReceiveByPipe(socket)) return;
     const absl::Span<uint8_t> wanted = socket.ReceiveSpace();
     if (!wanted.empty()) space = wanted;
   }
