@@ -173,6 +173,21 @@ TEST_F(ForwarderFaultTest, WhereTheSystemDoesNotSpliceFromASocketBytesAreCopied)
   EXPECT_EQ(receives, 1) << "it is not asked again";
 }
 
+TEST_F(ForwarderFaultTest, WantOfMemoryIsForOneReceiveOnly) {
+  on_receive = [count = 0]() mutable { return ++count == 1 ? ENOMEM : 0; };
+  Send(4 * kMiB);
+  ExpectAllArrives();
+  EXPECT_GT(receives, 1);
+  on_send = [count = 0]() mutable { return ++count == 1 ? ENOMEM : 0; };
+  for (int round = 0; round < 2; ++round) {
+    receives = 0;
+    Send(4 * kMiB);
+    ExpectAllArrives();
+    EXPECT_GT(receives, 1);
+  }
+  ExpectGoodOrder();
+}
+
 TEST_F(ForwarderFaultTest, WhereTheSystemDoesNotSpliceToASocketNothingInThePipeIsLost) {
   for (const int error : {EINVAL, EPERM}) {
     on_send = [error, count = 0]() mutable { return ++count > 2 ? error : 0; };

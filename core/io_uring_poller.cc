@@ -822,7 +822,7 @@ bool IoUringPoller::DeliverBurst(Id id, SocketEntry& entry) {
       // ended, with bytes behind it: so recv(2) is asked again.
       if (n < 0 && errno != EAGAIN) {
         if (!RefusesPipes(errno)) return ReceivedNone(id, entry, n);
-        pipes_.Refuse();
+        pipes_.RefuseAfter(errno);
       }
     }
   }
@@ -999,7 +999,7 @@ int IoUringPoller::Send(Socket& socket, Buffer& queue) {
 int IoUringPoller::SendPipe(Socket& socket, Pipe& pipe) {
   SocketEntry& entry = EntryOf(socket);
   const int error = SendFromPipe(entry.fd, pipe);
-  if (RefusesPipes(error)) pipes_.Refuse();
+  if (RefusesPipes(error)) pipes_.RefuseAfter(error);
   if (error == 0 && pipe.size() != 0) {
     entry.send_blocked = true;
     MakeDirty(IdOf(socket), entry);

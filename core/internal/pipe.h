@@ -7,6 +7,7 @@
 #ifndef SLUICE_CORE_INTERNAL_PIPE_H_
 #define SLUICE_CORE_INTERNAL_PIPE_H_
 
+#include <cerrno>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -73,8 +74,9 @@ class PipePool {
   // descriptors or memory left for one, or no splice(2), or has refused one.
   PipePtr Take();
 
-  // The system does not splice what it was asked to. There are no more pipes from now on.
-  void Refuse() { refused_ = true; }
+  // The system does not splice what it was asked to. There are no more pipes from now on, unless
+  // it was for want of memory (ENOMEM), which passes.
+  void RefuseAfter(int error) { refused_ = refused_ || error != ENOMEM; }
 
  private:
   friend struct ReturnPipe;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <string>
 #include <utility>
 #include <vector>
@@ -64,7 +65,9 @@ TEST_F(PipePoolTest, LendsNoMoreThanAProcessCanSpareAndKeepsFew) {
 
 TEST_F(PipePoolTest, LendsNoneAfterTheSystemHasRefused) {
   PipePtr before = pool_.Take();
-  pool_.Refuse();
+  pool_.RefuseAfter(ENOMEM);
+  EXPECT_NE(pool_.Take(), nullptr) << "memory comes back";
+  pool_.RefuseAfter(EINVAL);
   EXPECT_EQ(pool_.Take(), nullptr);
   before = nullptr;
   EXPECT_EQ(pool_.Take(), nullptr);

@@ -166,7 +166,7 @@ bool ReadinessPoller::ReceiveByPipe(Socket& socket) {
   }
   if (n == 0 || errno == EAGAIN) return false;
   if (RefusesPipes(errno)) {
-    pipes_.Refuse();
+    pipes_.RefuseAfter(errno);
     return false;
   }
   if (errno != EINTR) HandleError(socket, errno);
@@ -202,7 +202,7 @@ Poller::FileSent ReadinessPoller::SendFile(Socket& socket, int file, uint64_t of
 
 int ReadinessPoller::SendPipe(Socket& socket, Pipe& pipe) {
   const int error = SendFromPipe(handle(socket), pipe);
-  if (RefusesPipes(error)) pipes_.Refuse();
+  if (RefusesPipes(error)) pipes_.RefuseAfter(error);
   if (error == 0 && pipe.size() != 0) {
     flags(socket) |= kSendBlocked;
     UpdateInterest(socket);
