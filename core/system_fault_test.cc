@@ -295,6 +295,23 @@ TEST_F(SystemFaultTest, AnErrorOfAFileEndsTheStreamAndIsNamed) {
   }
 }
 
+// sendfile(2) sends piece by piece. When a later one meets a peer that has gone, it answers what
+// those before have sent, and there is the signal all the same.
+TEST_F(SystemFaultTest, ABrokenPipeInTheMiddleOfAFileIsNoSignal) {
+  const test::FileForTests file(Pattern(0, kFileBytes));
+  Pair pair(*loop_);
+  most_sent = 10'000;
+  on_send_file = [count = 1]() mutable {
+    if (count-- == 1) raise(SIGPIPE);
+    return 0;
+  };
+  ASSERT_TRUE(file.SendOn(*pair.client.stream).ok());
+  ASSERT_TRUE(Until([&] { return pair.server.recorder.received.size() == kFileBytes; }));
+  sigset_t pending;
+  sigpending(&pending);
+  EXPECT_EQ(sigismember(&pending, SIGPIPE), 0);
+}
+
 // The signal of a real sendfile(2), whether or not the thread holds such signals back itself.
 TEST_F(SystemFaultTest, ABrokenPipeIsNoSignalAndLeavesOthersAlone) {
   const test::FileForTests file(Pattern(0, kFileBytes));

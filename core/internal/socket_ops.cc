@@ -220,9 +220,11 @@ ssize_t SendFileQuietly(int socket, int file, uint64_t offset, size_t length) {
   do {
     n = sendfile(socket, file, &from, length);
   } while (n < 0 && errno == EINTR);
-  if (n < 0 && errno == EPIPE) {
+  // A call that was cut short may have met the broken peer after it had sent something.
+  if (n < 0 ? errno == EPIPE : static_cast<size_t>(n) < length) {
+    const int error = errno;
     without_sigpipe.TakeSignal();
-    errno = EPIPE;
+    errno = error;
   }
   return n;
 }
