@@ -27,6 +27,7 @@
 #include "sluice/core/buffer.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/file_for_tests.h"
+#include "sluice/core/internal/tcp_stream.h"
 #include "sluice/core/kqueue_poller.h"
 #include "sluice/core/poller.h"
 #include "sluice/core/poller_factory.h"
@@ -270,6 +271,31 @@ TEST_P(SendFileTest, LentBytesBeforeAndBehindAFileArrive) {
       absl::StrCat("echo", Pattern(0, kLarge), "echo", Pattern(0, kLarge), "echo");
   ASSERT_TRUE(Until([&] { return received().size() >= expected.size(); }));
   EXPECT_TRUE(received() == expected);
+}
+
+// What a Forwarder calls for bytes that another stream of the loop has received.
+TEST(SendFileAndForwardTest, WhatAnotherStreamLendsIsKeptBehindAFile) {
+  const std::unique_ptr<EventLoop> loop = test::NewLoop();
+  const SocketOptions narrow = {.send_buffer_bytes = 1, .receive_buffer_bytes = 1};
+  Listener::Options listen;
+  listen.listen.socket = narrow;
+  Connector::Options connect;
+  connect.socket = narrow;
+  test::Pair from(*loop), to(*loop, listen, connect);
+  to.server.stream->PauseReceiving();
+  const FileForTests file(Pattern(0, 100'000));
+  from.server.recorder.on_receive = [&](Stream&, absl::Span<uint8_t> bytes) {
+    if (from.server.recorder.receives != 1) return;
+    ASSERT_TRUE(file.SendOn(*to.client.stream).ok());
+    EXPECT_EQ(dynamic_cast<TcpStream&>(*to.client.stream).SendNow(bytes), SendResult::kBlocked);
+  };
+  from.client.stream->Send(std::string(1000, 'a'));
+  ASSERT_TRUE(test::Until(*loop, [&] { return from.server.recorder.received.size() == 1000; }));
+  from.client.stream->Send(std::string(1000, 'b'));
+  ASSERT_TRUE(test::Until(*loop, [&] { return from.server.recorder.received.size() == 2000; }));
+  to.server.stream->ResumeReceiving();
+  ASSERT_TRUE(test::Until(*loop, [&] { return to.server.recorder.received.size() == 101'000; }));
+  EXPECT_TRUE(to.server.recorder.received == Pattern(0, 100'000) + std::string(1000, 'a'));
 }
 
 TEST_P(SendFileTest, BothEndsMaySendOneFileAtOnce) {

@@ -279,7 +279,8 @@ SendResult TcpStream::SendLent(absl::Span<const uint8_t> bytes) {
 SendResult TcpStream::SendNow(absl::Span<const uint8_t> bytes) {
   if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
   Block& lent = poller().receive_block();
-  if (ABSL_PREDICT_TRUE(!state_.send_blocked && Contains(lent, bytes))) {
+  // What waits behind a file is copied, as by SendLent.
+  if (ABSL_PREDICT_TRUE(!state_.send_blocked && !state_.has_files && Contains(lent, bytes))) {
     queue_.AppendFrom(lent, bytes);
   } else {
     queue_.Append(bytes);
