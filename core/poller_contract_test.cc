@@ -119,6 +119,7 @@ class TestSocket final : public Poller::Socket {
   Buffer queue;
   bool blocked = false;
   absl::Span<uint8_t> space;
+  int asked_for_space = 0;
   std::function<void()> on_connect, on_receive_end, on_send_ready, on_error;
   std::function<void(absl::Span<uint8_t>)> on_receive;
   std::function<void(internal::PipePtr)> on_receive_pipe;
@@ -154,7 +155,10 @@ class TestSocket final : public Poller::Socket {
     Note("error");
     Call(on_error);
   }
-  absl::Span<uint8_t> ReceiveSpace() override { return space; }
+  absl::Span<uint8_t> ReceiveSpace() override {
+    ++asked_for_space;
+    return space;
+  }
   void OnReceivePipe(internal::PipePtr pipe) override {
     EXPECT_NE(pipe->size(), 0u);
     ++receives;
@@ -1030,6 +1034,20 @@ TEST_P(PollerContractTest, PassesOnByPipesAllBytesInOrderAndThenTheEnd) {
       EXPECT_GT(passing.pipes(), 0);
     }
   }
+}
+
+// Its end, at the latest, is received where pipes are of no use.
+TEST_P(PollerContractTest, ASocketThatReceivesPipesIsNotAskedForSpace) {
+  SocketPair pair = Connect();
+  Poller::set_receives_pipes(*pair.server, true);
+  size_t received = 0;
+  pair.server->on_receive_pipe = [&](internal::PipePtr pipe) { received += pipe->size(); };
+  pair.server->on_receive = [&](absl::Span<uint8_t> bytes) { received += bytes.size(); };
+  pair.client->Send(Pattern(0, 1000));
+  poller_->ShutdownSend(*pair.client);
+  ASSERT_TRUE(Until([&] { return pair.server->Events() == "receive end"; }));
+  EXPECT_EQ(received, 1000u);
+  EXPECT_EQ(pair.server->asked_for_space, 0);
 }
 
 TEST_P(PollerContractTest, ASocketThatReceivesPipesMayBeDestroyedInsideIt) {

@@ -156,8 +156,9 @@ inline void ReadinessPoller::HandleReceive(Socket& socket, int error) {
   absl::Span<uint8_t> space(receive_block_->storage(), kReceiveBytes);
   if (ABSL_PREDICT_FALSE((flags(socket) & (kHasReceiveSpace | kReceivesPipes)) != 0)) {
     if ((flags(socket) & kReceivesPipes) != 0 && ReceiveByPipe(socket)) return;
-    const absl::Span<uint8_t> wanted = socket.ReceiveSpace();
-    if (!wanted.empty()) space = wanted;
+    if ((flags(socket) & kHasReceiveSpace) != 0) {
+      if (const absl::Span<uint8_t> wanted = socket.ReceiveSpace(); !wanted.empty()) space = wanted;
+    }
   }
   const ssize_t n = recv(handle(socket), space.data(), space.size(), 0);
   if (ABSL_PREDICT_TRUE(n > 0)) return socket.OnReceive(space.first(static_cast<size_t>(n)));
