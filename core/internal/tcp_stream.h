@@ -51,7 +51,8 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
 
   // For bytes that another stream of the loop lends in its OnReceive: sends at once, straight from
   // where they lie, and copies only what the system does not take. Answers kBlocked while that, or
-  // anything else, waits, however little.
+  // anything else, waits, however little; and if the stream ends in this call, whose OnClose then
+  // counts those bytes as queued. kRefused is for bytes that were never the stream's.
   SendResult SendNow(absl::Span<const uint8_t> bytes);
   // The same for a pipe that another stream has received; what the system does not take waits in
   // it.
