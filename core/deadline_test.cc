@@ -291,6 +291,33 @@ TEST_F(DeadlineTest, AClosesFileMayTakeLongerThanTheLingerTimeoutIfItMoves) {
   }
 }
 
+// Its system says after 13 s each that it takes more.
+TEST_F(DeadlineTest, AClosesFileIsNotCutOffWhileThePeerReadsSlowly) {
+  network_.SetLink(host_, host_, {.bytes_per_second = 50'000});
+  Listener::Options listen;
+  listen.listen.socket.send_buffer_bytes = 2'000'000;
+  const test::FileForTests file(Pattern(0, 5'000'000));
+  for (const bool stops : {false, true}) {
+    SCOPED_TRACE(stops);
+    Pair pair(loop_, listen);
+    ASSERT_TRUE(file.SendOn(*pair.server.stream).ok());
+    pair.server.stream->Close();
+    Advance(absl::Seconds(20));
+    ASSERT_FALSE(pair.server.recorder.closed) << pair.server.recorder.close_status;
+    if (stops) {
+      pair.client.stream->PauseReceiving();
+      Advance(absl::Seconds(12));
+      ASSERT_TRUE(pair.server.recorder.closed);
+      EXPECT_EQ(pair.server.recorder.close_status.code(), absl::StatusCode::kDeadlineExceeded);
+    } else {
+      Advance(absl::Minutes(2));
+      ASSERT_TRUE(pair.closed());
+      EXPECT_EQ(pair.server.recorder.close_status, absl::OkStatus());
+      EXPECT_TRUE(pair.client.recorder.received == Pattern(0, file.size()));
+    }
+  }
+}
+
 TEST_F(DeadlineTest, ACloseEndsTheIdleDeadlineAndStartsTheLingerDeadline) {
   Pair pair(loop_);
   pair.client.recorder.on_receive_end = [](Stream&) {};

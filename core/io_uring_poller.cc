@@ -227,6 +227,9 @@ class IoUringPoller final : public Poller {
   int Send(Socket& socket, Buffer& queue) override;
   int SendPipe(Socket& socket, Pipe& pipe) override;
   FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) override;
+  size_t UnacknowledgedBytes(const Socket& socket) const override {
+    return UnacknowledgedBytesOf(FdOf(socket));
+  }
   void ShutdownSend(Socket& socket) override { shutdown(EntryOf(socket).fd, SHUT_WR); }
   void Close(Socket& socket, bool abort) override;
   SocketAddress LocalAddress(const Socket& socket) const override {

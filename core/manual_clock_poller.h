@@ -65,6 +65,9 @@ class ManualClockPoller final : public Poller {
   FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) override {
     return poller_->SendFile(socket, file, offset, length);
   }
+  size_t UnacknowledgedBytes(const Socket& socket) const override {
+    return poller_->UnacknowledgedBytes(socket);
+  }
   void ShutdownSend(Socket& socket) override { poller_->ShutdownSend(socket); }
   void Close(Socket& socket, bool abort) override { poller_->Close(socket, abort); }
   SocketAddress LocalAddress(const Socket& socket) const override {

@@ -215,6 +215,11 @@ class Poller {
   // says that the bytes must leave in another way.
   virtual int SendPipe(Socket& socket, internal::Pipe& pipe);
 
+  // So much of what was sent the peer's system has not taken yet, more or less: while the peer
+  // takes it, it changes, which OnSendReady does not tell, as a system waits for a lot of room (a
+  // third of its buffer on Linux, which for a slow peer is long). 0 where the system does not say.
+  virtual size_t UnacknowledgedBytes(const Socket& /*socket*/) const { return 0; }
+
   // FIN, once everything sent has left.
   virtual void ShutdownSend(Socket& socket) = 0;
 

@@ -1037,6 +1037,18 @@ TEST_P(PollerContractTest, PassesOnByPipesAllBytesInOrderAndThenTheEnd) {
 }
 
 // Its end, at the latest, is received where pipes are of no use.
+TEST_P(PollerContractTest, WhatThePeerHasNotTakenIsTold) {
+  SocketPair pair = Connect(kSmallBuffers);
+  EXPECT_EQ(poller_->UnacknowledgedBytes(*pair.client), 0u);
+  poller_->StopReceiving(*pair.server);
+  SendUntilBlocked(*pair.client);
+  UntilQuiet();
+  EXPECT_GT(poller_->UnacknowledgedBytes(*pair.client), 0u);
+  poller_->StartReceiving(*pair.server);
+  ASSERT_TRUE(Until([&] { return pair.client->queue.empty(); }));
+  EXPECT_TRUE(Until([&] { return poller_->UnacknowledgedBytes(*pair.client) == 0; }));
+}
+
 TEST_P(PollerContractTest, ASocketThatReceivesPipesIsNotAskedForSpace) {
   SocketPair pair = Connect();
   Poller::set_receives_pipes(*pair.server, true);

@@ -228,6 +228,13 @@ Poller::FileSent SimulatedPoller::SendFile(Socket& socket, int file, uint64_t of
   return sent;
 }
 
+size_t SimulatedPoller::UnacknowledgedBytes(const Socket& socket) const {
+  const auto it = targets_.find(handle(socket));
+  if (it == targets_.end()) return 0;
+  const SimulatedFlow& flow = world_.Find(it->second.connection)->flows[it->second.side];
+  return flow.unsent.size() + flow.window_used;
+}
+
 void SimulatedPoller::ShutdownSend(Socket& socket) {
   if (const auto ends = EndsOf(handle(socket))) world_.ShutdownSend(ends->connection, ends->side);
 }

@@ -286,6 +286,7 @@ class SimulatedPoller final : public Poller {
   void StopReceiving(Socket& socket) override;
   int Send(Socket& socket, Buffer& queue) override;
   FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) override;
+  size_t UnacknowledgedBytes(const Socket& socket) const override;
   void ShutdownSend(Socket& socket) override;
   void Close(Socket& socket, bool abort) override;
   SocketAddress LocalAddress(const Socket& socket) const override;

@@ -168,7 +168,8 @@ class Stream {
   // The peer gets what is in the file when it is its turn, or later: the file should not change. A
   // file that has become shorter by then ends the stream with kDataLoss, as what was promised
   // cannot be kept. ShutdownSend and Close wait for the file; the linger timeout begins when it has
-  // left, and until then ends a stream of which the peer has taken nothing for so long.
+  // left, and until then ends a stream of which the peer has taken nothing (unreceived_bytes has
+  // not changed) for so long, which is looked at once in each such time.
   //
   // The file is read on the loop's thread. From the system's cache that costs no more than a copy;
   // but a disk that is slow, or far away, holds up the loop.
@@ -192,6 +193,11 @@ class Stream {
 
   // Bytes accepted and not yet taken by the transport. From OnClose on: those that it never took.
   virtual size_t queued_bytes() const = 0;
+
+  // These, and what the transport has taken of the rest and the peer has not, as far as the system
+  // tells: it changes while the peer takes bytes, however slowly. More or less: a layered stream
+  // counts what it has made of them.
+  virtual size_t unreceived_bytes() const { return queued_bytes(); }
 
   // Receiving stops until resumed: no OnReceive, no OnReceiveEnd; the peer is held back by the
   // transport's own flow control. Bytes of the current OnReceive stay with the handler. Idempotent.

@@ -91,7 +91,7 @@ class EncryptedStream::LateClose final : private EventLoop::Member {
 };
 
 // Files that are to be sent, and how long a stream that closes may still take for them: as long as
-// they move.
+// the peer takes some of them.
 class EncryptedStream::Files {
  public:
   explicit Files(EncryptedStream& stream) : stream_(stream), linger_([this] { OnLingerTimer(); }) {}
@@ -100,13 +100,13 @@ class EncryptedStream::Files {
   bool yields = false;  // until the next turn
 
   void Linger() {
-    left_ = queue.bytes();
+    left_ = stream_.unreceived_bytes();
     stream_.loop_.ArmTimer(linger_, stream_.lower_->linger_timeout());
   }
 
  private:
   void OnLingerTimer() {
-    if (queue.bytes() != left_) return Linger();
+    if (stream_.unreceived_bytes() != left_) return Linger();
     stream_.Abort(absl::DeadlineExceededError(
         absl::StrCat(stream_.peer_address().ToString(), ": close: ", stream_.queued_bytes(),
                      " bytes could not be sent within ",
@@ -423,6 +423,11 @@ size_t EncryptedStream::queued_bytes() const {
   return lower_ != nullptr ? here + lower_->queued_bytes() : here;
 }
 
+size_t EncryptedStream::unreceived_bytes() const {
+  const size_t queued = queued_bytes();
+  return lower_ != nullptr ? queued - lower_->queued_bytes() + lower_->unreceived_bytes() : queued;
+}
+
 // To be encrypted.
 size_t EncryptedStream::waiting() const {
   return plain_.size() + (ABSL_PREDICT_FALSE(files_ != nullptr) ? files_->queue.bytes() : 0);
@@ -617,7 +622,8 @@ void EncryptedStream::Flush() {
 }
 
 // Piece by piece, no more in one turn than leaves the others theirs. Answers whether they have all
-// left; if not, the stream is blocked, or goes on in the next turn, or is ending.
+// left; if not, the stream is blocked, or goes on in the next turn, or is ending. The last of them
+// is there until the stream beneath is not blocked by it any more.
 bool EncryptedStream::FlushFiles() {
   size_t sent = 0;
   while (files_ != nullptr && !files_->queue.empty()) {
@@ -678,6 +684,8 @@ void EncryptedStream::Close() {
   blocked_told_ = false;  // nobody waits for room any more
   storage_ = {};
   if (ABSL_PREDICT_TRUE(files_ == nullptr)) return FinishClose();
+  // It says when all of the files has left it, where the linger timeout begins.
+  lower_->SetLimits({0, 0, std::numeric_limits<uint32_t>::max()});
   files_->Linger();
   AskFlush();
 }
@@ -758,7 +766,7 @@ absl::Duration EncryptedStream::linger_timeout() const {
 
 void EncryptedStream::SetLimits(const StreamLimits& limits) {
   limits_ = limits;
-  if (ended_) return;
+  if (ended_ || closing_) return;
   // High and low are one: where it has said that it is blocked, it tells when a user of ours who
   // waits for `low` may be told.
   const uint32_t mark = std::min(kLowerMark, limits.low);

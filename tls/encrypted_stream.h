@@ -63,6 +63,7 @@ class EncryptedStream final : public TlsStream, private StreamHandler {
   absl::StatusOr<SendResult> SendFile(int fd, uint64_t offset, uint64_t length) override;
   void RequestFlush() override;
   size_t queued_bytes() const override;
+  size_t unreceived_bytes() const override;
   void PauseReceiving() override;
   void ResumeReceiving() override;
   bool receiving_paused() const override { return paused_; }

@@ -21,8 +21,11 @@
 #include "sluice/core/event_loop.h"
 #include "sluice/core/file_for_tests.h"
 #include "sluice/core/internal/counting_new.h"
+#include "sluice/core/simulation.h"
+#include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
+#include "sluice/core/tcp.h"
 #include "sluice/tls/handshake_pair.h"
 #include "sluice/tls/tls_stream.h"
 
@@ -214,6 +217,58 @@ TEST_F(TlsSendFileTest, ACloseWhoseFileMovesMayTakeLonger) {
   loop_.RunUntilIdle();
   EXPECT_EQ(at_client_->closed(), absl::OkStatus());
   EXPECT_TRUE(at_server_->received() == Bytes(kLarge));
+}
+
+// 8 KiB each 2 s: the 64 KiB that the stream beneath holds when it is blocked take 16 s.
+TEST_F(TlsSendFileTest, ASlowReaderIsNotTakenForOneThatHasStopped) {
+  Start();
+  const size_t kSize = 6 * 64 * 1024;  // so that as much is left there at the end
+  pair_->to_server().set_capacity(8 * 1024);
+  const FileForTests file(Bytes(kSize));
+  SendAndHold(file);
+  client().Close();
+  for (int i = 0; i < 100 && !at_client_->closed().has_value(); ++i) {
+    const size_t before = at_server_->received().size();
+    pair_->to_server().Release();
+    for (int turn = 0; turn < 4 && at_server_->received().size() < before + 6000; ++turn)
+      loop_.loop().RunOnce(absl::ZeroDuration());
+    pair_->to_server().Hold();
+    loop_.Advance(absl::Seconds(2));
+  }
+  ASSERT_TRUE(at_client_->closed().has_value());
+  EXPECT_EQ(*at_client_->closed(), absl::OkStatus());
+  EXPECT_TRUE(at_server_->received() == Bytes(kSize));
+}
+
+// The system beneath says after 13 s each that it takes more.
+TEST_F(TlsSendFileTest, APeerBehindASlowNetworkIsNotCutOff) {
+  MakeContexts();
+  SimulatedNetwork network(1);
+  SimulatedHost& host = network.AddHost("host");
+  network.SetLink(host, host, {.bytes_per_second = 50'000});
+  Listener::Options listen;
+  listen.listen.socket.send_buffer_bytes = 2'000'000;
+  StreamOr at_server = absl::UnknownError("no handshake yet"), at_client = at_server.status();
+  auto listener = Listener::Listen(host.loop(), SocketAddress::Ipv4Loopback(0), listen,
+                                   [&](std::unique_ptr<Stream> stream) {
+                                     Accept(std::move(stream), server_context_, {},
+                                            [&](StreamOr s) { at_server = std::move(s); });
+                                   });
+  Connector connector(host.loop());
+  connector.Connect((*listener)->address(), {}, [&](absl::StatusOr<std::unique_ptr<Stream>> s) {
+    Connect(*std::move(s), client_context_, "localhost", {},
+            [&](StreamOr stream) { at_client = std::move(stream); });
+  });
+  network.RunFor(absl::Seconds(2));
+  ASSERT_TRUE(at_server.ok() && at_client.ok()) << at_server.status() << at_client.status();
+  StreamRecorder server(*std::move(at_server)), client(*std::move(at_client));
+  const FileForTests file(Bytes(5'000'000));
+  Send(server.stream(), file);
+  server.stream().Close();
+  network.RunFor(absl::Minutes(3));
+  ASSERT_TRUE(server.closed().has_value());
+  EXPECT_EQ(*server.closed(), absl::OkStatus());
+  EXPECT_TRUE(client.received() == Bytes(file.size()));
 }
 
 TEST_F(TlsSendFileTest, AFileThatWasCutShortEndsTheStream) {

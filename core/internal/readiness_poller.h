@@ -47,6 +47,9 @@ class ReadinessPoller : public Poller {
   int Send(Socket& socket, Buffer& queue) final;
   FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) final;
   int SendPipe(Socket& socket, Pipe& pipe) final;
+  size_t UnacknowledgedBytes(const Socket& socket) const final {
+    return UnacknowledgedBytesOf(handle(socket));
+  }
   void ShutdownSend(Socket& socket) final;
   void Close(Socket& socket, bool abort) final;
   SocketAddress LocalAddress(const Socket& socket) const final;

@@ -5,8 +5,10 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #ifdef __linux__
+#include <linux/sockios.h>
 #include <sys/sendfile.h>
 #endif
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -435,6 +437,19 @@ SocketAddress LocalAddressOf(int fd) {
   socklen_t length = sizeof(storage);
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return SocketAddress();
   return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), length);
+}
+
+size_t UnacknowledgedBytesOf(int fd) {
+  int bytes = 0;
+#if defined(__linux__)
+  if (ioctl(fd, SIOCOUTQ, &bytes) != 0) return 0;
+#elif defined(SO_NWRITE)  // macOS
+  socklen_t length = sizeof(bytes);
+  if (getsockopt(fd, SOL_SOCKET, SO_NWRITE, &bytes, &length) != 0) return 0;
+#elif defined(FIONWRITE)  // the BSDs
+  if (ioctl(fd, FIONWRITE, &bytes) != 0) return 0;
+#endif
+  return static_cast<size_t>(std::max(bytes, 0));
 }
 
 int PendingError(int fd) {

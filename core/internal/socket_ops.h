@@ -106,6 +106,9 @@ class AcceptLoop {
 
 SocketAddress LocalAddressOf(int fd);
 
+// What Poller::UnacknowledgedBytes says.
+size_t UnacknowledgedBytesOf(int fd);
+
 // SO_ERROR, which reading clears.
 int PendingError(int fd);
 

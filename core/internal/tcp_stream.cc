@@ -193,6 +193,11 @@ size_t TcpStream::queued_bytes() const {
   return ABSL_PREDICT_FALSE(state_.ended && extras_ != nullptr) ? extras_->unsent : queued();
 }
 
+size_t TcpStream::unreceived_bytes() const {
+  if (state_.ended || !state_.connected) return queued_bytes();
+  return queued() + poller().UnacknowledgedBytes(*this);
+}
+
 bool TcpStream::MayQueue(size_t bytes, size_t reserve) {
   CheckThread();
   if (ABSL_PREDICT_FALSE(state_.closing || state_.ended || state_.shutting_down)) return false;
@@ -471,6 +476,7 @@ void TcpStream::Close() {
   ReceiveInto({});
   ReceivePipes(nullptr);
   if (!state_.connected) return Finish(absl::OkStatus(), /*abort=*/false);
+  if (state_.has_files) PeerHasTaken();  // to compare with
   UpdateReceiving();
   owning_loop().ArmTimer(*this, options().linger_timeout);
   SettleLater();
@@ -552,11 +558,21 @@ void TcpStream::OnTimer() {
          /*abort=*/false);
 }
 
-// Files may take longer, if they move.
+// Since it was last asked.
+bool TcpStream::PeerHasTaken() {
+  const size_t unreceived = unreceived_bytes();
+  return std::exchange(extras().unreceived, unreceived) != unreceived;
+}
+
+// Files may take longer, if they move: to the system, or, while that takes no more, to the peer.
 void TcpStream::OnLingerTimer() {
   const absl::Duration timeout = options().linger_timeout;
-  const absl::Duration idle = absl::Milliseconds(NowMs() - active_ms_);
-  if (state_.has_files && idle < timeout) return owning_loop().ArmTimer(*this, timeout - idle);
+  if (state_.has_files) {
+    const bool moves = PeerHasTaken();
+    const absl::Duration idle = absl::Milliseconds(NowMs() - active_ms_);
+    if (idle < timeout) return owning_loop().ArmTimer(*this, timeout - idle);
+    if (moves) return owning_loop().ArmTimer(*this, timeout);
+  }
   const size_t unsent = queued();
   absl::Status status;
   if (unsent != 0) {

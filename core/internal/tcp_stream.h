@@ -75,6 +75,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   absl::StatusOr<SendResult> SendFile(int fd, uint64_t offset, uint64_t length) override;
   void RequestFlush() override;
   size_t queued_bytes() const override;
+  size_t unreceived_bytes() const override;
   void PauseReceiving() override;
   void ResumeReceiving() override;
   bool receiving_paused() const override { return state_.paused; }
@@ -131,7 +132,8 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
     StreamOptions options;
     absl::Span<uint8_t> receive_space;
     absl::Status end_status;
-    size_t unsent = 0;  // of the queue, at the end
+    size_t unsent = 0;      // of the queue, at the end
+    size_t unreceived = 0;  // when a closing stream with files was last looked at
     std::unique_ptr<internal::FileQueue> files;
     internal::PipePtr pipe;
     internal::PipeReceiver* pipe_receiver = nullptr;
@@ -171,6 +173,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   void ArmIdleTimer();
   void OnTimer();
   void OnLingerTimer();
+  bool PeerHasTaken();
   uint32_t NowMs() const;
   absl::Status Error(int error, absl::string_view operation) const;
 
