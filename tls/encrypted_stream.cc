@@ -757,7 +757,9 @@ void EncryptedStream::SetIdleTimeout(absl::Duration timeout) {
 }
 
 void EncryptedStream::SetLingerTimeout(absl::Duration timeout) {
-  if (!ended_) lower_->SetLingerTimeout(timeout);
+  if (ended_) return;
+  lower_->SetLingerTimeout(timeout);
+  if (closing_ && files_ != nullptr) files_->Linger();
 }
 
 absl::Duration EncryptedStream::linger_timeout() const {

@@ -200,6 +200,17 @@ TEST_F(TlsSendFileTest, ACloseWhoseFileDoesNotMoveEndsAfterTheLingerTimeout) {
   EXPECT_THAT(Message(*at_client_->closed()), HasSubstr("bytes could not be sent within 3s"));
 }
 
+TEST_F(TlsSendFileTest, ALingerTimeoutThatIsSetWhileAFileIsWaitedForBeginsAtOnce) {
+  Start();
+  const FileForTests file(Bytes(kLarge));
+  SendAndHold(file);
+  client().Close();
+  client().SetLingerTimeout(absl::Seconds(1));
+  loop_.Advance(absl::Seconds(2));
+  ASSERT_TRUE(at_client_->closed().has_value());
+  EXPECT_THAT(Message(*at_client_->closed()), HasSubstr("bytes could not be sent within 1s"));
+}
+
 TEST_F(TlsSendFileTest, ACloseWhoseFileMovesMayTakeLonger) {
   Start();
   const FileForTests file(Bytes(kLarge));
