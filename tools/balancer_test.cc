@@ -1,5 +1,6 @@
 #include "sluice/tools/balancer.h"
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
