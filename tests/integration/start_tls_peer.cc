@@ -1,10 +1,10 @@
 // A server and a client that begin in clear and go on under TLS, as in SMTP, for the integration
 // tests of STARTTLS; and what is sent of files, with TLS and without.
 //
-//   start_tls_peer serve ADDRESS:PORT [--...]      prints `listening on ADDRESS:PORT`; until
-//   SIGTERM start_tls_peer connect ADDRESS:PORT [--...]    EHLO, STARTTLS, EHLO, NOOP, QUIT; until
-//   the
-//                                                  connection has ended
+//   start_tls_peer serve ADDRESS:PORT [--...]
+//     prints `listening on ADDRESS:PORT`; until SIGTERM
+//   start_tls_peer connect ADDRESS:PORT [--...]
+//     EHLO, STARTTLS, EHLO, NOOP, QUIT; until the connection has ended
 //
 // The flags are those of tls_flags.h. The server knows EHLO, STARTTLS, QUIT, and FILE PATH, which
 // it answers with "250 SIZE" and the file; to everything else it says 250.
