@@ -1,10 +1,12 @@
 #include "sluice/protocols/proxy/accept_proxied.h"
 
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -63,9 +65,12 @@ class Acceptance final : public StreamHandler {
     Finish(Proxied{std::move(stream_), std::move(header)});
   }
 
+  // The stream's own errors name the peer already.
   void Fail(const absl::Status& status) {
-    absl::Status named(status.code(),
-                       absl::StrCat(stream_->peer_address().ToString(), ": ", status.message()));
+    const std::string peer = absl::StrCat(stream_->peer_address().ToString(), ": ");
+    absl::Status named = absl::StartsWith(status.message(), peer)
+                             ? status
+                             : absl::Status(status.code(), absl::StrCat(peer, status.message()));
     stream_.reset();
     Finish(std::move(named));
   }

@@ -17,6 +17,7 @@
 namespace sluice::proxy {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 constexpr absl::string_view kText = "PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\n";
@@ -158,6 +159,19 @@ TEST_F(AcceptProxiedTest, AReset) {
   client_->Destroy();
   loop_->RunUntilIdle();
   EXPECT_EQ(Error().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(AcceptProxiedTest, AnErrorNamesThePeerOnce) {
+  Accept();
+  pair_->Break(absl::UnavailableError("broken"));
+  loop_->RunUntilIdle();
+  const absl::Status named = Error();
+  EXPECT_THAT(std::string(named.message()), EndsWith(": broken"));
+  // As a socket's stream names it.
+  Accept();
+  pair_->Break(named);
+  loop_->RunUntilIdle();
+  EXPECT_EQ(Error(), named);
 }
 
 TEST_F(AcceptProxiedTest, ADrainDoesNotWaitForTheHeader) {
