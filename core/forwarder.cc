@@ -32,8 +32,12 @@ Forwarder::~Forwarder() = default;
 
 void Forwarder::Start(DoneFunction done) {
   done_ = std::move(done);
-  first_.stream().SetHandler(first_);
-  second_.stream().SetHandler(second_);
+  for (Side* side : {&first_, &second_}) {
+    Stream& stream = side->stream();
+    stream.ReceiveInto({});
+    stream.SetHandler(*side);
+    stream.ResumeReceiving();
+  }
 }
 
 // Both streams are asked.

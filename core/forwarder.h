@@ -73,8 +73,9 @@ class Forwarder {
   using DoneFunction = absl::AnyInvocable<void(const Outcome&)>;
 
   // The streams may have been used before: what was sent on them comes first, and what was received
-  // from them is not forwarded. Their limits must leave room for a receive (256 KiB) between the
-  // low mark and the hard one.
+  // from them is not forwarded. Start resumes one that is paused, and takes back a ReceiveInto that
+  // was not filled. Their limits must leave room for a receive (256 KiB) between the low mark and
+  // the hard one.
   Forwarder(std::unique_ptr<Stream> first, std::unique_ptr<Stream> second)
       : Forwarder(std::move(first), std::move(second), Options()) {}
   Forwarder(std::unique_ptr<Stream> first, std::unique_ptr<Stream> second, const Options& options);

@@ -6,6 +6,7 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -104,9 +105,17 @@ class ForwarderTest : public testing::Test {
   void Join(const Listener::Options& listen = {}, const Connector::Options& connect = {},
             const SocketAddress& first = SocketAddress::Ipv4Loopback(0),
             const SocketAddress& second = SocketAddress::Ipv4Loopback(0)) {
+    Connect(listen, connect, first, second);
+    Forward();
+  }
+  void Connect(const Listener::Options& listen = {}, const Connector::Options& connect = {},
+               const SocketAddress& first = SocketAddress::Ipv4Loopback(0),
+               const SocketAddress& second = SocketAddress::Ipv4Loopback(0)) {
     left_ = std::make_unique<Pair>(*loop_, listen, connect, first);
     right_ = std::make_unique<Pair>(*loop_, listen, connect, second);
     for (Recorder* recorder : {&client(), &backend()}) recorder->on_receive_end = [](Stream&) {};
+  }
+  void Forward() {
     forwarder_ = std::make_unique<Forwarder>(std::move(left_->server.stream),
                                              std::move(right_->client.stream));
     forwarder_->Start([this](const Forwarder::Outcome& outcome) {
@@ -264,6 +273,26 @@ TEST_F(ForwarderTest, JoinsUnixSocketsAndTcp) {
   }
 }
 
+// What is left of their former user.
+
+void LeavePaused(Stream& stream, absl::Span<uint8_t> storage) {
+  stream.PauseReceiving();
+  stream.ReceiveInto(storage);
+}
+
+TEST_F(ForwarderTest, StreamsThatWerePausedAreResumedAndReceiveIntoIsTakenBack) {
+  Connect();
+  std::vector<uint8_t> storage(100);
+  LeavePaused(*left_->server.stream, absl::MakeSpan(storage));
+  LeavePaused(*right_->client.stream, absl::MakeSpan(storage));
+  Forward();
+  client_stream().Send("question");
+  ASSERT_TRUE(Until([&] { return backend().received == "question"; }));
+  backend_stream().Send("answer");
+  ASSERT_TRUE(Until([&] { return client().received == "answer"; }));
+  EXPECT_EQ(storage, std::vector<uint8_t>(100)) << "it was written to";
+}
+
 // Streams that are no socket's own, such as TLS.
 
 class ForwarderOverOtherStreamsTest : public testing::Test {
@@ -316,6 +345,24 @@ TEST_F(ForwarderOverOtherStreamsTest, ABreakOfOneResetsTheOther) {
   ASSERT_TRUE(outcome_.has_value());
   EXPECT_TRUE(absl::IsUnavailable(*backend_.closed())) << *backend_.closed();
   EXPECT_TRUE(absl::IsAborted(outcome_->second.status)) << outcome_->second.status;
+}
+
+TEST(ForwarderUsedStreamTest, StreamsThatWerePausedAreResumedAndReceiveIntoIsTakenBack) {
+  VirtualLoop loop;
+  StreamPair left(loop.loop()), right(loop.loop());
+  StreamRecorder client(left.TakeClient()), backend(right.TakeServer());
+  std::unique_ptr<Stream> first = left.TakeServer(), second = right.TakeClient();
+  std::vector<uint8_t> storage(100);
+  LeavePaused(*first, absl::MakeSpan(storage));
+  LeavePaused(*second, absl::MakeSpan(storage));
+  Forwarder forwarder(std::move(first), std::move(second));
+  forwarder.Start([](const Forwarder::Outcome&) {});
+  client.stream().Send("question");
+  backend.stream().Send("answer");
+  loop.RunUntilIdle();
+  EXPECT_EQ(backend.received(), "question");
+  EXPECT_EQ(client.received(), "answer");
+  EXPECT_EQ(storage, std::vector<uint8_t>(100)) << "it was written to";
 }
 
 TEST(ForwarderClosedStreamTest, AStreamThatIsClosedAlreadyClosesTheOther) {
