@@ -7,6 +7,7 @@
 #include "sluice/core/event_loop.h"
 #include "sluice/core/internal/check.h"
 #include "sluice/core/internal/tcp_stream.h"
+#include "sluice/core/socket_address.h"
 
 namespace sluice {
 namespace {
@@ -17,6 +18,9 @@ namespace {
 constexpr size_t kBulkBytes = 64 * 1024;
 constexpr size_t kSmallBytes = 16 * 1024;
 constexpr uint8_t kInARow = 4;
+
+// Within an idle timeout.
+constexpr int kIdleChecks = 4;
 
 }  // namespace
 
@@ -34,10 +38,42 @@ void Forwarder::Start(DoneFunction done) {
   done_ = std::move(done);
   for (Side* side : {&first_, &second_}) {
     Stream& stream = side->stream();
+    stream.SetIdleTimeout(absl::InfiniteDuration());
     stream.ReceiveInto({});
     stream.SetHandler(*side);
     stream.ResumeReceiving();
   }
+  if (options_.idle_timeout == absl::InfiniteDuration()) return;
+  idle_timer_ = std::make_unique<Timer>([this] { CheckIdle(); });
+  moved_before_ = BytesMoved();
+  first_.stream().loop().ArmTimer(*idle_timer_, options_.idle_timeout / kIdleChecks);
+}
+
+// Differs from before when a byte has come from a side, or the transport of one has taken one:
+// while one side is held back, that the other one takes bytes is all that happens.
+uint64_t Forwarder::BytesMoved() {
+  uint64_t moved = 0;
+  for (Side* side : {&first_, &second_})
+    moved += side->end().received + side->end().sent - side->stream().queued_bytes();
+  return moved;
+}
+
+void Forwarder::CheckIdle() {
+  const uint64_t moved = BytesMoved();
+  quiet_checks_ = moved == moved_before_ ? quiet_checks_ + 1 : 0;
+  moved_before_ = moved;
+  if (quiet_checks_ == kIdleChecks) return EndAsIdle();
+  first_.stream().loop().ArmTimer(*idle_timer_, options_.idle_timeout / kIdleChecks);
+}
+
+// Not by Close: neither peer may take for complete what it has got.
+void Forwarder::EndAsIdle() {
+  const absl::Status status = absl::DeadlineExceededError(
+      absl::StrCat(first_.stream().peer_address().ToString(), " and ",
+                   second_.stream().peer_address().ToString(), ": idle for ",
+                   absl::FormatDuration(options_.idle_timeout)));
+  first_.stream().Abort(status);
+  second_.stream().Abort(status);
 }
 
 // Both streams are asked.
@@ -54,6 +90,7 @@ void Forwarder::CloseWhenQuiet() {
   const uint64_t received = first_.end().received + second_.end().received;
   const size_t waiting = first_.stream().queued_bytes() + second_.stream().queued_bytes();
   if (received == received_before_ && waiting == 0) {
+    idle_timer_ = nullptr;
     first_.stream().Close();
     second_.stream().Close();
     return;
@@ -119,6 +156,7 @@ void Forwarder::Side::OnClose(Stream& stream, const absl::Status& status) {
   end_.status = status;
   end_.sent -= std::min<uint64_t>(end_.sent, stream.queued_bytes());
   if (!other_.closed()) return other_.OnOtherClosed(status);
+  forwarder_.idle_timer_ = nullptr;
   forwarder_.drain_timer_ = nullptr;
   DoneFunction done = std::move(forwarder_.done_);
   done({forwarder_.first_.end(), forwarder_.second_.end()});  // this may be gone

@@ -29,9 +29,14 @@
 // close_notify) takes the other one with it: that is aborted, so that its peer does not take for
 // complete what is not.
 //
-// Idle timeouts are those of the streams (StreamOptions): what passes in either direction counts
-// for both. When the loop drains, the two go on for as long as something passes, and are closed in
-// good order once nothing waits here and nothing has come for Options::drain_quiet to twice that.
+// Idle. What passes in either direction counts for both sides, which a stream's own idle timeout
+// does not know of: Start turns those off, and Options::idle_timeout is for the two together. It
+// ends them as a reset does. (Unix sockets have no reset: the peer may see a plain end.) What
+// counts as passing is what the system has taken. It takes more for a slow peer in portions, of up
+// to a third of its send buffer: the timeout must leave time for one.
+//
+// When the loop drains, the two go on for as long as something passes, and are closed in good order
+// once nothing waits here and nothing has come for Options::drain_quiet to twice that.
 //
 // Loop-bound. Destroyed before it is done, it aborts both streams, and nothing is called.
 #ifndef SLUICE_CORE_FORWARDER_H_
@@ -57,6 +62,9 @@ class Forwarder {
  public:
   struct Options {
     absl::Duration drain_quiet = absl::Seconds(1);
+    // When nothing has passed for so long, or a quarter more, both sides end with
+    // kDeadlineExceeded. Infinite for never.
+    absl::Duration idle_timeout = absl::InfiniteDuration();
   };
 
   // How a side has ended.
@@ -122,11 +130,17 @@ class Forwarder {
     uint8_t unlike_ = 0;  // receives in a row for which the other way would be better
   };
 
+  uint64_t BytesMoved();
+  void CheckIdle();
+  void EndAsIdle();
   void Drain();
   void CloseWhenQuiet();
 
   const Options options_;
   DoneFunction done_;
+  std::unique_ptr<Timer> idle_timer_;  // null for none
+  uint64_t moved_before_ = 0;          // at the last check
+  int quiet_checks_ = 0;
   std::unique_ptr<Timer> drain_timer_;  // from OnDrain on
   uint64_t received_before_ = 0;        // when it was armed
   Side first_, second_;

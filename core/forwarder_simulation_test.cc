@@ -44,6 +44,7 @@ class Talker final : public StreamHandler {
     stream_->ResumeReceiving();
     SendMore();
   }
+  void StopReading() { stream_->PauseReceiving(); }
   void Abort() {
     if (!closed_) stream_->Abort(absl::CancelledError("at random"));
   }
@@ -130,8 +131,7 @@ class RelayedNetwork {
   std::vector<std::unique_ptr<Connection>>& connections() { return connections_; }
 
   // A relayed connection, before any fault; each end is going to send so many bytes.
-  Connection& Connect(size_t from_client, size_t from_server,
-                      const Forwarder::Options& options = {}) {
+  Connection& Connect(size_t from_client, size_t from_server) {
     connections_.push_back(std::make_unique<Connection>(network_));
     Connection& connection = *connections_.back();
     std::unique_ptr<Stream> client, second;
@@ -146,7 +146,7 @@ class RelayedNetwork {
         },
         absl::Minutes(1)));
     connection.forwarder =
-        std::make_unique<Forwarder>(std::move(accepted_), std::move(second), options);
+        std::make_unique<Forwarder>(std::move(accepted_), std::move(second), options_);
     connection.forwarder->Start([&](const Forwarder::Outcome& outcome) {
       EXPECT_FALSE(connection.outcome.has_value());
       connection.outcome = outcome;
@@ -157,9 +157,13 @@ class RelayedNetwork {
     return connection;
   }
 
-  void SetIdleTimeout(absl::Duration timeout) { patient_.idle_timeout = timeout; }
+  // Of the forwarders to come, and of their second streams, which must not count.
+  void SetIdleTimeout(absl::Duration timeout) {
+    options_.idle_timeout = patient_.idle_timeout = timeout;
+  }
 
  private:
+  Forwarder::Options options_;
   StreamOptions patient_;
   // Outlive the network, and so the loops.
   std::vector<std::unique_ptr<Connection>> connections_;
@@ -287,13 +291,42 @@ TEST_F(ForwarderTimeTest, BytesInEitherDirectionKeepBothFromBeingIdle) {
   EXPECT_TRUE(connection.client.status().ok()) << connection.client.status();
 }
 
+// The server's side is held back for minutes, while what it has sent leaves.
+TEST_F(ForwarderTimeTest, ASideThatIsHeldBackIsNotIdleWhileTheOtherOneTakesBytes) {
+  relayed_.SetIdleTimeout(absl::Minutes(1));
+  relayed_.network().SetLink(relayed_.client_host(), relayed_.relay_host(),
+                             {.bytes_per_second = 2'000});
+  RelayedNetwork::Connection& connection = Connect(0, 1'500'000);
+  connection.server.Finish();
+  connection.client.Finish();
+  ASSERT_TRUE(Over(connection, absl::Minutes(15)));
+  EXPECT_TRUE(connection.outcome->first.status.ok()) << connection.outcome->first.status;
+  EXPECT_TRUE(connection.outcome->second.status.ok()) << connection.outcome->second.status;
+  EXPECT_EQ(connection.client.received(), 1'500'000u);
+  EXPECT_TRUE(connection.client.status().ok()) << connection.client.status();
+}
+
+TEST_F(ForwarderTimeTest, WhenNobodyTakesBytesBothEndAndNeitherSeesAnEnd) {
+  relayed_.SetIdleTimeout(absl::Minutes(1));
+  RelayedNetwork::Connection& connection = Connect(1, 4'000'000);
+  connection.client.StopReading();
+  connection.server.Finish();
+  relayed_.network().RunFor(absl::Seconds(59));
+  EXPECT_FALSE(connection.outcome.has_value());
+  ASSERT_TRUE(Over(connection, absl::Seconds(20)));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(connection.outcome->first.status));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(connection.outcome->second.status));
+  EXPECT_FALSE(connection.client.ended());
+  EXPECT_FALSE(connection.client.status().ok());
+  EXPECT_FALSE(connection.server.status().ok());
+}
+
 TEST_F(ForwarderTimeTest, AnIdleConnectionEndsAsAFailure) {
   relayed_.SetIdleTimeout(absl::Minutes(1));
   RelayedNetwork::Connection& connection = Connect();
   relayed_.network().RunFor(absl::Seconds(59));
   EXPECT_FALSE(connection.outcome.has_value());
-  ASSERT_TRUE(relayed_.network().RunUntil([&] { return connection.outcome.has_value(); },
-                                          absl::Seconds(10)));
+  ASSERT_TRUE(Over(connection, absl::Seconds(20)));
   EXPECT_FALSE(connection.outcome->first.status.ok());
   EXPECT_FALSE(connection.outcome->second.status.ok());
 }

@@ -307,7 +307,9 @@ class ForwarderOverOtherStreamsTest : public testing::Test {
   StreamPair left_{loop_.loop()}, right_{loop_.loop()};
   StreamRecorder client_{left_.TakeClient()}, backend_{right_.TakeServer()};
   std::optional<Forwarder::Outcome> outcome_;
-  Forwarder forwarder_{left_.TakeServer(), right_.TakeClient()};
+  Forwarder forwarder_{
+      left_.TakeServer(), right_.TakeClient(),
+      Forwarder::Options{.drain_quiet = absl::Seconds(1), .idle_timeout = absl::Minutes(1)}};
 };
 
 TEST_F(ForwarderOverOtherStreamsTest, PassesBytesAndEndsBothWays) {
@@ -345,6 +347,24 @@ TEST_F(ForwarderOverOtherStreamsTest, ABreakOfOneResetsTheOther) {
   ASSERT_TRUE(outcome_.has_value());
   EXPECT_TRUE(absl::IsUnavailable(*backend_.closed())) << *backend_.closed();
   EXPECT_TRUE(absl::IsAborted(outcome_->second.status)) << outcome_->second.status;
+}
+
+TEST_F(ForwarderOverOtherStreamsTest, AnIdleConnectionIsResetOnBothSides) {
+  client_.stream().Send("x");
+  loop_.RunUntilIdle();
+  loop_.Advance(absl::Seconds(59));
+  EXPECT_FALSE(outcome_.has_value());
+  loop_.Advance(absl::Seconds(17));
+  ASSERT_TRUE(outcome_.has_value());
+  for (const Forwarder::End& end : {outcome_->first, outcome_->second}) {
+    EXPECT_TRUE(absl::IsDeadlineExceeded(end.status)) << end.status;
+    EXPECT_TRUE(end.status.message().ends_with(": idle for 1m")) << end.status;
+  }
+  for (const StreamRecorder* peer : {&client_, &backend_}) {
+    EXPECT_FALSE(peer->ended());
+    ASSERT_TRUE(peer->closed().has_value());
+    EXPECT_TRUE(absl::IsUnavailable(*peer->closed())) << *peer->closed();
+  }
 }
 
 TEST(ForwarderUsedStreamTest, StreamsThatWerePausedAreResumedAndReceiveIntoIsTakenBack) {

@@ -37,10 +37,9 @@ ABSL_FLAG(bool, to_tls, false,
           "for unix:), or for --tls_server_name");
 ABSL_FLAG(Timeout, connect_timeout, Timeout(absl::Seconds(10)),
           "how long it may take until a connection has a backend, all tries and TLS included");
-ABSL_FLAG(
-    Reserve, pool_idle, Reserve(0),
-    "so many connections to each backend are kept open in reserve by each thread, for clients "
-    "to come: for backends that wait for a client to speak first");
+ABSL_FLAG(Reserve, pool_idle, Reserve(0),
+          "each thread keeps so many connections to each backend open in reserve, for clients to "
+          "come: for backends that wait for a client to speak first");
 ABSL_FLAG(std::string, proxy_protocol_out, "",
           "tells each backend whose connection it gets, by a PROXY protocol header: v1 or v2");
 ABSL_FLAG(Timeout, stats, Timeout(absl::InfiniteDuration()),
@@ -113,7 +112,7 @@ absl::StatusOr<RelayOptions> ReadRelayFlags(const ProtocolTable& protocols,
   options.header = *header;
   options.connect_timeout = absl::GetFlag(FLAGS_connect_timeout).value();
   options.pool_idle = static_cast<size_t>(absl::GetFlag(FLAGS_pool_idle).value());
-  options.stream.idle_timeout = streams.idle_timeout;
+  options.forwarder.idle_timeout = streams.idle_timeout;
   // Who pauses for so long while the relay drains (or twice as long) has probably said all.
   options.forwarder.drain_quiet = DrainTimeout() / 4;
   return options;
@@ -189,9 +188,8 @@ Command RelayCommand(const ProtocolTable& protocols) {
     const std::vector<std::string> more = protocols.encryption()->backend_flags();
     flags.insert(flags.end(), more.begin(), more.end());
     encrypted =
-        "\n\n"
-        "With --tls_cert and --tls_key clients speak TLS, and with --to_tls backends do. On SIGHUP "
-        "the files of --tls_cert and --tls_key are read again.";
+        "\n\nWith --tls_cert and --tls_key clients speak TLS, and with --to_tls backends do. On "
+        "SIGHUP the files of --tls_cert and --tls_key are read again.";
   }
   return {
       .name = "relay",
@@ -202,8 +200,7 @@ Command RelayCommand(const ProtocolTable& protocols) {
           "One that cannot be connected to is passed over for another, and, after ",
           Balancer::kFailuresUntilOut,
           " times in a row, left out for a while: from 1 s, doubling up to 1 min."
-          "\n\n"
-          "Prints `listening on ADDRESS:PORT` once it accepts. On SIGTERM and SIGINT it stops "
+          "\n\nPrints `listening on ADDRESS:PORT` once it accepts. On SIGTERM and SIGINT it stops "
           "accepting, lets the connections finish (one on which nothing moves for half of "
           "--drain_timeout is closed, and what is left at its end is cut), and prints one line of "
           "totals: bytes_up are those that went to backends, refused are clients without a proper "

@@ -1,14 +1,13 @@
 #include "sluice/tools/relay_service.h"
 
 #include <algorithm>
-#include <cstddef>
-#include <string>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/pooled_dialer.h"
+#include "sluice/core/stream.h"
 #include "sluice/protocols/proxy/header_dialer.h"
 
 namespace sluice::tools {
@@ -21,7 +20,9 @@ class RelayService::Session {
         loop_(client.stream->loop()),
         client_(std::move(client)),
         deadline_(loop_.now() + service.options_.connect_timeout),
-        tried_(service.backends_.size()) {}
+        tried_(service.backends_.size()) {
+    client_.stream->SetIdleTimeout(absl::InfiniteDuration());
+  }
 
   ~Session() {
     if (backend_.has_value()) service_.backends_.OnEnded(*backend_);
@@ -38,8 +39,7 @@ class RelayService::Session {
     // others time.
     const auto untried = 1 + std::count(tried_.begin(), tried_.end(), false);
     attempt_ = NewDialer()->Dial(
-        loop_, service_.options_.backends[*backend_].endpoint,
-        {.timeout = left / untried, .stream = service_.options_.stream},
+        loop_, service_.options_.backends[*backend_].endpoint, {.timeout = left / untried},
         [this](absl::StatusOr<std::unique_ptr<Stream>> stream) { OnDialed(std::move(stream)); });
   }
 
@@ -82,10 +82,9 @@ class RelayService::Session {
   }
 
   void OnForwarded(const Forwarder::Outcome& outcome) {
-    const absl::Status& client = outcome.first.status;
     const absl::Status& backend = outcome.second.status;
     if (!backend.ok() && !absl::IsAborted(backend)) service_.options_.on_trouble(backend);
-    service_.OnSessionEnd(*this, client.ok() && backend.ok());
+    service_.OnSessionEnd(*this, outcome.first.status.ok() && backend.ok());
   }
 
   RelayService& service_;

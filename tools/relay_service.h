@@ -23,7 +23,6 @@
 #include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/forwarder.h"
-#include "sluice/core/stream.h"
 #include "sluice/protocols/proxy/proxy_protocol.h"
 #include "sluice/tools/balancer.h"
 #include "sluice/tools/encryption.h"
@@ -41,8 +40,7 @@ struct RelayOptions {
 
   std::vector<Backend> backends;  // at least one
   absl::Duration connect_timeout = absl::Seconds(10);
-  size_t pool_idle = 0;       // connections to each backend that are kept in reserve
-  StreamOptions stream = {};  // of the backends'
+  size_t pool_idle = 0;  // connections to each backend that are kept in reserve
   // The header that each backend gets before all else, also before TLS, if any.
   std::optional<proxy::ProxyHeader::Version> header = std::nullopt;
   Forwarder::Options forwarder = {};
@@ -68,8 +66,7 @@ class RelayService final : public StreamServer::Service {
   void Serve(StreamServer::Client client) override;
   void OnEnd() override;
 
-  // So far.
-  RelayTotals totals() const;
+  RelayTotals totals() const;  // so far
 
  private:
   class Session;

@@ -133,8 +133,9 @@ class ForwardingTest(RelayTest):
     def test_idle_connections_end(self):
         self.start("--idle_timeout=50ms")
         client, backend = self.connect()
-        receive_to_end(client)
-        receive_to_end(backend)
+        for peer in (client, backend):
+            with self.assertRaises(ConnectionResetError):
+                peer.recv(1)
         self.assertEqual(self.relay.totals()["errors"], 1)
 
     def test_max_connections(self):
