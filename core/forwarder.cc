@@ -84,15 +84,19 @@ void Forwarder::Drain() {
   first_.stream().loop().ArmTimer(*drain_timer_, options_.drain_quiet);
 }
 
-// What the system holds still leaves after Close, but what waits here has only the linger timeout,
-// which is not for a peer that reads slowly.
+// What the system holds still leaves, also after the linger timeout, but what waits here has only
+// that, which is not for a peer that reads slowly. Nothing waits when they close: so it may be
+// short enough for the time that the drain has.
 void Forwarder::CloseWhenQuiet() {
   const uint64_t received = first_.end().received + second_.end().received;
   const size_t waiting = first_.stream().queued_bytes() + second_.stream().queued_bytes();
   if (received == received_before_ && waiting == 0) {
     idle_timer_ = nullptr;
-    first_.stream().Close();
-    second_.stream().Close();
+    for (Side* side : {&first_, &second_}) {
+      Stream& stream = side->stream();
+      stream.SetLingerTimeout(std::min(stream.linger_timeout(), options_.drain_quiet));
+      stream.Close();
+    }
     return;
   }
   received_before_ = received;

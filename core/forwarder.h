@@ -36,7 +36,10 @@
 // to a third of its send buffer: the timeout must leave time for one.
 //
 // When the loop drains, the two go on for as long as something passes, and are closed in good order
-// once nothing waits here and nothing has come for Options::drain_quiet to twice that.
+// once nothing waits here and nothing has come for Options::drain_quiet to twice that. A peer that
+// does not answer that end within drain_quiet (or the linger timeout of its stream, if that is
+// shorter) is not waited for, which is no error: so a quiet connection is gone after three times
+// drain_quiet.
 //
 // Loop-bound. Destroyed before it is done, it aborts both streams, and nothing is called.
 #ifndef SLUICE_CORE_FORWARDER_H_

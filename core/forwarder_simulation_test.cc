@@ -339,10 +339,10 @@ TEST_F(ForwarderTimeTest, ADrainLetsFinishWhatIsOnItsWayAndThenClosesInGoodOrder
   relayed_.network().RunFor(absl::Seconds(1));
   bool drained = false;
   relayed_.relay_host().loop().Drain(absl::Minutes(1), [&] { drained = true; });
-  relayed_.network().RunFor(absl::Seconds(8));
+  relayed_.network().RunFor(absl::Seconds(4));
   EXPECT_FALSE(drained);
   ASSERT_TRUE(
-      relayed_.network().RunUntil([&] { return connection.client.ended(); }, absl::Seconds(5)));
+      relayed_.network().RunUntil([&] { return connection.client.ended(); }, absl::Seconds(9)));
   EXPECT_EQ(connection.client.received(), 1'000'000u);
   connection.client.Finish();
   ASSERT_TRUE(Over(connection, absl::Seconds(10)));

@@ -367,6 +367,18 @@ TEST_F(ForwarderOverOtherStreamsTest, AnIdleConnectionIsResetOnBothSides) {
   }
 }
 
+// Both have to see it, and neither answers.
+TEST_F(ForwarderOverOtherStreamsTest, ADrainDoesNotWaitForPeersThatDoNotAnswerItsEnd) {
+  loop_.loop().Drain(absl::Minutes(1), [] {});
+  loop_.Advance(absl::Milliseconds(1100));
+  EXPECT_TRUE(client_.ended() && backend_.ended());
+  EXPECT_FALSE(outcome_.has_value());
+  loop_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(outcome_.has_value());
+  EXPECT_TRUE(outcome_->first.status.ok()) << outcome_->first.status;
+  EXPECT_TRUE(outcome_->second.status.ok()) << outcome_->second.status;
+}
+
 TEST(ForwarderUsedStreamTest, StreamsThatWerePausedAreResumedAndReceiveIntoIsTakenBack) {
   VirtualLoop loop;
   StreamPair left(loop.loop()), right(loop.loop());

@@ -113,8 +113,9 @@ absl::StatusOr<RelayOptions> ReadRelayFlags(const ProtocolTable& protocols,
   options.connect_timeout = absl::GetFlag(FLAGS_connect_timeout).value();
   options.pool_idle = static_cast<size_t>(absl::GetFlag(FLAGS_pool_idle).value());
   options.forwarder.idle_timeout = streams.idle_timeout;
-  // Who pauses for so long while the relay drains (or twice as long) has probably said all.
-  options.forwarder.drain_quiet = DrainTimeout() / 4;
+  // Who pauses for so long while the relay drains (or twice as long) has probably said all. Three
+  // times that must fit in what StreamServer::Stop leaves of it.
+  options.forwarder.drain_quiet = DrainTimeout() / 5;
   return options;
 }
 
@@ -201,7 +202,7 @@ Command RelayCommand(const ProtocolTable& protocols) {
           Balancer::kFailuresUntilOut,
           " times in a row, left out for a while: from 1 s, doubling up to 1 min."
           "\n\nPrints `listening on ADDRESS:PORT` once it accepts. On SIGTERM and SIGINT it stops "
-          "accepting, lets the connections finish (one on which nothing moves for half of "
+          "accepting, lets the connections finish (one on which nothing moves for 2/5 of "
           "--drain_timeout is closed, and what is left at its end is cut), and prints one line of "
           "totals: bytes_up are those that went to backends, refused are clients without a proper "
           "TLS handshake or PROXY protocol header.",

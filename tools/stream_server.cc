@@ -172,7 +172,7 @@ absl::Duration StreamServer::AwaitQuiet(absl::Duration grace) {
 
 void StreamServer::Stop(absl::Duration timeout) {
   listener_.reset();
-  group_->Drain(timeout - AwaitQuiet(std::min(kMaxGrace, timeout / 2)));
+  group_->Drain(timeout - AwaitQuiet(std::min(kMaxGrace, timeout / 4)));
 }
 
 }  // namespace sluice::tools

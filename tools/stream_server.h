@@ -98,8 +98,9 @@ class StreamServer {
   // As LoopGroup's.
   void RunOnEach(absl::FunctionRef<void(EventLoop& loop, int index)> function);
 
-  // Stops accepting, serves what has arrived and what still comes within a short grace, asks the
-  // connections to finish, and cuts those that are not gone after `timeout`. Once.
+  // Stops accepting, serves what has arrived and what still comes within a short grace (a quarter
+  // of `timeout` at most), asks the connections to finish, and cuts those that are not gone after
+  // `timeout`. Once.
   void Stop(absl::Duration timeout);
 
   // Clients that were refused.

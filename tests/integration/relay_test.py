@@ -290,6 +290,16 @@ class DrainTest(RelayTest):
         backend.close()
         self.assertEqual(self.relay.totals()["errors"], 0)
 
+    def test_who_does_not_answer_the_end_of_what_is_idle_is_no_error(self):
+        self.start("--drain_timeout=4s")
+        client, backend = self.connect()
+        client.sendall(b"x")
+        self.assertEqual(receive_exactly(backend, 1), b"x")
+        self.relay.terminate()
+        self.assertEqual(client.recv(1), b"")
+        self.assertEqual(backend.recv(1), b"")
+        self.assertEqual(self.relay.totals()["errors"], 0)
+
     def test_who_does_not_end_is_cut_at_the_deadline(self):
         self.start("--drain_timeout=100ms")
         client, backend = self.connect()
