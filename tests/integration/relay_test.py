@@ -279,7 +279,7 @@ class DrainTest(RelayTest):
         self.assertEqual(self.relay.totals()["errors"], 0)
 
     def test_what_is_idle_is_closed_in_good_order(self):
-        self.start("--drain_timeout=200ms")
+        self.start("--drain_timeout=8s")
         client, backend = self.connect()
         client.sendall(b"x")
         self.assertEqual(receive_exactly(backend, 1), b"x")
