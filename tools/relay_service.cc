@@ -5,6 +5,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/pooled_dialer.h"
 #include "sluice/core/stream.h"
@@ -13,7 +14,7 @@
 namespace sluice::tools {
 
 // One client's connection.
-class RelayService::Session {
+class RelayService::Session final : private StreamHandler {
  public:
   Session(RelayService& service, StreamServer::Client client)
       : service_(service),
@@ -22,9 +23,11 @@ class RelayService::Session {
         deadline_(loop_.now() + service.options_.connect_timeout),
         tried_(service.backends_.size()) {
     client_.stream->SetIdleTimeout(absl::InfiniteDuration());
+    client_.stream->PauseReceiving();
+    client_.stream->SetHandler(*this);
   }
 
-  ~Session() {
+  ~Session() override {
     if (backend_.has_value()) service_.backends_.OnEnded(*backend_);
   }
 
@@ -51,6 +54,10 @@ class RelayService::Session {
   }
 
  private:
+  // The client's, as long as there is no backend: when it has gone, none is needed.
+  void OnReceive(Stream&, absl::Span<uint8_t>) override {}  // it is paused
+  void OnClose(Stream&, const absl::Status&) override { service_.OnSessionEnd(*this, false); }
+
   // With a header of this client's where the backend is to get one, and TLS above that.
   std::shared_ptr<const Dialer> NewDialer() const {
     std::shared_ptr<const Dialer> dialer = service_.dialers_[*backend_];

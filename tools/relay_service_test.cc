@@ -249,6 +249,19 @@ TEST_F(RelayServiceTest, WithoutDescriptorsNoBackendIsBlamed) {
   EXPECT_EQ(service_->totals().backends[0].bytes_up, 5u);
 }
 
+TEST_F(RelayServiceTest, ForAClientThatIsGoneNoBackendIsWaitedFor) {
+  network_.SetLink(relay_, AddBackend("10.0.1.1").host, {.ignore = 1});
+  Start();
+  StreamRecorder& client = Send("hello");
+  EXPECT_EQ(service_->totals().backends[0].open, 1u);
+  client.Destroy();
+  Run();
+  const RelayTotals totals = service_->totals();
+  EXPECT_EQ(totals.errors, 1u);
+  EXPECT_EQ(totals.backends[0].open, 0u);
+  EXPECT_EQ(totals.backends[0].failed, 0u);
+}
+
 TEST_F(RelayServiceTest, TheDeadlineIsOneForAllTries) {
   for (const absl::string_view address : {"10.0.1.1", "10.0.1.2", "10.0.1.3"}) {
     network_.SetLink(relay_, AddBackend(address).host, {.ignore = 1});
