@@ -5,8 +5,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/stream.h"
@@ -14,6 +16,9 @@
 
 namespace sluice::tls {
 namespace {
+
+// The name of the payload that marks a handshake's error.
+constexpr absl::string_view kHandshake = "sluice.tls.handshake";
 
 class TlsAttempt final : public sluice::Dialer::Attempt {
  public:
@@ -44,15 +49,17 @@ class TlsAttempt final : public sluice::Dialer::Attempt {
     options.group = &handshakes_;
     Connect(std::move(stream), context_, server_name_, options,
             [this](absl::StatusOr<std::unique_ptr<TlsStream>> encrypted) {
-              if (!encrypted.ok()) return Finish(NameEndpoint(encrypted.status()));
+              if (!encrypted.ok()) return Finish(HandshakeError(encrypted.status()));
               Finish(std::unique_ptr<Stream>(*std::move(encrypted)));
             });
   }
 
   // A handshake knows only the address of the transport, which may be a proxy's.
-  absl::Status NameEndpoint(const absl::Status& status) const {
-    if (absl::StrContains(status.message(), endpoint_)) return status;
-    return absl::Status(status.code(), absl::StrCat(endpoint_, ": ", status.message()));
+  absl::Status HandshakeError(absl::Status status) const {
+    if (!absl::StrContains(status.message(), endpoint_))
+      status = absl::Status(status.code(), absl::StrCat(endpoint_, ": ", status.message()));
+    status.SetPayload(kHandshake, absl::Cord());
+    return status;
   }
 
   void Finish(absl::StatusOr<std::unique_ptr<Stream>> stream) {
@@ -86,6 +93,10 @@ std::unique_ptr<Dialer::Attempt> Dialer::Dial(EventLoop& loop, const Endpoint& e
                                               std::move(done));
   attempt->Dial(*lower_, endpoint);
   return attempt;
+}
+
+bool IsHandshakeError(const absl::Status& error) {
+  return error.GetPayload(kHandshake).has_value();
 }
 
 }  // namespace sluice::tls

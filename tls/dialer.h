@@ -7,7 +7,7 @@
 //   auto attempt = dialer->Dial(loop, {.host = "127.0.0.1", .port = 443}, {}, done);
 //
 // The stream is a TlsStream (a dynamic_cast tells what was agreed on). Errors are those of
-// HandshakeFunction (tls_stream.h) and of the dialer beneath.
+// HandshakeFunction (tls_stream.h), which IsHandshakeError tells from those of the dialer beneath.
 //
 // Thread-compatible, and may be shared by all loops; attempts are loop-bound.
 #ifndef SLUICE_TLS_DIALER_H_
@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/tls/context.h"
@@ -37,6 +38,11 @@ class Dialer final : public sluice::Dialer {
   const std::shared_ptr<const ClientContext> context_;
   const std::string server_name_;
 };
+
+// Whether there was a connection, and then no handshake: an error of a Dialer of this kind (or of
+// one beneath that passes on what it was told). It is marked (a payload of the Status), so that no
+// text of a peer's can be taken for it.
+bool IsHandshakeError(const absl::Status& error);
 
 }  // namespace sluice::tls
 

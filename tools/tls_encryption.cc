@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "sluice/tls/dialer.h"
 #include "sluice/tls/ticket_keys.h"
 #include "sluice/tls/tls_stream.h"
@@ -43,7 +42,7 @@ class TlsClient final : public ClientEncryption {
   }
 
   bool FailedToEncrypt(const absl::Status& error) const override {
-    return absl::StrContains(error.message(), ": TLS handshake: ");
+    return tls::IsHandshakeError(error);
   }
 
   std::string Describe(const Stream& stream) const override {

@@ -290,6 +290,62 @@ class SilentServer {
   std::unique_ptr<Listener> listener_;
 };
 
+// What it says may be a peer's words.
+class FailingDialer final : public Dialer {
+ public:
+  std::unique_ptr<Attempt> Dial(EventLoop& loop, const Endpoint&, const DialOptions&,
+                                DialFunction done) const override {
+    return Fail(loop, absl::UnavailableError("a proxy: 10.0.0.1:443: TLS handshake: no"),
+                std::move(done));
+  }
+};
+
+// Resets each connection that says something.
+class ResettingServer {
+ public:
+  explicit ResettingServer(EventLoop& loop)
+      : listener_(*Listener::Listen(loop, SocketAddress::Ipv4Loopback(0), {},
+                                    [this](std::unique_ptr<Stream> stream) {
+                                      stream_ = std::move(stream);
+                                      stream_->SetHandler(handler_);
+                                    })) {}
+  SocketAddress address() const { return listener_->address(); }
+
+ private:
+  struct Handler : StreamHandler {
+    void OnReceive(Stream& stream, absl::Span<uint8_t>) override {
+      stream.Abort(absl::CancelledError("no"));
+    }
+  };
+
+  Handler handler_;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Listener> listener_;
+};
+
+TEST_F(TlsEncryptionTest, AHandshakesErrorIsKnownByItsMarkAndNotByItsText) {
+  const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  ResettingServer resetting(*loop);
+  const std::shared_ptr<const ClientEncryption> client = NewClient();
+  const auto error_over = [&](std::shared_ptr<const Dialer> lower) {
+    absl::Status error;
+    const auto attempt =
+        client->Over(std::move(lower))
+            ->Dial(*loop, {"127.0.0.1", resetting.address().port()}, {}, [&](StreamOr stream) {
+              error = stream.status();
+              loop->Stop();
+            });
+    loop->Run();
+    return error;
+  };
+  absl::Status error = error_over(std::make_shared<FailingDialer>());
+  EXPECT_EQ(error.code(), absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(client->FailedToEncrypt(error)) << error;
+  error = error_over(std::make_shared<FixedDialer>(resetting.address()));
+  EXPECT_EQ(error.code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(client->FailedToEncrypt(error)) << error;
+}
+
 TEST_F(TlsEncryptionTest, AHandshakeHasADeadline) {
   const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
   SilentServer silent(*loop);
