@@ -49,12 +49,12 @@ void Forwarder::Start(DoneFunction done) {
   first_.stream().loop().ArmTimer(*idle_timer_, options_.idle_timeout / kIdleChecks);
 }
 
-// Differs from before when a byte has come from a side, or the transport of one has taken one:
-// while one side is held back, that the other one takes bytes is all that happens.
+// Differs from before when a byte has come from a side, or the peer of one has taken one: while one
+// side is held back, or has sent all, that the other one takes bytes is all that happens.
 uint64_t Forwarder::BytesMoved() {
   uint64_t moved = 0;
   for (Side* side : {&first_, &second_})
-    moved += side->end().received + side->end().sent - side->stream().queued_bytes();
+    moved += side->end().received + side->end().sent - side->stream().unreceived_bytes();
   return moved;
 }
 

@@ -32,8 +32,8 @@
 // Idle. What passes in either direction counts for both sides, which a stream's own idle timeout
 // does not know of: Start turns those off, and Options::idle_timeout is for the two together. It
 // ends them as a reset does. (Unix sockets have no reset: the peer may see a plain end.) What
-// counts as passing is what the system has taken. It takes more for a slow peer in portions, of up
-// to a third of its send buffer: the timeout must leave time for one.
+// a peer takes of what the system holds counts, too, as far as the system tells
+// (Stream::unreceived_bytes).
 //
 // When the loop drains, the two go on for as long as something passes, and are closed in good order
 // once nothing waits here and nothing has come for Options::drain_quiet to twice that. A peer that

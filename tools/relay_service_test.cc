@@ -369,6 +369,26 @@ TEST_F(RelayServiceTest, ASlowReaderHoldsTheSenderBack) {
   EXPECT_TRUE(client.received() == sent);
 }
 
+// All of it is in the system's hands at once, and nothing else happens.
+TEST_F(RelayServiceTest, AClientThatTakesWhatTheSystemHoldsIsNotIdle) {
+  Backend& backend = AddBackend("10.0.1.1");
+  options_.forwarder.idle_timeout = absl::Seconds(20);
+  relay_.set_options({.send_buffer_bytes = 4 << 20});
+  network_.SetLink(relay_, client_, {.bytes_per_second = 10'000});
+  Start();
+  StreamRecorder& client = Connect();
+  Run();
+  const std::string sent(1'000'000, 'x');
+  backend.last().stream().Send(Slice::Copy(sent));
+  Run(absl::Seconds(110));
+  EXPECT_TRUE(client.received() == sent) << client.received().size();
+  EXPECT_FALSE(client.closed().has_value());
+  // But now it is.
+  Run(absl::Seconds(20));
+  EXPECT_TRUE(client.closed().has_value());
+  EXPECT_EQ(service_->totals().errors, 1u);
+}
+
 TEST_F(RelayServiceTest, ADrainLetsThemFinish) {
   Backend& backend = AddBackend("10.0.1.1");
   options_.forwarder.drain_quiet = absl::Seconds(5);
