@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 
 from harness import (DEADLINE, Process, Relay, Sluice, TestCase, exchange, main, pattern, receive_exactly,
@@ -246,6 +247,15 @@ class ProxyProtocolTest(RelayTest):
         self.assertEqual((totals["connections"], totals["bytes"], totals["handshake_errors"]), (1, 5, 1))
 
 
+def send_without_end(to):
+    """Until the other side ends it."""
+    try:
+        while True:
+            to.sendall(bytes(1 << 20))
+    except ConnectionError:
+        pass
+
+
 class DrainTest(RelayTest):
     def assert_refuses(self):
         with self.assertRaises(ConnectionRefusedError):
@@ -301,15 +311,12 @@ class DrainTest(RelayTest):
         self.assertEqual(self.relay.totals()["errors"], 0)
 
     def test_who_does_not_end_is_cut_at_the_deadline(self):
-        self.start("--drain_timeout=100ms")
+        self.start("--drain_timeout=2s")
         client, backend = self.connect()
-        client.setblocking(False)
-        try:
-            while True:
-                client.send(bytes(1 << 20))
-        except BlockingIOError:
-            pass
+        sender = threading.Thread(target=send_without_end, args=(client,))
+        sender.start()
         self.assertEqual(self.relay.totals()["errors"], 1)
+        sender.join()
         backend.close()
 
 
