@@ -5,18 +5,12 @@
 #include "sluice/tools/signal_scope.h"
 
 namespace sluice::tools {
-namespace {
-
-absl::Duration Since(std::chrono::steady_clock::time_point time) {
-  return absl::FromChrono(std::chrono::steady_clock::now() - time);
-}
-
-}  // namespace
 
 Load::Load(const LoadOptions& options)
     : options_(options),
       pattern_(options.size, options.seed,
-               options.text ? MessagePattern::kText : MessagePattern::kNoise) {}
+               options.text ? MessagePattern::kText : MessagePattern::kNoise),
+      watch_(options.threads) {}
 
 Load::~Load() {
   if (group_ == nullptr) return;
@@ -30,23 +24,24 @@ absl::StatusOr<LoadResult> Load::Run(absl::Duration interval, Show show) {
       LoopGroup::Start({.threads = options_.threads, .poller = options_.poller});
   if (!group.ok()) return group.status();
   group_ = *std::move(group);
-  SignalScope signals(group_->loop(0), [this] { Stop(); });
-  began_ = shown_at_ = Clock::now();
+  SignalScope signals(group_->loop(0), [this] { watch_.Stop(); });
+  watch_.Begin();
   if (absl::Status status = StartWorkers(); !status.ok()) return status;
 
+  const auto show_progress = [&] { show(TakeProgress()); };
   const auto on_each = [&](void (LoadWorker::*act)()) {
     group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
       (workers_[static_cast<size_t>(index)].get()->*act)();
     });
   };
-  if (Await(ready_, /*or_stop=*/true, interval, show)) {
+  if (watch_.AwaitReady(interval, show_progress)) {
     connecting_ = false;
-    began_ = shown_at_ = Clock::now();
+    watch_.Begin();
     on_each(&LoadWorker::Run);
-    Await(done_, /*or_stop=*/true, interval, show);
+    watch_.AwaitDone(/*or_stop=*/true, interval, show_progress);
   }
   on_each(&LoadWorker::Finish);
-  Await(done_, /*or_stop=*/false, interval, show);
+  watch_.AwaitDone(/*or_stop=*/false, interval, show_progress);
 
   LoadResult total;
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
@@ -73,51 +68,23 @@ absl::Status Load::StartWorkers() {
     const int64_t end = int64_t{options_.connections} * (index + 1) / options_.threads;
     workers_[static_cast<size_t>(index)] = std::make_unique<LoadWorker>(
         loop, options_, pattern_, std::move(clients[static_cast<size_t>(index)]),
-        static_cast<int>(first), static_cast<int>(end - first), [this] { Count(ready_); },
-        [this] { Count(done_); });
+        static_cast<int>(first), static_cast<int>(end - first), [this] { watch_.OnReady(); },
+        [this] { watch_.OnDone(); });
   });
   return absl::OkStatus();
-}
-
-void Load::Count(int& count) {
-  const std::lock_guard lock(mutex_);
-  ++count;
-  changed_.notify_one();
-}
-
-bool Load::Await(const int& count, bool or_stop, absl::Duration interval, Show show) {
-  const auto is_over = [&] { return count == options_.threads || (or_stop && stopped_); };
-  for (;;) {
-    {
-      std::unique_lock lock(mutex_);
-      if (changed_.wait_for(lock, absl::ToChronoNanoseconds(interval), is_over)) {
-        return count == options_.threads;
-      }
-    }
-    show(TakeProgress());
-  }
 }
 
 Load::Progress Load::TakeProgress() {
   Progress progress;
   progress.connecting = connecting_;
-  progress.elapsed = Since(began_);
+  progress.elapsed = watch_.elapsed();
   for (const std::unique_ptr<LoadWorker>& worker : workers_) {
     progress.messages += worker->progress().messages.load(std::memory_order_relaxed);
     progress.errors += worker->progress().errors.load(std::memory_order_relaxed);
     progress.open += worker->progress().open.load(std::memory_order_relaxed);
   }
-  const double seconds = absl::ToDoubleSeconds(Since(shown_at_));
-  progress.messages_per_second = static_cast<double>(progress.messages - shown_messages_) / seconds;
-  shown_at_ = Clock::now();
-  shown_messages_ = progress.messages;
+  progress.messages_per_second = watch_.RateOf(progress.messages);
   return progress;
-}
-
-void Load::Stop() {
-  const std::lock_guard lock(mutex_);
-  stopped_ = true;
-  changed_.notify_one();
 }
 
 }  // namespace sluice::tools

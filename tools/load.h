@@ -14,11 +14,8 @@
 #ifndef SLUICE_TOOLS_LOAD_H_
 #define SLUICE_TOOLS_LOAD_H_
 
-#include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -27,6 +24,7 @@
 #include "absl/time/time.h"
 #include "sluice/core/loop_group.h"
 #include "sluice/tools/load_options.h"
+#include "sluice/tools/load_watch.h"
 #include "sluice/tools/load_worker.h"
 #include "sluice/tools/message_pattern.h"
 
@@ -57,30 +55,15 @@ class Load {
  private:
   using Show = absl::FunctionRef<void(const Progress&)>;
 
-  using Clock = std::chrono::steady_clock;
-
   absl::Status StartWorkers();
-  // Waits until as many workers as there are have been counted in `count`, or, unless it is told to
-  // go on, a signal has come. Which of both, is the answer.
-  bool Await(const int& count, bool or_stop, absl::Duration interval, Show show);
   Progress TakeProgress();
-  void Count(int& count);
-  void Stop();
 
   const LoadOptions options_;
   const MessagePattern pattern_;
   std::unique_ptr<LoopGroup> group_;
   std::vector<std::unique_ptr<LoadWorker>> workers_;  // one a loop, touched on its thread
   bool connecting_ = true;
-  Clock::time_point began_;
-  Clock::time_point shown_at_;
-  uint64_t shown_messages_ = 0;
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  int ready_ = 0;  // workers; these three under mutex_
-  int done_ = 0;
-  bool stopped_ = false;
+  LoadWatch watch_;
 };
 
 }  // namespace sluice::tools

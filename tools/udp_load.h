@@ -12,17 +12,15 @@
 #ifndef SLUICE_TOOLS_UDP_LOAD_H_
 #define SLUICE_TOOLS_UDP_LOAD_H_
 
-#include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/core/loop_group.h"
+#include "sluice/tools/load_watch.h"
 #include "sluice/tools/message_pattern.h"
 #include "sluice/tools/udp_load_options.h"
 #include "sluice/tools/udp_load_worker.h"
@@ -50,26 +48,15 @@ class UdpLoad {
 
  private:
   using Show = absl::FunctionRef<void(const Progress&)>;
-  using Clock = std::chrono::steady_clock;
 
   absl::Status StartWorkers();
-  // Waits until all workers are done or, if that is to end it, a signal has come.
-  void Await(bool or_stop, absl::Duration interval, Show show);
   Progress TakeProgress();
-  void Tell(absl::FunctionRef<void()> what);
 
   const UdpLoadOptions options_;
   const MessagePattern pattern_;
   std::unique_ptr<LoopGroup> group_;
   std::vector<std::unique_ptr<UdpLoadWorker>> workers_;  // one a loop, touched on its thread
-  Clock::time_point began_;
-  Clock::time_point shown_at_;
-  uint64_t shown_answers_ = 0;
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  int done_ = 0;  // workers; both under mutex_
-  bool stopped_ = false;
+  LoadWatch watch_;
 };
 
 }  // namespace sluice::tools
