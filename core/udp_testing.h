@@ -29,6 +29,7 @@
 #include "gtest/gtest.h"
 #include "sluice/core/datagram.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/forwarding_poller.h"
 #include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/tcp_testing.h"
@@ -114,11 +115,9 @@ class UdpEcho : public UdpHandler {
 };
 
 // Another engine, which takes no more datagrams than the test lets it.
-class ReluctantPoller final : public Poller {
+class ReluctantPoller final : public ForwardingPoller {
  public:
-  explicit ReluctantPoller(std::unique_ptr<Poller> poller) : poller_(std::move(poller)) {
-    set_receive_block(poller_->receive_block());
-  }
+  using ForwardingPoller::ForwardingPoller;
 
   size_t may_take = 0;
 
@@ -129,57 +128,26 @@ class ReluctantPoller final : public Poller {
     Wake();
   }
 
-  absl::string_view name() const override { return poller_->name(); }
-  MonotonicTime Now() override { return poller_->Now(); }
   size_t Wait(MonotonicTime deadline) override {
-    size_t events = poller_->Wait(ready_ ? MonotonicTime() : deadline);
+    size_t events = real().Wait(ready_ ? MonotonicTime() : deadline);
     if (!std::exchange(ready_, false)) return events;
     std::exchange(blocked_, nullptr)->OnSendReady();
     return events + 1;
   }
-  void Wake() override { poller_->Wake(); }
-  absl::Status Listen(Acceptor&, const SocketAddress&, const ListenOptions&) override {
-    return absl::UnimplementedError("listen");
-  }
-  absl::Status ListenShared(Acceptor&, const Acceptor&) override {
-    return absl::UnimplementedError("listen");
-  }
-  void PauseAccepting(Acceptor&) override {}
-  void ResumeAccepting(Acceptor&) override {}
-  void Close(Acceptor&) override {}
-  SocketAddress LocalAddress(const Acceptor&) const override { return {}; }
-  absl::Status Connect(Socket&, const SocketAddress&, const SocketOptions&) override {
-    return absl::UnimplementedError("connect");
-  }
-  void Attach(Socket&, Accepted) override {}
-  void StartReceiving(Socket& socket) override { poller_->StartReceiving(socket); }
-  void StopReceiving(Socket& socket) override { poller_->StopReceiving(socket); }
-  int Send(Socket&, Buffer&) override { return 0; }
-  FileSent SendFile(Socket&, int, uint64_t, size_t) override { return {}; }
-  void ShutdownSend(Socket&) override {}
+  using ForwardingPoller::Close;
   void Close(Socket& socket, bool abort) override {
     if (blocked_ == &socket) {
       blocked_ = nullptr;
       ready_ = false;
     }
-    poller_->Close(socket, abort);
-  }
-  SocketAddress LocalAddress(const Socket& socket) const override {
-    return poller_->LocalAddress(socket);
-  }
-  absl::Status OpenDatagrams(Socket& socket, const SocketAddress& local,
-                             const DatagramOptions& options) override {
-    return poller_->OpenDatagrams(socket, local, options);
-  }
-  absl::Status ConnectDatagrams(Socket& socket, const SocketAddress& peer) override {
-    return poller_->ConnectDatagrams(socket, peer);
+    real().Close(socket, abort);
   }
   DatagramsSent SendDatagrams(Socket& socket,
                               absl::Span<const OutgoingDatagram> datagrams) override {
     EXPECT_EQ(blocked_, nullptr) << "sent to an engine that has no room";
     const size_t most = std::min(may_take, datagrams.size());
     DatagramsSent sent = {0, 0};
-    if (most != 0) sent = poller_->SendDatagrams(socket, datagrams.first(most));
+    if (most != 0) sent = real().SendDatagrams(socket, datagrams.first(most));
     may_take -= sent.taken;
     if (sent.error == 0 && sent.taken < datagrams.size()) {
       sent.error = EAGAIN;
@@ -188,11 +156,7 @@ class ReluctantPoller final : public Poller {
     return sent;
   }
 
- protected:
-  void CloseAccepted(int32_t) override {}
-
  private:
-  const std::unique_ptr<Poller> poller_;
   Socket* blocked_ = nullptr;
   bool ready_ = false;
 };
