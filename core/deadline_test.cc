@@ -318,6 +318,27 @@ TEST_F(DeadlineTest, AClosesFileIsNotCutOffWhileThePeerReadsSlowly) {
   }
 }
 
+TEST_F(DeadlineTest, AClosesFileIsNotCutOffSoonAfterTheSystemHasTakenSome) {
+  network_.SetLink(host_, host_, {.latency = absl::Milliseconds(1)});
+  Listener::Options listen;
+  listen.listen.socket.send_buffer_bytes = 2'000'000;
+  const test::FileForTests file(Pattern(0, 8'000'000));
+  Pair pair(loop_, listen);
+  pair.server.stream->SetLingerTimeout(absl::Seconds(5));
+  ASSERT_TRUE(file.SendOn(*pair.server.stream).ok());
+  pair.server.stream->Close();
+  // The system has taken more, some milliseconds after the Close, and then has room for long.
+  ASSERT_TRUE(Until([&] { return pair.client.recorder.received.size() > 1'000'000; }));
+  pair.client.stream->PauseReceiving();
+  Advance(absl::Seconds(3));
+  ReadSome(pair);
+  Advance(absl::Milliseconds(2100));
+  ASSERT_FALSE(pair.server.recorder.closed) << pair.server.recorder.close_status;
+  Advance(absl::Seconds(6));
+  ASSERT_TRUE(pair.server.recorder.closed);
+  EXPECT_EQ(pair.server.recorder.close_status.code(), absl::StatusCode::kDeadlineExceeded);
+}
+
 TEST_F(DeadlineTest, ACloseEndsTheIdleDeadlineAndStartsTheLingerDeadline) {
   Pair pair(loop_);
   pair.client.recorder.on_receive_end = [](Stream&) {};

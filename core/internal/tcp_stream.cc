@@ -375,7 +375,10 @@ bool TcpStream::SendFrom(internal::FileRange& file) {
   const Poller::FileSent sent =
       poller().SendFile(*this, file.fd(), file.offset(), static_cast<size_t>(file.left()));
   file.Advance(sent.bytes);
-  if (sent.bytes != 0) active_ms_ = NowMs();
+  if (sent.bytes != 0) {
+    active_ms_ = NowMs();
+    if (state_.closing) PeerHasTaken();  // to compare with
+  }
   if (sent.error != 0 || sent.file_ended) {
     Finish(
         sent.error != 0 ? Error(sent.error, "send file") : file.Failure(peer_address().ToString()),
@@ -564,14 +567,14 @@ bool TcpStream::PeerHasTaken() {
   return std::exchange(extras().unreceived, unreceived) != unreceived;
 }
 
-// Files may take longer, if they move: to the system, or, while that takes no more, to the peer.
+// Files may take longer, if they move: to the system, or, since that has last taken some, to the
+// peer.
 void TcpStream::OnLingerTimer() {
   const absl::Duration timeout = options().linger_timeout;
   if (state_.has_files) {
-    const bool moves = PeerHasTaken();
     const absl::Duration idle = absl::Milliseconds(NowMs() - active_ms_);
     if (idle < timeout) return owning_loop().ArmTimer(*this, timeout - idle);
-    if (moves) return owning_loop().ArmTimer(*this, timeout);
+    if (PeerHasTaken()) return owning_loop().ArmTimer(*this, timeout);
   }
   const size_t unsent = queued();
   absl::Status status;
