@@ -55,6 +55,9 @@ class ForwardingPoller : public Poller {
   void StartReceiving(Socket& socket) override { poller_->StartReceiving(socket); }
   void StopReceiving(Socket& socket) override { poller_->StopReceiving(socket); }
   int Send(Socket& socket, Buffer& queue) override { return poller_->Send(socket, queue); }
+  int SendPipe(Socket& socket, internal::Pipe& pipe) override {
+    return poller_->SendPipe(socket, pipe);
+  }
   FileSent SendFile(Socket& socket, int file, uint64_t offset, size_t length) override {
     return poller_->SendFile(socket, file, offset, length);
   }

@@ -330,7 +330,7 @@ class IoUringPoller final : public Poller {
   absl::Span<uint8_t> ReceiveSpaceOf(Socket& socket);
   bool DeliverBurst(Id id, SocketEntry& entry);
   bool DeliverPipe(SocketEntry& entry, PipePtr pipe);
-  bool ReceivedNone(Id id, SocketEntry& entry, ssize_t result);
+  bool ReceivedNone(Id id, SocketEntry& entry, int error);
   void DeliverKept(SocketEntry& entry);
   void DeliverReceived(SocketEntry& entry);
   void DeliverCopy(SocketEntry& entry, absl::Span<uint8_t> space);
@@ -818,16 +818,10 @@ bool IoUringPoller::DeliverBurst(Id id, SocketEntry& entry) {
   entry.readable = false;
   if (ABSL_PREDICT_FALSE(!entry.readable_armed)) MakeDirty(id, entry);
   if (ABSL_PREDICT_FALSE((flags(*entry.socket) & kReceivesPipes) != 0)) {
-    if (PipePtr pipe = pipes_.Take(); pipe != nullptr) {
-      const ssize_t n = ReceiveIntoPipe(entry.fd, *pipe);
-      if (n > 0) return DeliverPipe(entry, std::move(pipe));
-      // splice(2) does not step over an urgent byte, but says EAGAIN there, or 0 if the peer has
-      // ended, with bytes behind it: so recv(2) is asked again.
-      if (n < 0 && errno != EAGAIN) {
-        if (!RefusesPipes(errno)) return ReceivedNone(id, entry, n);
-        pipes_.RefuseAfter(errno);
-      }
-    }
+    int error;
+    if (PipePtr pipe = ReceivePipe(entry.fd, pipes_, error); pipe != nullptr)
+      return DeliverPipe(entry, std::move(pipe));
+    if (error != 0) return ReceivedNone(id, entry, error);
   }
   absl::Span<uint8_t> space = ReceiveSpaceOf(*entry.socket);
   const bool own = !space.empty();
@@ -836,7 +830,7 @@ bool IoUringPoller::DeliverBurst(Id id, SocketEntry& entry) {
     space = {burst_block_->storage(), kBurstBytes};
   }
   const ssize_t n = recv(entry.fd, space.data(), space.size(), 0);
-  if (ABSL_PREDICT_FALSE(n <= 0)) return ReceivedNone(id, entry, n);
+  if (ABSL_PREDICT_FALSE(n <= 0)) return ReceivedNone(id, entry, n == 0 ? 0 : errno);
   const size_t size = static_cast<size_t>(n);
   // The watch tells what arrives, and not what is there yet.
   if (size == space.size() || entry.more_behind) entry.readable = true;
@@ -860,8 +854,7 @@ bool IoUringPoller::DeliverPipe(SocketEntry& entry, PipePtr pipe) {
   return true;
 }
 
-bool IoUringPoller::ReceivedNone(Id id, SocketEntry& entry, ssize_t result) {
-  const int error = result == 0 ? 0 : errno;
+bool IoUringPoller::ReceivedNone(Id id, SocketEntry& entry, int error) {
   if (error == EAGAIN) return false;
   if (error == EINTR) {
     entry.readable = true;
@@ -1001,8 +994,7 @@ int IoUringPoller::Send(Socket& socket, Buffer& queue) {
 
 int IoUringPoller::SendPipe(Socket& socket, Pipe& pipe) {
   SocketEntry& entry = EntryOf(socket);
-  const int error = SendFromPipe(entry.fd, pipe);
-  if (RefusesPipes(error)) pipes_.RefuseAfter(error);
+  const int error = SendFromPipe(entry.fd, pipes_, pipe);
   if (error == 0 && pipe.size() != 0) {
     entry.send_blocked = true;
     MakeDirty(IdOf(socket), entry);

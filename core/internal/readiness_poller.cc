@@ -154,23 +154,15 @@ void ReadinessPoller::HandleReceiveEnd(Socket& socket, int error) {
   socket.OnReceiveEnd();
 }
 
-// What brings no bytes is asked of recv(2) again: splice(2) does not step over an urgent byte, but
-// says EAGAIN there, or 0 if the peer has ended, with bytes behind it.
 bool ReadinessPoller::ReceiveByPipe(Socket& socket) {
-  PipePtr pipe = pipes_.Take();
-  if (pipe == nullptr) return false;
-  const ssize_t n = ReceiveIntoPipe(handle(socket), *pipe);
-  if (n > 0) {
+  int error;
+  PipePtr pipe = ReceivePipe(handle(socket), pipes_, error);
+  if (pipe != nullptr) {
     socket.OnReceivePipe(std::move(pipe));
     return true;
   }
-  if (n == 0 || errno == EAGAIN) return false;
-  if (RefusesPipes(errno)) {
-    pipes_.RefuseAfter(errno);
-    return false;
-  }
-  if (errno != EINTR) HandleError(socket, errno);
-  return true;
+  if (error != 0 && error != EINTR) HandleError(socket, error);
+  return error != 0;
 }
 
 // The socket is to be closed now. Until it is, it waits for nothing, so that its error is not
@@ -201,8 +193,7 @@ Poller::FileSent ReadinessPoller::SendFile(Socket& socket, int file, uint64_t of
 }
 
 int ReadinessPoller::SendPipe(Socket& socket, Pipe& pipe) {
-  const int error = SendFromPipe(handle(socket), pipe);
-  if (RefusesPipes(error)) pipes_.RefuseAfter(error);
+  const int error = SendFromPipe(handle(socket), pipes_, pipe);
   if (error == 0 && pipe.size() != 0) {
     flags(socket) |= kSendBlocked;
     UpdateInterest(socket);

@@ -232,6 +232,41 @@ ssize_t SendFileQuietly(int socket, int file, uint64_t offset, size_t length) {
 }
 #endif
 
+#ifdef __linux__
+ssize_t ReceiveIntoPipe(int socket, Pipe& pipe) {
+  const ssize_t n = splice(socket, nullptr, pipe.in(), nullptr, PipePool::kBytes,
+                           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  if (n > 0) pipe.Added(static_cast<size_t>(n));
+  return n;
+}
+
+int EmptyPipe(int socket, Pipe& pipe) {
+  // Like sendfile(2), it cannot be told that a peer that has gone is no signal.
+  WithoutSigPipe without_sigpipe;
+  while (pipe.size() != 0) {
+    const ssize_t n = splice(pipe.out(), nullptr, socket, nullptr, pipe.size(),
+                             SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (n > 0) {
+      pipe.Removed(static_cast<size_t>(n));
+      continue;
+    }
+    if (n == 0 || errno == EAGAIN || errno == ENOBUFS) break;
+    if (errno == EINTR) continue;
+    const int error = errno;
+    if (error == EPIPE) without_sigpipe.TakeSignal();
+    return error;
+  }
+  return 0;
+}
+#else
+ssize_t ReceiveIntoPipe(int, Pipe&) {
+  errno = ENOSYS;
+  return -1;
+}
+
+int EmptyPipe(int, Pipe&) { return ENOSYS; }
+#endif
+
 }  // namespace
 
 MonotonicTime SystemNow() {
@@ -353,40 +388,26 @@ Poller::FileSent SendFilePart(int socket, int file, uint64_t offset, size_t leng
   return SendByReading(socket, file, offset, length);
 }
 
-#ifdef __linux__
-ssize_t ReceiveIntoPipe(int socket, Pipe& pipe) {
-  const ssize_t n = splice(socket, nullptr, pipe.in(), nullptr, PipePool::kBytes,
-                           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-  if (n > 0) pipe.Added(static_cast<size_t>(n));
-  return n;
-}
-
-int SendFromPipe(int socket, Pipe& pipe) {
-  // Like sendfile(2), it cannot be told that a peer that has gone is no signal.
-  WithoutSigPipe without_sigpipe;
-  while (pipe.size() != 0) {
-    const ssize_t n = splice(pipe.out(), nullptr, socket, nullptr, pipe.size(),
-                             SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    if (n > 0) {
-      pipe.Removed(static_cast<size_t>(n));
-      continue;
-    }
-    if (n == 0 || errno == EAGAIN || errno == ENOBUFS) break;
-    if (errno == EINTR) continue;
-    const int error = errno;
-    if (error == EPIPE) without_sigpipe.TakeSignal();
-    return error;
+PipePtr ReceivePipe(int socket, PipePool& pool, int& error) {
+  error = 0;
+  PipePtr pipe = pool.Take();
+  if (pipe == nullptr) return nullptr;
+  const ssize_t n = ReceiveIntoPipe(socket, *pipe);
+  if (n > 0) return pipe;
+  if (n == 0 || errno == EAGAIN) return nullptr;
+  if (Poller::RefusesPipes(errno)) {
+    pool.RefuseAfter(errno);
+  } else {
+    error = errno;
   }
-  return 0;
-}
-#else
-ssize_t ReceiveIntoPipe(int, Pipe&) {
-  errno = ENOSYS;
-  return -1;
+  return nullptr;
 }
 
-int SendFromPipe(int, Pipe&) { return ENOSYS; }
-#endif
+int SendFromPipe(int socket, PipePool& pool, Pipe& pipe) {
+  const int error = EmptyPipe(socket, pipe);
+  if (Poller::RefusesPipes(error)) pool.RefuseAfter(error);
+  return error;
+}
 
 AcceptLoop::AcceptLoop(int stand_in) : stand_in_(stand_in), reserve_(OpenReserve()) {}
 

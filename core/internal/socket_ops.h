@@ -65,12 +65,15 @@ int SendQueue(int fd, Buffer& queue, const Block& lent);
 // up the others for long. By sendfile(2) where there is one and the file knows it; else it is read.
 Poller::FileSent SendFilePart(int socket, int file, uint64_t offset, size_t length);
 
-// As recv(2), into an empty pipe.
-ssize_t ReceiveIntoPipe(int socket, Pipe& pipe);
+// What has arrived, in a pipe of the pool. None, with no error: recv(2) is to be asked, since there
+// is no pipe, or nothing that splice(2) sees. (It does not step over an urgent byte, but says
+// EAGAIN there, or 0 if the peer has ended, with bytes behind it.) None, with an errno: what
+// recv(2) would have said.
+PipePtr ReceivePipe(int socket, PipePool& pool, int& error);
 
-// Sends from the pipe until it is empty or the socket takes no more. Returns 0, or the errno of a
-// socket that is broken or cannot be sent to in this way.
-int SendFromPipe(int socket, Pipe& pipe);
+// Sends from a pipe of the pool until it is empty or the socket takes no more. Returns 0, or the
+// errno of a socket that is broken or cannot be sent to in this way.
+int SendFromPipe(int socket, PipePool& pool, Pipe& pipe);
 
 // Accepts connections for the listeners of one engine. It keeps one descriptor in reserve, by which
 // a process that has no others sheds connections (accepts and closes them), so that peers are told
