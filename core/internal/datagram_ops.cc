@@ -180,11 +180,12 @@ void AddSource(ControlWriter& to, const SocketAddress& source) {
   }
 }
 
-// A connected socket's peer is not known here: it gets both, of which the system takes its own.
-void AddEcn(ControlWriter& to, const OutgoingDatagram& datagram) {
-  const int ecn = datagram.options.ecn;
-  if (datagram.peer == nullptr || IsIpv4(*datagram.peer)) to.Add(IPPROTO_IP, IP_TOS, ecn);
-  if (datagram.peer == nullptr || !IsIpv4(*datagram.peer)) to.Add(IPPROTO_IPV6, IPV6_TCLASS, ecn);
+// What is set is the whole octet. A connected socket's peer is not known here: it gets both, of
+// which the system takes its own.
+void AddEcn(ControlWriter& to, const OutgoingDatagram& datagram, uint8_t dscp) {
+  const int tos = dscp | (datagram.options.ecn & 3);
+  if (datagram.peer == nullptr || IsIpv4(*datagram.peer)) to.Add(IPPROTO_IP, IP_TOS, tos);
+  if (datagram.peer == nullptr || !IsIpv4(*datagram.peer)) to.Add(IPPROTO_IPV6, IPV6_TCLASS, tos);
 }
 
 bool Same(const SocketAddress* a, const SocketAddress* b) {
@@ -219,8 +220,8 @@ size_t RunLength(absl::Span<const OutgoingDatagram> datagrams, size_t segment_li
 }
 
 // Writes one message of a run, and its pieces from `piece` on; returns the end of those.
-iovec* WriteMessage(absl::Span<const OutgoingDatagram> run, msghdr& header, iovec* piece,
-                    Control& room) {
+iovec* WriteMessage(absl::Span<const OutgoingDatagram> run, uint8_t dscp, msghdr& header,
+                    iovec* piece, Control& room) {
   const OutgoingDatagram& first = run[0];
   header = {};
   header.msg_iov = piece;
@@ -246,7 +247,7 @@ iovec* WriteMessage(absl::Span<const OutgoingDatagram> run, msghdr& header, iove
     control.Add(IPPROTO_UDP, UDP_SEGMENT, static_cast<uint16_t>(first.bytes.size()));
 #endif
   if (first.options.source != nullptr) AddSource(control, *first.options.source);
-  if (first.options.ecn >= 0) AddEcn(control, first);
+  if (first.options.ecn >= 0) AddEcn(control, first, dscp);
   return piece;
 }
 
@@ -297,6 +298,7 @@ void DatagramOps::Add(int fd, const DatagramOptions& options) {
   state.max_bytes = options.max_datagram_bytes;
   state.places = kPlaces;
   state.port = LocalAddressOf(fd).port();
+  state.dscp = options.tos & 0xFC;
   bool joins = false;
 #ifdef UDP_GRO
   joins = options.offload;
@@ -408,7 +410,7 @@ size_t DatagramOps::GatherMessages(const State& state,
     const size_t room = static_cast<size_t>(end - piece);
     const size_t length =
         RunLength(datagrams.first(std::min(room, datagrams.size())), state.segment_limit);
-    piece = WriteMessage(datagrams.first(length), send_->messages[count].msg_hdr, piece,
+    piece = WriteMessage(datagrams.first(length), state.dscp, send_->messages[count].msg_hdr, piece,
                          send_->controls[count]);
     send_->datagrams[count++] = length;
     datagrams.remove_prefix(length);

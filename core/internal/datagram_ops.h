@@ -58,6 +58,7 @@ class DatagramOps {
     size_t segment_limit;
     size_t places;  // how many the next receive offers
     uint16_t port;
+    uint8_t dscp;  // of what is sent, in its place in the octet
     bool wants_control;
   };
   struct ReceiveBatch;
