@@ -38,7 +38,8 @@ struct UdpSocket::Gathered {
   }
   static std::unique_ptr<Gathered> New() {
     std::unique_ptr<Gathered> gathered = std::move(Spare());
-    return gathered != nullptr ? std::move(gathered) : std::make_unique<Gathered>();
+    if (gathered != nullptr) return gathered;
+    return std::unique_ptr<Gathered>(new Gathered);  // make_unique would clear what it copies into
   }
   static void Delete(std::unique_ptr<Gathered> gathered) {
     gathered->count = gathered->bytes = gathered->copied = 0;
@@ -303,29 +304,31 @@ void UdpSocket::NoteError(int error, const SocketAddress* peer) {
 
 void UdpSocket::Settle() {
   FlushGathered();
-  if (send_error_ == 0) return;
-  const absl::Status status =
-      internal::SystemError(std::exchange(send_error_, 0), "send", failed_peer_.ToString());
-  const SocketAddress peer = failed_peer_;
-  Callback callback(*this);
-  handler_->OnError(*this, status, peer);
-  if (!callback.destroyed()) FlushGathered();
+  if (send_error_ != 0) Tell(std::exchange(send_error_, 0), "send", failed_peer_, failed_peer_);
 }
 
 void UdpSocket::OnDatagramError(int error, const SocketAddress& peer) {
   ++counters_.errors;
   const SocketAddress& of = peer.is_ip() ? peer : peer_;
-  Callback callback(*this);
-  handler_->OnError(*this, internal::SystemError(error, "datagram", of.ToString()), of);
-  if (!callback.destroyed()) FlushGathered();
+  Tell(error, "datagram", of, of);
 }
 
 // The system will not watch the socket.
 void UdpSocket::OnError(int error) {
   ++counters_.errors;
+  if (Tell(error, "watch", local_, peer_)) Close();
+}
+
+// Answers whether the socket is still there. The peer is a copy: the handler may destroy the socket
+// and look at it afterwards.
+bool UdpSocket::Tell(int error, absl::string_view operation, const SocketAddress& where,
+                     SocketAddress peer) {
+  const absl::Status status = internal::SystemError(error, operation, where.ToString());
   Callback callback(*this);
-  handler_->OnError(*this, internal::SystemError(error, "watch", local_.ToString()), peer_);
-  if (!callback.destroyed()) Close();
+  handler_->OnError(*this, status, peer);
+  if (callback.destroyed()) return false;
+  FlushGathered();
+  return true;
 }
 
 // The rest.

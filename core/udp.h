@@ -45,6 +45,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "sluice/core/datagram.h"
 #include "sluice/core/event_loop.h"
@@ -195,6 +196,7 @@ class UdpSocket final : private EventLoop::Member {
   void Wait(const OutgoingDatagram& datagram);
   UdpSendResult Refuse(int error, const SocketAddress* peer);
   void NoteError(int error, const SocketAddress* peer);
+  bool Tell(int error, absl::string_view operation, const SocketAddress& where, SocketAddress peer);
 
   UdpHandler* handler_;
   const size_t max_queued_datagrams_;

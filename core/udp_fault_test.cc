@@ -263,6 +263,39 @@ TEST_F(UdpFaultTest, AFailureToReceiveIsReportedAndTheSocketGoesOn) {
   EXPECT_EQ(recorder_.errors[0].first.code(), absl::StatusCode::kResourceExhausted);
 }
 
+TEST_F(UdpFaultTest, ThePeerOfAnErrorOutlivesTheSocketThatItsHandlerDestroys) {
+  struct Handler : UdpHandler {
+    void OnDatagrams(UdpSocket&, absl::Span<const ReceivedDatagram>) override {}
+    void OnError(UdpSocket&, const absl::Status&, const SocketAddress& peer) override {
+      socket.reset();
+      seen = peer;
+    }
+    std::unique_ptr<UdpSocket> socket;
+    SocketAddress seen;
+  } handler;
+  handler.socket = UdpSocket::Connect(*loop_, receiver_->local_address(), {}, handler).value();
+  receiver_->Send(Bytes("something to receive"), handler.socket->local_address());
+  on_receive = [] { return ENOMEM; };
+  ASSERT_TRUE(Until([&] { return handler.socket == nullptr; }));
+  EXPECT_EQ(handler.seen, receiver_->local_address());
+}
+
+TEST_F(UdpFaultTest, TheEcnOfOneDatagramLeavesTheSocketsDscp) {
+  const UdpSocket::Options options = {.datagram = {.tos = 0xB8 | 2}};
+  const auto marked =
+      UdpSocket::Bind(*loop_, SocketAddress::Ipv4Loopback(0), options, sender_recorder_).value();
+  int tos = -1;
+  on_send = [&](const msghdr& first) {
+    const cmsghdr* const control = CMSG_FIRSTHDR(&first);
+    if (control != nullptr && control->cmsg_type == IP_TOS)
+      tos = *reinterpret_cast<const int*>(CMSG_DATA(control));
+    return 0;
+  };
+  marked->Send(Bytes("one"), receiver_->local_address(), {.ecn = 1});
+  ASSERT_TRUE(Until([&] { return !recorder_.received.empty(); }));
+  EXPECT_EQ(tos, 0xB8 | 1);
+}
+
 TEST_F(UdpFaultTest, ASocketThatCannotBeWatchedIsClosed) {
   if (test::EngineUnderTest() == PollerKind::kIoUring) GTEST_SKIP() << "it watches by submissions";
   UdpRecorder recorder;
