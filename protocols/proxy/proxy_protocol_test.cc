@@ -136,8 +136,19 @@ TEST(ProxyProtocolTest, TheLongestTextHas107Bytes) {
   Whole(absl::StrCat("PROXY UNKNOWN ", std::string(91, 'x'), "\r\n"));
   EXPECT_THAT(Error(absl::StrCat("PROXY UNKNOWN ", std::string(92, 'x'), "\r\n")),
               HasSubstr("more than 107 bytes"));
-  EXPECT_THAT(Error(absl::StrCat("PROXY TCP4 ", std::string(90, '1'))),
+  EXPECT_THAT(Error(absl::StrCat("PROXY TCP4 ", std::string(96, '1'))),
               HasSubstr("more than 107 bytes"));
+}
+
+// However little of it is left for what has to follow.
+TEST(ProxyProtocolTest, ATextIsNotTooLongBeforeItIs) {
+  const std::string text = absl::StrCat("PROXY TCP4 1", std::string(84, '1'), " 1 1 1 11\r");
+  ASSERT_EQ(text.size(), 106);
+  for (size_t size = 0; size <= text.size(); ++size) {
+    const auto part = ReadProxyHeader(Bytes(absl::string_view(text).substr(0, size)), {});
+    ASSERT_TRUE(part.ok()) << size << ": " << part.status();
+    EXPECT_LE(size + part->missing, 107);
+  }
 }
 
 TEST(ProxyProtocolTest, MalformedText) {

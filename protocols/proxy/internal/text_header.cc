@@ -97,12 +97,11 @@ absl::StatusOr<ProxyHeaderPart> ReadTextHeader(absl::Span<const uint8_t> bytes) 
     if (!header.ok()) return header.status();
     return ProxyHeaderPart{.size = end + 2, .header = *std::move(header)};
   }
-  const size_t missing = MissingAfter(text);
-  if (text.size() + missing > kLongestText) {
+  if (text.size() == kLongestText) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "a PROXY protocol header of version 1 has more than ", kLongestText, " bytes"));
   }
-  return ProxyHeaderPart{.missing = missing};
+  return ProxyHeaderPart{.missing = std::min(MissingAfter(text), kLongestText - text.size())};
 }
 
 std::string WriteTextHeader(const ProxyHeader& header) {
