@@ -30,8 +30,9 @@ import time
 
 from harness import DEADLINE
 
-CLIENT = ("fd53:1c3::1", "10.83.0.1")
-SERVER = ("fd53:1c3::2", "10.83.0.2")
+# Of these kinds IPv6 is preferred (RFC 6724), which it is not when its addresses are local ones (fc00::/7).
+CLIENT = ("2001:db8:53::1", "10.83.0.1")
+SERVER = ("2001:db8:53::2", "10.83.0.2")
 
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
