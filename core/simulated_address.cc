@@ -23,15 +23,8 @@ in6_addr Ipv6Of(const SocketAddress& address) {
 
 }  // namespace
 
-bool IsAny(const SocketAddress& address) {
-  if (address.family() == Family::kIpv4) return Ipv4Of(address) == INADDR_ANY;
-  if (address.family() != Family::kIpv6) return false;
-  const in6_addr ipv6 = Ipv6Of(address);
-  return IN6_IS_ADDR_UNSPECIFIED(&ipv6);
-}
-
 bool IsLoopback(const SocketAddress& address) {
-  if (!address.is_ip() || IsAny(address)) return true;
+  if (!address.is_ip() || address.is_any()) return true;
   if (address.family() == Family::kIpv4) return Ipv4Of(address) >> 24 == IN_LOOPBACKNET;
   const in6_addr ipv6 = Ipv6Of(address);
   return IN6_IS_ADDR_LOOPBACK(&ipv6);
@@ -48,17 +41,6 @@ bool IsMulticast(const SocketAddress& address) {
   return IN6_IS_ADDR_MULTICAST(&ipv6);
 }
 
-SocketAddress Unmapped(const SocketAddress& address) {
-  if (address.family() != Family::kIpv6) return address;
-  const in6_addr ipv6 = Ipv6Of(address);
-  if (!IN6_IS_ADDR_V4MAPPED(&ipv6)) return address;
-  sockaddr_in ipv4 = {};
-  ipv4.sin_family = AF_INET;
-  ipv4.sin_port = htons(address.port());
-  std::memcpy(&ipv4.sin_addr, &ipv6.s6_addr[12], sizeof(ipv4.sin_addr));
-  return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&ipv4), sizeof(ipv4));
-}
-
 SocketAddress Mapped(const SocketAddress& address) {
   if (address.family() != Family::kIpv4) return address;
   sockaddr_in6 ipv6 = {};
@@ -70,6 +52,6 @@ SocketAddress Mapped(const SocketAddress& address) {
   return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&ipv6), sizeof(ipv6));
 }
 
-SocketAddress HostOf(const SocketAddress& address) { return Unmapped(address).WithPort(0); }
+SocketAddress HostOf(const SocketAddress& address) { return address.Unmapped().WithPort(0); }
 
 }  // namespace sluice::internal

@@ -23,18 +23,18 @@ constexpr absl::Duration kHeldBack = absl::Milliseconds(1);
 
 // How well a socket suits what arrives; negative: not at all.
 int Suits(const SimulatedDatagramSocket& socket, const SimulatedDatagram& datagram) {
-  const SocketAddress local = Unmapped(socket.local);
+  const SocketAddress local = socket.local.Unmapped();
   if (!Overlap(local, socket.options.ipv6_only, datagram.to, false)) return -1;
   const bool is_connected = socket.peer.is_ip();
-  if (is_connected && !(Unmapped(socket.peer) == datagram.from)) return -1;
-  return (is_connected ? 4 : 0) + (IsAny(local) ? 0 : 2) +
+  if (is_connected && !(socket.peer.Unmapped() == datagram.from)) return -1;
+  return (is_connected ? 4 : 0) + (local.is_any() ? 0 : 2) +
          (local.family() == datagram.to.family() ? 1 : 0);
 }
 
 bool IsMember(const SimulatedDatagramSocket& socket, const SimulatedDatagram& datagram) {
-  const SocketAddress local = Unmapped(socket.local);
-  if (!IsAny(local) && !(local == datagram.to)) return false;
-  if (socket.peer.is_ip() && !(Unmapped(socket.peer) == datagram.from)) return false;
+  const SocketAddress local = socket.local.Unmapped();
+  if (!local.is_any() && !(local == datagram.to)) return false;
+  if (socket.peer.is_ip() && !(socket.peer.Unmapped() == datagram.from)) return false;
   return std::any_of(socket.groups.begin(), socket.groups.end(), [&](const MulticastGroup& group) {
     return HostOf(group.group) == HostOf(datagram.to) &&
            InterfaceOf(group.interface) == datagram.interface &&
@@ -118,7 +118,7 @@ int SimulatedDatagrams::Address(const SimulatedDatagramSocket& socket,
   if (outgoing.bytes.size() > kMaxDatagramBytes) return EMSGSIZE;
   if (!peer.is_ip()) return EDESTADDRREQ;
   if (peer.port() == 0) return EINVAL;
-  datagram.to = Unmapped(peer);
+  datagram.to = peer.Unmapped();
   if (IsBroadcast(datagram.to)) return EACCES;
   if (datagram.to.family() != socket.local.family()) {
     if (socket.local.family() == Family::kIpv4) return EAFNOSUPPORT;
@@ -126,18 +126,18 @@ int SimulatedDatagrams::Address(const SimulatedDatagramSocket& socket,
   }
   const std::optional<SocketAddress> source = SourceFor(*socket.host, datagram.to);
   if (!source.has_value()) return ENETUNREACH;
-  if (IsAny(datagram.to)) datagram.to = source->WithPort(peer.port());
+  if (datagram.to.is_any()) datagram.to = source->WithPort(peer.port());
   const bool within = IsLoopback(datagram.to) || socket.host->Has(datagram.to);
   datagram.interface = within ? kLoopbackInterface : kNetworkInterface;
   if (IsMulticast(datagram.to))
     datagram.interface = InterfaceOf(socket.options.multicast_interface);
   datagram.from = *source;
   const SocketAddress* const wanted = outgoing.options.source;
-  if (wanted != nullptr && !IsAny(*wanted)) {
-    if (!socket.host->Has(Unmapped(*wanted))) return EINVAL;
-    datagram.from = Unmapped(*wanted);
-  } else if (!IsAny(socket.local) && !IsMulticast(socket.local)) {
-    datagram.from = Unmapped(socket.local);
+  if (wanted != nullptr && !wanted->is_any()) {
+    if (!socket.host->Has(wanted->Unmapped())) return EINVAL;
+    datagram.from = wanted->Unmapped();
+  } else if (!socket.local.is_any() && !IsMulticast(socket.local)) {
+    datagram.from = socket.local.Unmapped();
   }
   if (IsLoopback(datagram.from) && datagram.interface != kLoopbackInterface) return EINVAL;
   datagram.from = datagram.from.WithPort(socket.local.port());
@@ -175,7 +175,8 @@ void SimulatedDatagrams::PutUnderWay(SimulatedDatagramSocket& socket, SimulatedH
   for (int i = 0; i < copies; ++i) {
     MonotonicTime arrival = departure + link.options.latency + world_.UpTo(link.options.jitter);
     if (world_.Chance(link.options.reorder)) arrival += link.options.latency + kHeldBack;
-    auto arrive = [this, id = socket.id, from, &to, copy = datagram]() mutable {
+    auto arrive = [this, id = socket.id, from, &to,
+                   copy = i + 1 < copies ? datagram : std::move(datagram)]() mutable {
       Arrive(id, from, to, std::move(copy));
     };
     arrival <= world_.now() ? arrive() : world_.At(arrival, std::move(arrive));

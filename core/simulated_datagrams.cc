@@ -40,9 +40,9 @@ uint32_t InterfaceOf(absl::string_view name) {
 
 bool Overlap(const SocketAddress& a, bool a_is_ipv6_only, const SocketAddress& b,
              bool b_is_ipv6_only) {
-  if (a.family() == b.family()) return IsAny(a) || IsAny(b) || a == b;
+  if (a.family() == b.family()) return a.is_any() || b.is_any() || a == b;
   const bool ipv6_is_a = a.family() == Family::kIpv6;
-  return IsAny(ipv6_is_a ? a : b) && !(ipv6_is_a ? a_is_ipv6_only : b_is_ipv6_only);
+  return (ipv6_is_a ? a : b).is_any() && !(ipv6_is_a ? a_is_ipv6_only : b_is_ipv6_only);
 }
 
 std::optional<SocketAddress> SourceFor(const SimulatedHostState& host, const SocketAddress& to) {
@@ -72,8 +72,8 @@ bool SimulatedDatagrams::IsTaken(const SimulatedHostState& host, const SocketAdd
                      [&](const SimulatedDatagramSocket* other) {
                        const bool share = (options.reuse_port && other->options.reuse_port) ||
                                           (options.reuse_address && other->options.reuse_address);
-                       return !share && Overlap(Unmapped(local), options.ipv6_only,
-                                                Unmapped(other->local), other->options.ipv6_only);
+                       return !share && Overlap(local.Unmapped(), options.ipv6_only,
+                                                other->local.Unmapped(), other->options.ipv6_only);
                      });
 }
 
@@ -84,7 +84,7 @@ absl::StatusOr<SocketAddress> SimulatedDatagrams::PlaceFor(SimulatedHostState& h
     return absl::InvalidArgumentError(absl::StrCat(
         "udp: ", local.ToString(), " is no IP address with a port, as 0.0.0.0:0 and [::]:9000"));
   }
-  if (!host.Has(Unmapped(local)) && !IsMulticast(local))
+  if (!host.Has(local.Unmapped()) && !IsMulticast(local))
     return SystemError(EADDRNOTAVAIL, "bind", local.ToString());
   SocketAddress place = local;
   for (int tries = 0; tries <= kEphemeralPorts; ++tries) {
@@ -132,14 +132,14 @@ absl::Status SimulatedDatagrams::Connect(SimulatedDatagramSocket& socket,
     return absl::InvalidArgumentError(
         absl::StrCat("udp: ", peer.ToString(), " is no IP address with a port"));
   }
-  if (Unmapped(peer).family() != socket.local.family() &&
+  if (peer.Unmapped().family() != socket.local.family() &&
       (socket.local.family() == Family::kIpv4 || socket.options.ipv6_only)) {
     return SystemError(EAFNOSUPPORT, "connect", peer.ToString());
   }
-  const std::optional<SocketAddress> source = SourceFor(*socket.host, Unmapped(peer));
+  const std::optional<SocketAddress> source = SourceFor(*socket.host, peer.Unmapped());
   if (!source.has_value()) return SystemError(ENETUNREACH, "connect", peer.ToString());
-  socket.peer = IsAny(peer) ? source->WithPort(peer.port()) : peer;
-  if (!IsAny(socket.local)) return absl::OkStatus();
+  socket.peer = peer.is_any() ? source->WithPort(peer.port()) : peer;
+  if (!socket.local.is_any()) return absl::OkStatus();
   const bool is_ipv6 = socket.local.family() == Family::kIpv6;
   socket.local = (is_ipv6 ? Mapped(*source) : *source).WithPort(socket.local.port());
   return absl::OkStatus();

@@ -148,6 +148,13 @@ SocketAddress::Family SocketAddress::family() const {
   }
 }
 
+bool SocketAddress::is_any() const {
+  if (family() == Family::kIpv4)
+    return reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr.s_addr == htonl(INADDR_ANY);
+  return family() == Family::kIpv6 &&
+         IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr);
+}
+
 uint16_t SocketAddress::port() const {
   switch (family()) {
     case Family::kIpv4:
@@ -166,6 +173,15 @@ SocketAddress SocketAddress::WithPort(uint16_t port) const {
   if (family() == Family::kIpv6)
     reinterpret_cast<sockaddr_in6*>(&result.storage_)->sin6_port = htons(port);
   return result;
+}
+
+SocketAddress SocketAddress::Unmapped() const {
+  if (family() != Family::kIpv6) return *this;
+  const in6_addr& host = reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr;
+  if (!IN6_IS_ADDR_V4MAPPED(&host)) return *this;
+  in_addr ipv4;
+  std::memcpy(&ipv4, &host.s6_addr[12], sizeof(ipv4));
+  return FromIpv4(ipv4, port());
 }
 
 std::string SocketAddress::path() const {

@@ -41,10 +41,16 @@ class SocketAddress {
   Family family() const;
   bool is_ip() const { return family() == Family::kIpv4 || family() == Family::kIpv6; }
 
+  // Whether it is no host in particular: 0.0.0.0 or [::], with any port.
+  bool is_any() const;
+
   // 0 for a Unix address.
   uint16_t port() const;
   // The same address with another port; a Unix address is unchanged.
   SocketAddress WithPort(uint16_t port) const;
+  // An IPv4 address that is written as IPv6, as IPv6 sockets see their IPv4 peers
+  // ([::ffff:10.0.0.1]:80), as IPv4. Any other address is unchanged.
+  SocketAddress Unmapped() const;
   // The path of a Unix address, with a leading '@' for an abstract one; empty for others.
   std::string path() const;
 

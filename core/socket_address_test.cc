@@ -105,6 +105,23 @@ TEST(SocketAddressTest, WithPortChangesOnlyThePortOfAnIpAddress) {
   EXPECT_EQ(Parsed("unix:/x").WithPort(9).ToString(), "unix:/x");
 }
 
+TEST(SocketAddressTest, KnowsWhetherItIsNoHostInParticular) {
+  for (const char* any : {"0.0.0.0:0", "0.0.0.0:80", "[::]:0", "*:80"})
+    EXPECT_TRUE(SocketAddress::Parse(any)->is_any()) << any;
+  for (const char* one : {"0.0.0.1:0", "127.0.0.1:80", "[::1]:0", "[::ffff:0.0.0.0]:0", "unix:/a"})
+    EXPECT_FALSE(SocketAddress::Parse(one)->is_any()) << one;
+  EXPECT_FALSE(SocketAddress().is_any());
+}
+
+TEST(SocketAddressTest, UnmappedChangesOnlyIpv4AsIpv6) {
+  EXPECT_EQ(SocketAddress::Parse("[::ffff:10.0.0.1]:80")->Unmapped().ToString(), "10.0.0.1:80");
+  for (const char* other : {"10.0.0.1:80", "[::1]:80", "[::a00:1]:80", "unix:/a"}) {
+    const SocketAddress address = *SocketAddress::Parse(other);
+    EXPECT_EQ(address.Unmapped(), address) << other;
+  }
+  EXPECT_EQ(SocketAddress().Unmapped(), SocketAddress());
+}
+
 TEST(SocketAddressTest, EqualityIsOfFamilyHostAndPort) {
   EXPECT_EQ(Parsed("1.2.3.4:5"), Parsed("1.2.3.4:5"));
   EXPECT_FALSE(Parsed("1.2.3.4:5") == Parsed("1.2.3.4:6"));

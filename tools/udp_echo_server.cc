@@ -14,11 +14,6 @@ namespace {
 constexpr absl::Duration kQuiet = absl::Milliseconds(20);
 constexpr absl::Duration kMaxGrace = absl::Seconds(1);
 
-bool IsAny(const SocketAddress& address) {
-  const SocketAddress host = address.WithPort(0);
-  return host == *SocketAddress::Parse("0.0.0.0:0") || host == *SocketAddress::Parse("[::]:0");
-}
-
 }  // namespace
 
 // The socket of one loop.
@@ -26,7 +21,7 @@ class UdpEchoServer::Place final : private UdpHandler {
  public:
   absl::Status Bind(EventLoop& loop, const SocketAddress& local, bool reuse_port) {
     // A socket with one address sends from it anyway.
-    has_many_addresses_ = IsAny(local);
+    has_many_addresses_ = local.is_any();
     UdpSocket::Options options;
     options.datagram.reuse_port = reuse_port;
     options.datagram.receive_local = has_many_addresses_;

@@ -9,14 +9,6 @@ namespace {
 
 using Family = SocketAddress::Family;
 
-SocketAddress Unmapped(const SocketAddress& address) {
-  if (address.family() != Family::kIpv6) return address;
-  const auto* const ip = reinterpret_cast<const sockaddr_in6*>(address.data());
-  if (!IN6_IS_ADDR_V4MAPPED(&ip->sin6_addr)) return address;
-  const uint8_t* const host = ip->sin6_addr.s6_addr + 12;
-  return IpAddress(host, 4, reinterpret_cast<const uint8_t*>(&ip->sin6_port));
-}
-
 }  // namespace
 
 SocketAddress IpAddress(const uint8_t* host, size_t host_size, const uint8_t* port) {
@@ -35,7 +27,7 @@ SocketAddress IpAddress(const uint8_t* host, size_t host_size, const uint8_t* po
 }
 
 AddressPair PairOf(const ProxyHeader& header) {
-  const AddressPair unmapped = {Unmapped(header.source), Unmapped(header.destination),
+  const AddressPair unmapped = {header.source.Unmapped(), header.destination.Unmapped(),
                                 Family::kIpv4};
   if (unmapped.source.family() == Family::kIpv4 && unmapped.destination.family() == Family::kIpv4)
     return unmapped;
