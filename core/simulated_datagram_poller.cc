@@ -92,14 +92,15 @@ uint64_t SimulatedPoller::DroppedDatagrams(const Socket& socket) const {
 // Any event may close the socket.
 size_t SimulatedPoller::DeliverDatagrams(int32_t handle) {
   size_t count = 0;
-  SimulatedDatagramSocket* socket = DatagramsOf(handle);
+  SimulatedDatagramSocket* const socket = DatagramsOf(handle);
   if (std::exchange(socket->ready_owed, false)) {
     socket->send_blocked = false;
     ++count;
     socket->socket->OnSendReady();
+    if (DatagramsOf(handle) == nullptr) return count;
   }
   // Not more than there are: an answer to an error may cause another.
-  for (size_t left = DatagramsOf(handle) == nullptr ? 0 : socket->errors.size(); left > 0; --left) {
+  for (size_t left = socket->errors.size(); left > 0; --left) {
     auto [error, peer] = std::move(socket->errors.front());
     socket->errors.pop_front();
     Show(*socket, peer);
@@ -107,8 +108,6 @@ size_t SimulatedPoller::DeliverDatagrams(int32_t handle) {
     socket->socket->OnDatagramError(error, peer);
     if (DatagramsOf(handle) == nullptr) return count;
   }
-  socket = DatagramsOf(handle);
-  if (socket == nullptr) return count;
   if (!socket->receiving || socket->unread.empty()) {
     QueueIfReady(*socket);
     return count;

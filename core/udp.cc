@@ -269,12 +269,11 @@ void UdpSocket::Wait(const OutgoingDatagram& datagram) {
 
 void UdpSocket::FlushWaiting() {
   std::deque<Waiting::Datagram>& queue = waiting_->datagrams;
-  size_t sent = 1;
-  while (sent != 0 && !queue.empty()) {
+  while (!queue.empty()) {
     std::array<OutgoingDatagram, kMostGathered> some;
     const size_t count = std::min(some.size(), queue.size());
     for (size_t i = 0; i < count; ++i) some[i] = queue[i].Outgoing();
-    sent = SendSome(absl::MakeConstSpan(some).first(count));
+    const size_t sent = SendSome(absl::MakeConstSpan(some).first(count));
     for (size_t i = 0; i < sent; ++i) {
       waiting_->bytes -= queue.front().bytes.size();
       queue.pop_front();

@@ -24,7 +24,7 @@
 // returns: bytes (writable), peers, addresses. The memory is the loop's; an idle socket owns none.
 //
 // Sending. What a callback of the socket sends is gathered and leaves in one system call when the
-// callback has returned (or in several, a few hundred datagrams each); what is sent elsewhere
+// callback has returned (or in several, 64 datagrams each); what is sent elsewhere
 // leaves at the end of the loop's turn. What the system has no room for waits in a queue with a
 // bound. When that is full, a datagram is dropped: the call says so, a counter counts it, and
 // OnSendReady follows when the queue is empty.
@@ -77,7 +77,8 @@ class UdpHandler {
 
   // A datagram to `peer` could not be sent, or the network says that it did not get there
   // (kUnavailable: refused, unreachable, ...). A peer that is not known has no address. Of the
-  // sends that fail in one turn the first is told; Counters::errors counts all.
+  // sends that fail in one turn the first is told; Counters::errors counts all. A socket that the
+  // system will not watch is closed after this (epoll: out of memory, or over its user's limit).
   virtual void OnError(UdpSocket& /*socket*/, const absl::Status& /*status*/,
                        const SocketAddress& /*peer*/) {}
 

@@ -6,6 +6,7 @@
 #include <netinet/udp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <climits>
@@ -33,6 +34,8 @@ namespace {
 // Each returns the error with which a call fails, or 0 for the system's own answer.
 std::function<int(const msghdr& first)> on_send;
 std::function<int()> on_receive, on_epoll_ctl;
+// Is called before a socket is connected.
+std::function<void(int fd)> on_connect;
 // Hears what a call was to bring, and what it has brought.
 std::function<void(absl::Span<const mmsghdr> places, int count)> after_receive;
 // The most messages that one call takes.
@@ -78,6 +81,12 @@ int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* tim
   return received;
 }
 
+int connect(int fd, const sockaddr* address, socklen_t length) {
+  static const auto real = Real(&connect, "connect");
+  if (on_connect) on_connect(fd);
+  return real(fd, address, length);
+}
+
 int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
   static const auto real = Real(&epoll_ctl, "epoll_ctl");
   return Fails(on_epoll_ctl) ? -1 : real(epoll, operation, fd, event);
@@ -97,6 +106,7 @@ class UdpFaultTest : public testing::Test {
   ~UdpFaultTest() override {
     on_send = nullptr;
     on_receive = on_epoll_ctl = nullptr;
+    on_connect = nullptr;
     after_receive = nullptr;
     most_sent = UINT_MAX;
   }
@@ -167,22 +177,58 @@ TEST_F(UdpFaultTest, WhereRunsCannotBeSplitEachDatagramIsSentByItself) {
 
 // As where the way to the peer takes no packets of that size in one piece.
 TEST_F(UdpFaultTest, RunsOfDatagramsThatAreTooLargeForTheWayAreSentOneByOne) {
-  size_t refused = 0, largest_run = 0;
+  size_t largest_run = 0;
   on_send = [&](const msghdr& first) {
-    if (SegmentOf(first) > 1000) {
-      ++refused;
-      return EINVAL;
-    }
+    if (SegmentOf(first) > 1000) return EINVAL;
     largest_run = std::max(largest_run, SegmentOf(first));
     return 0;
   };
   ExpectDelivery({1200, 1200, 1200});
-  ExpectDelivery({1200, 1200, 1200});
-  EXPECT_EQ(refused, 1u);
   EXPECT_EQ(largest_run, 0u);
   ExpectDelivery({300, 300, 300});
   EXPECT_EQ(largest_run, 300u);
   EXPECT_EQ(sender_->counters().errors, 0u);
+}
+
+// Nothing can be sent to port 0, from which anybody may write.
+TEST_F(UdpFaultTest, APeerThatCannotBeSentToCostsOthersNoRuns) {
+  const SocketAddress nobody = receiver_->local_address().WithPort(0);
+  for (int i = 0; i < 64; ++i) sender_->Send(Bytes("x"), nobody);
+  ASSERT_TRUE(Until([&] { return sender_->counters().errors == 64; }));
+  size_t largest_run = 0;
+  on_send = [&](const msghdr& first) {
+    largest_run = std::max(largest_run, SegmentOf(first));
+    return 0;
+  };
+  ExpectDelivery({1200, 1200, 1200});
+  EXPECT_EQ(largest_run, 1200u);
+}
+
+// As from a router that says so of what was sent before.
+TEST_F(UdpFaultTest, AnEarlierDatagramThatWasTooLargeCostsOthersNoRuns) {
+  size_t calls = 0, largest_run = 0;
+  on_send = [&](const msghdr& first) {
+    largest_run = std::max(largest_run, SegmentOf(first));
+    return ++calls == 1 ? EMSGSIZE : 0;
+  };
+  for (int i = 0; i < 2; ++i) {
+    largest_run = 0;
+    ExpectDelivery({1200, 1200, 1200});
+    EXPECT_EQ(largest_run, 1200u);
+  }
+  EXPECT_EQ(sender_->counters().errors, 0u);
+}
+
+// What is refused as it is was not another's error, and so is not tried twice.
+TEST_F(UdpFaultTest, EachDatagramThatCannotBeSentCostsOneCall) {
+  int calls = 0;
+  on_send = [&](const msghdr&) { return ++calls, EINVAL; };
+  for (int i = 0; i < 20; ++i) {
+    sender_->Send(Bytes("x"), receiver_->local_address());
+    sender_->Send(Bytes("x"), sender_->local_address());
+  }
+  ASSERT_TRUE(Until([&] { return sender_->counters().errors == 40; }));
+  EXPECT_EQ(calls, 40);
 }
 
 // A send tells of what became of an earlier one, and has done nothing then.
@@ -227,6 +273,28 @@ TEST_F(UdpFaultTest, RunsAreSplitAndJoinedByTheSystem) {
   ExpectDelivery({100, 100, 100, 100, 100});
   EXPECT_GT(split, 0u);
   EXPECT_GT(joined, 0u);
+}
+
+// As the network card of a virtual machine might say it. They are not taken, and none is after
+// them.
+TEST_F(UdpFaultTest, MoreDatagramsThanASystemJoinsAreNone) {
+  bool told = false;
+  after_receive = [&](absl::Span<const mmsghdr> places, int count) {
+    for (int i = 0; i < count; ++i) {
+      const msghdr& place = places[static_cast<size_t>(i)].msg_hdr;
+      for (cmsghdr* c = CMSG_FIRSTHDR(&place); c != nullptr && !told;
+           c = CMSG_NXTHDR(const_cast<msghdr*>(&place), c)) {
+        if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != UDP_GRO) continue;
+        *reinterpret_cast<int*>(CMSG_DATA(c)) = 1;
+        told = true;
+      }
+    }
+  };
+  const std::string bytes = Pattern(0, 100);
+  for (int i = 0; i < 5; ++i) sender_->Send(Bytes(bytes), receiver_->local_address());
+  ASSERT_TRUE(Until([&] { return told; }));
+  EXPECT_TRUE(recorder_.received.empty()) << recorder_.received.size();
+  ExpectDelivery();
 }
 
 // So that joined datagrams do not take more of a turn, and of the cache, than others.
@@ -278,6 +346,25 @@ TEST_F(UdpFaultTest, ThePeerOfAnErrorOutlivesTheSocketThatItsHandlerDestroys) {
   on_receive = [] { return ENOMEM; };
   ASSERT_TRUE(Until([&] { return handler.socket == nullptr; }));
   EXPECT_EQ(handler.seen, receiver_->local_address());
+}
+
+// Whoever sprays the port has a moment for it while the socket is bound and not connected.
+TEST_F(UdpFaultTest, AConnectedSocketReceivesNothingOfWhatOthersSentBefore) {
+  on_connect = [&](int fd) {
+    SocketAddress local;
+    socklen_t length = SocketAddress::kRoomBytes;
+    ASSERT_EQ(getsockname(fd, local.room(), &length), 0);
+    const int stranger = socket(AF_INET, SOCK_DGRAM, 0);
+    EXPECT_EQ(sendto(stranger, "strange", 7, 0, local.data(), length), 7);
+    close(stranger);
+  };
+  UdpRecorder recorder;
+  const UdpSocket::Options options = {.local = SocketAddress::Ipv4Loopback(0)};
+  const std::unique_ptr<UdpSocket> connected =
+      UdpSocket::Connect(*loop_, receiver_->local_address(), options, recorder).value();
+  receiver_->Send(Bytes("the peer's"), connected->local_address());
+  ASSERT_TRUE(Until([&] { return !recorder.received.empty(); }));
+  EXPECT_THAT(recorder.Texts(), testing::ElementsAre("the peer's"));
 }
 
 TEST_F(UdpFaultTest, TheEcnOfOneDatagramLeavesTheSocketsDscp) {

@@ -59,8 +59,8 @@ class UdpEchoServer {
   // The first loop, for what else the process has to watch.
   EventLoop& loop() { return group_->loop(0); }
 
-  // Answers what has arrived and what still comes within a short grace, at most `timeout`, and
-  // closes the sockets. Returns what the server has done in its life. Once.
+  // Answers what has arrived and what still comes within a short grace, at most `timeout`. Returns
+  // what the server has done until then; its sockets are closed when it is destroyed. Once.
   UdpEchoTotals Stop(absl::Duration timeout);
 
  private:

@@ -31,9 +31,10 @@ constexpr size_t kPlaceBytes = 1025 * 64;
 constexpr size_t kBatchBytes = 256 * 1024;
 constexpr size_t kFewestPlaces = 4;
 
-constexpr size_t kMessages = 64;
-constexpr size_t kPieces = 256;
+constexpr size_t kMessages = 64;  // and as many pieces: none is larger than a datagram
 constexpr size_t kSegments = 64;  // Linux's UDP_MAX_SEGMENTS, in its first version
+// No system joins more; the network card of a virtual machine may say that it has.
+constexpr size_t kMostJoined = 128;
 
 #ifdef __linux__
 using Message = mmsghdr;
@@ -158,11 +159,6 @@ class ControlWriter {
   Control& control_;
 };
 
-bool IsIpv4(const SocketAddress& address) {
-  return address.family() == SocketAddress::Family::kIpv4 ||
-         IN6_IS_ADDR_V4MAPPED(&reinterpret_cast<const sockaddr_in6*>(address.data())->sin6_addr);
-}
-
 void AddSource(ControlWriter& to, const SocketAddress& source) {
   if (source.family() == SocketAddress::Family::kIpv6) {
     in6_pktinfo info = {};
@@ -183,9 +179,12 @@ void AddSource(ControlWriter& to, const SocketAddress& source) {
 // What is set is the whole octet. A connected socket's peer is not known here: it gets both, of
 // which the system takes its own.
 void AddEcn(ControlWriter& to, const OutgoingDatagram& datagram, uint8_t dscp) {
+  using Family = SocketAddress::Family;
   const int tos = dscp | (datagram.options.ecn & 3);
-  if (datagram.peer == nullptr || IsIpv4(*datagram.peer)) to.Add(IPPROTO_IP, IP_TOS, tos);
-  if (datagram.peer == nullptr || !IsIpv4(*datagram.peer)) to.Add(IPPROTO_IPV6, IPV6_TCLASS, tos);
+  const Family family =
+      datagram.peer != nullptr ? datagram.peer->Unmapped().family() : Family::kNone;
+  if (family != Family::kIpv6) to.Add(IPPROTO_IP, IP_TOS, tos);
+  if (family != Family::kIpv4) to.Add(IPPROTO_IPV6, IPV6_TCLASS, tos);
 }
 
 bool Same(const SocketAddress* a, const SocketAddress* b) {
@@ -201,6 +200,10 @@ bool GoTogether(const OutgoingDatagram& first, const OutgoingDatagram& next) {
 // What is said to a run that a single datagram might pass: it is too large for the way to the peer,
 // or (EIO) there is a device on it that cannot split.
 bool RefusesRuns(int error) { return error == EINVAL || error == EMSGSIZE || error == EIO; }
+
+// Whether a send may have answered with the error of an earlier one, which TakeDatagramError tells
+// with its peer: then it has done nothing. The others no network tells.
+bool MayBeOfEarlier(int error) { return error != EINVAL && error != EIO && error != EPERM; }
 
 // How many of the datagrams, from the first, may leave as one message: all but the last are of one
 // size, and the last is not longer.
@@ -286,7 +289,7 @@ struct DatagramOps::ReceiveBatch {
 struct DatagramOps::SendBatch {
   std::array<Message, kMessages> messages;
   std::array<size_t, kMessages> datagrams;  // in each message
-  std::array<iovec, kPieces> pieces;
+  std::array<iovec, kMessages> pieces;
   std::array<Control, kMessages> controls;
 };
 
@@ -354,7 +357,7 @@ absl::Span<const ReceivedDatagram> DatagramOps::Receive(int fd, int& error) {
   receive_->Prepare(static_cast<size_t>(count));
   if (bytes > kBatchBytes) {
     state.places = std::max(state.places / 2, kFewestPlaces);
-  } else if (static_cast<size_t>(count) == state.places) {
+  } else if (static_cast<size_t>(count) == state.places && bytes <= kBatchBytes / 2) {
     state.places = std::min(state.places * 2, kPlaces);
   }
   return received_;
@@ -388,6 +391,7 @@ void DatagramOps::Unpack(const State& state, size_t place) {
   size_t segment = 0;
   if (message.msg_hdr.msg_controllen != 0) segment = TakeControl(state, place, datagram);
   if (segment == 0) segment = size;
+  if (ABSL_PREDICT_FALSE(size > segment * kMostJoined)) return;
   uint8_t* const bytes = receive_->memory.get() + place * kPlaceBytes;
   size_t offset = 0;
   do {
@@ -399,18 +403,16 @@ void DatagramOps::Unpack(const State& state, size_t place) {
   } while (offset < size);
 }
 
-// Writes messages for datagrams from the first on, as many as there is room for; returns how many
-// messages.
-size_t DatagramOps::GatherMessages(const State& state,
-                                   absl::Span<const OutgoingDatagram> datagrams) {
+// Writes messages for the datagrams, of which those up to `segment_limit` may leave in runs, as
+// many as there is room for; returns how many messages.
+size_t DatagramOps::WriteMessages(absl::Span<const OutgoingDatagram> datagrams,
+                                  size_t segment_limit, uint8_t dscp) {
+  datagrams = datagrams.first(std::min(datagrams.size(), kMessages));
   size_t count = 0;
   iovec* piece = send_->pieces.data();
-  iovec* const end = piece + kPieces;
-  while (count < kMessages && piece != end && !datagrams.empty()) {
-    const size_t room = static_cast<size_t>(end - piece);
-    const size_t length =
-        RunLength(datagrams.first(std::min(room, datagrams.size())), state.segment_limit);
-    piece = WriteMessage(datagrams.first(length), state.dscp, send_->messages[count].msg_hdr, piece,
+  while (!datagrams.empty()) {
+    const size_t length = RunLength(datagrams, segment_limit);
+    piece = WriteMessage(datagrams.first(length), dscp, send_->messages[count].msg_hdr, piece,
                          send_->controls[count]);
     send_->datagrams[count++] = length;
     datagrams.remove_prefix(length);
@@ -418,40 +420,45 @@ size_t DatagramOps::GatherMessages(const State& state,
   return count;
 }
 
-int DatagramOps::SendMessages(int fd, size_t count) {
+int DatagramOps::SendMessages(int fd, size_t first, size_t end) {
+  Message* const messages = send_->messages.data();
 #ifdef __linux__
   if (calls_ == Calls::kBatched)
-    return sendmmsg(fd, send_->messages.data(), static_cast<unsigned>(count), 0);
+    return sendmmsg(fd, messages + first, static_cast<unsigned>(end - first), 0);
 #endif
-  for (size_t i = 0; i < count; ++i) {
-    if (sendmsg(fd, &send_->messages[i].msg_hdr, 0) < 0) return i == 0 ? -1 : static_cast<int>(i);
-  }
-  return static_cast<int>(count);
+  int sent = 0;
+  for (; first < end && sendmsg(fd, &messages[first].msg_hdr, 0) >= 0; ++first) ++sent;
+  return sent != 0 ? sent : -1;
 }
 
 DatagramsSent DatagramOps::Send(int fd, absl::Span<const OutgoingDatagram> datagrams) {
   if (send_ == nullptr) send_ = std::make_unique<SendBatch>();
   State& state = sockets_.find(fd)->second;
+  size_t segment_limit = state.segment_limit;
   size_t taken = 0;
+  size_t next = 0, end = 0;  // of the messages, those that are yet to be sent
   bool again = false;
   while (taken < datagrams.size()) {
-    const int sent = SendMessages(fd, GatherMessages(state, datagrams.subspan(taken)));
+    if (next == end) {
+      next = 0;
+      end = WriteMessages(datagrams.subspan(taken), segment_limit, state.dscp);
+    }
+    const int sent = SendMessages(fd, next, end);
     if (ABSL_PREDICT_TRUE(sent > 0)) {
-      for (int i = 0; i < sent; ++i) taken += send_->datagrams[static_cast<size_t>(i)];
+      for (int i = 0; i < sent; ++i) taken += send_->datagrams[next++];
       again = false;
       continue;
     }
-    if (errno == EINTR) continue;
-    if (errno == EAGAIN) return {taken, EAGAIN};
-    if (send_->datagrams[0] > 1 && RefusesRuns(errno)) {
-      const size_t size = datagrams[taken].bytes.size();
-      state.segment_limit = errno == EIO ? 0 : size - 1;
-      continue;
-    }
-    // A send answers with an error of an earlier one, which TakeDatagramError tells with its peer,
-    // and has done nothing then.
-    if (again) return {taken, errno};
-    again = true;
+    const int error = errno;
+    if (error == EINTR) continue;
+    if (error == EAGAIN) return {taken, EAGAIN};
+    if (MayBeOfEarlier(error) && !std::exchange(again, true)) continue;
+    if (send_->datagrams[next] == 1 || !RefusesRuns(error)) return {taken, error};
+    // One way that is too small says nothing of other peers', nor of later.
+    segment_limit = error == EIO ? 0 : datagrams[taken].bytes.size() - 1;
+    if (error == EIO) state.segment_limit = 0;
+    again = false;
+    next = end;
   }
   return {taken, 0};
 }

@@ -53,8 +53,8 @@ class DatagramOps {
  private:
   struct State {
     size_t max_bytes;
-    // Runs of datagrams of up to this size may be sent as one message. The system may yet refuse
-    // (a network card that cannot, a way that takes only smaller ones); then it is lowered.
+    // Runs of datagrams of up to this size may be sent as one message; 0: none, as a network card
+    // has been met that cannot split. A way that takes only smaller ones may refuse them, too.
     size_t segment_limit;
     size_t places;  // how many the next receive offers
     uint16_t port;
@@ -67,8 +67,9 @@ class DatagramOps {
   int ReceiveMessages(int fd, const State& state);
   size_t TakeControl(const State& state, size_t place, ReceivedDatagram& datagram);
   void Unpack(const State& state, size_t place);
-  size_t GatherMessages(const State& state, absl::Span<const OutgoingDatagram> datagrams);
-  int SendMessages(int fd, size_t count);
+  size_t WriteMessages(absl::Span<const OutgoingDatagram> datagrams, size_t segment_limit,
+                       uint8_t dscp);
+  int SendMessages(int fd, size_t first, size_t end);
 
   const Calls calls_;
   std::unordered_map<int, State> sockets_;

@@ -4,7 +4,6 @@
 
 #include "sluice/core/internal/datagram_socket.h"
 
-#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -21,6 +20,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "sluice/core/internal/socket_ops.h"
 #include "sluice/core/internal/system_error.h"
 
 namespace sluice::internal {
@@ -60,19 +60,16 @@ absl::StatusOr<unsigned> InterfaceIndex(const std::string& name) {
   return index;
 }
 
-UniqueFd OpenSocket(int family) {
-#ifdef SOCK_NONBLOCK
-  return UniqueFd(socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-#else
-  UniqueFd fd(socket(family, SOCK_DGRAM, 0));
-  if (fd.ok() && (fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0 ||
-                  fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) | O_NONBLOCK) != 0))
-    return UniqueFd();
-  return fd;
-#endif
+// A socket for both families needs the options of both: those of IPv4 hold for its IPv4 peers.
+void SetBoth(Options& to, int ipv6_name, int ipv4_name, int value, const char* what) {
+  if (to.is_ipv6()) {
+    to.Set(IPPROTO_IPV6, ipv6_name, value, what);
+    to.Try(IPPROTO_IP, ipv4_name, value);
+  } else {
+    to.Set(IPPROTO_IP, ipv4_name, value, what);
+  }
 }
 
-// A socket for both families needs the options of both: those of IPv4 hold for its IPv4 peers.
 void SetReceiving(Options& to, const DatagramOptions& options) {
   if (options.receive_local) {
     if (to.is_ipv6()) to.Set(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO");
@@ -82,14 +79,8 @@ void SetReceiving(Options& to, const DatagramOptions& options) {
     if (!to.is_ipv6()) to.Set(IPPROTO_IP, IP_RECVDSTADDR, 1, "IP_RECVDSTADDR");
 #endif
   }
-  if (options.receive_ecn) {
-    if (to.is_ipv6()) to.Set(IPPROTO_IPV6, IPV6_RECVTCLASS, 1, "IPV6_RECVTCLASS");
-    to.Try(IPPROTO_IP, IP_RECVTOS, 1);
-  }
-  if (options.receive_ttl) {
-    if (to.is_ipv6()) to.Set(IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1, "IPV6_RECVHOPLIMIT");
-    to.Try(IPPROTO_IP, IP_RECVTTL, 1);
-  }
+  if (options.receive_ecn) SetBoth(to, IPV6_RECVTCLASS, IP_RECVTOS, 1, "RECVTCLASS or RECVTOS");
+  if (options.receive_ttl) SetBoth(to, IPV6_RECVHOPLIMIT, IP_RECVTTL, 1, "RECVHOPLIMIT or RECVTTL");
 #ifdef IP_RECVERR
   to.Try(IPPROTO_IP, IP_RECVERR, 1);
   if (to.is_ipv6()) to.Try(IPPROTO_IPV6, IPV6_RECVERR, 1);
@@ -100,16 +91,8 @@ void SetReceiving(Options& to, const DatagramOptions& options) {
 }
 
 void SetSending(Options& to, const DatagramOptions& options) {
-  if (options.ttl != 0) {
-    if (to.is_ipv6()) to.Set(IPPROTO_IPV6, IPV6_UNICAST_HOPS, options.ttl, "IPV6_UNICAST_HOPS");
-    if (!to.is_ipv6()) to.Set(IPPROTO_IP, IP_TTL, options.ttl, "IP_TTL");
-    to.Try(IPPROTO_IP, IP_TTL, options.ttl);
-  }
-  if (options.tos != 0) {
-    if (to.is_ipv6()) to.Set(IPPROTO_IPV6, IPV6_TCLASS, options.tos, "IPV6_TCLASS");
-    if (!to.is_ipv6()) to.Set(IPPROTO_IP, IP_TOS, options.tos, "IP_TOS");
-    to.Try(IPPROTO_IP, IP_TOS, options.tos);
-  }
+  if (options.ttl != 0) SetBoth(to, IPV6_UNICAST_HOPS, IP_TTL, options.ttl, "UNICAST_HOPS or TTL");
+  if (options.tos != 0) SetBoth(to, IPV6_TCLASS, IP_TOS, options.tos, "TCLASS or TOS");
 }
 
 // Linux gives a socket what any other of the host has joined, unless it is told not to.
@@ -231,7 +214,7 @@ absl::StatusOr<UniqueFd> OpenDatagramSocket(const SocketAddress& local,
     return absl::InvalidArgumentError(absl::StrCat(
         "udp: ", local.ToString(), " is no IP address with a port, as 0.0.0.0:0 and [::]:9000"));
   }
-  UniqueFd fd = OpenSocket(local.data()->sa_family);
+  UniqueFd fd = OpenSocket(local, SOCK_DGRAM);
   if (!fd.ok()) return SystemError(errno, "socket", local.ToString());
   if (absl::Status status = SetOptions(fd.get(), local, options); !status.ok()) return status;
   if (bind(fd.get(), local.data(), local.length()) != 0)
@@ -245,6 +228,10 @@ absl::Status ConnectDatagramSocket(int fd, const SocketAddress& peer) {
         absl::StrCat("udp: ", peer.ToString(), " is no IP address with a port"));
   if (connect(fd, peer.data(), peer.length()) != 0)
     return SystemError(errno, "connect", peer.ToString());
+  // What others have sent since the bind is not the peer's; from now on the system refuses it.
+  uint8_t byte;
+  while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0) {
+  }
   return absl::OkStatus();
 }
 

@@ -61,15 +61,6 @@ int MadeNonBlocking(UniqueFd fd) {
 }
 #endif
 
-UniqueFd OpenSocket(const SocketAddress& address) {
-  const int family = address.data()->sa_family;
-#ifdef SOCK_NONBLOCK
-  return UniqueFd(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-#else
-  return UniqueFd(MadeNonBlocking(UniqueFd(socket(family, SOCK_STREAM, 0))));
-#endif
-}
-
 // Sockets accepted from a listener inherit all of these on Linux and the BSDs, so that they cost
 // nothing a connection; but for Unix ones (InheritBufferSizes).
 absl::Status ApplyOptions(int fd, const SocketAddress& address, const SocketOptions& options) {
@@ -104,7 +95,7 @@ bool IsStaleUnixSocket(const SocketAddress& address) {
   if (address.path()[0] == '@' || lstat(address.path().c_str(), &info) != 0 ||
       !S_ISSOCK(info.st_mode))
     return false;
-  UniqueFd probe = OpenSocket(address);
+  UniqueFd probe = OpenSocket(address, SOCK_STREAM);
   return probe.ok() && connect(probe.get(), address.data(), address.length()) != 0 &&
          errno == ECONNREFUSED;
 }
@@ -114,11 +105,6 @@ SocketAddress AnyIpv4(uint16_t port) {
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   return SocketAddress::FromSockaddr(reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-}
-
-bool IsAnyIpv6(const SocketAddress& address) {
-  return address.family() == SocketAddress::Family::kIpv6 &&
-         IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(address.data())->sin6_addr);
 }
 
 // accept(2) of a non-blocking, close-on-exec socket: a descriptor, or -1 and errno. `peer` may be
@@ -269,6 +255,15 @@ int EmptyPipe(int, Pipe&) { return ENOSYS; }
 
 }  // namespace
 
+UniqueFd OpenSocket(const SocketAddress& address, int type) {
+  const int family = address.data()->sa_family;
+#ifdef SOCK_NONBLOCK
+  return UniqueFd(socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+#else
+  return UniqueFd(MadeNonBlocking(UniqueFd(socket(family, type, 0))));
+#endif
+}
+
 MonotonicTime SystemNow() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -278,10 +273,11 @@ MonotonicTime SystemNow() {
 absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const ListenOptions& options) {
   if (address.family() == SocketAddress::Family::kNone)
     return absl::InvalidArgumentError("listen: no address is given");
-  UniqueFd fd = OpenSocket(address);
+  UniqueFd fd = OpenSocket(address, SOCK_STREAM);
   if (!fd.ok()) {
     // A system without IPv6 still has addresses of its own.
-    if (errno == EAFNOSUPPORT && IsAnyIpv6(address) && !options.ipv6_only)
+    if (errno == EAFNOSUPPORT && address.family() == SocketAddress::Family::kIpv6 &&
+        address.is_any() && !options.ipv6_only)
       return OpenListener(AnyIpv4(address.port()), options);
     return SystemError(errno, "socket", address.ToString());
   }
@@ -339,7 +335,7 @@ void UnixPath::Remove() const {
 absl::StatusOr<UniqueFd> StartConnect(const SocketAddress& address, const SocketOptions& options) {
   if (address.family() == SocketAddress::Family::kNone)
     return absl::InvalidArgumentError("connect: no address is given");
-  UniqueFd fd = OpenSocket(address);
+  UniqueFd fd = OpenSocket(address, SOCK_STREAM);
   if (!fd.ok()) return SystemError(errno, "socket", address.ToString());
   if (absl::Status status = ApplyOptions(fd.get(), address, options); !status.ok()) return status;
   if (connect(fd.get(), address.data(), address.length()) != 0 && errno != EINPROGRESS)

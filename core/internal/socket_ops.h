@@ -29,6 +29,10 @@ class Pipe;
 // CLOCK_MONOTONIC.
 MonotonicTime SystemNow();
 
+// A non-blocking, close-on-exec socket of the address's family; none, with errno set, where that
+// fails. `type` is SOCK_STREAM or SOCK_DGRAM.
+UniqueFd OpenSocket(const SocketAddress& address, int type);
+
 // A bound and listening socket; non-blocking, close-on-exec. A stale Unix path is replaced.
 absl::StatusOr<UniqueFd> OpenListener(const SocketAddress& address, const ListenOptions& options);
 
