@@ -17,12 +17,14 @@ from harness import DEADLINE, require
 
 CONFIGURATION = """
 global
-  maxconn 100
+  maxconn 1000
+  nbthread 1
 defaults
   mode tcp
   timeout connect 30s
   timeout client 30s
   timeout server 30s
+  {options}
 listen relay
   bind fd@{descriptor} {accept}
   server behind {server} {send}
@@ -30,7 +32,7 @@ listen relay
 
 
 class Haproxy:
-    def __init__(self, server, accept="", send=""):
+    def __init__(self, server, accept="", send="", options=""):
         path = os.environ.get("PATH", "") + ":/usr/sbin"
         require(shutil.which("haproxy", path=path), "haproxy")
         self._folder = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
@@ -40,12 +42,16 @@ class Haproxy:
             configuration = os.path.join(self._folder.name, "haproxy.cfg")
             with open(configuration, "w", encoding="utf-8") as written:
                 written.write(CONFIGURATION.format(descriptor=listener.fileno(), accept=accept, server=server,
-                                                   send=send))
+                                                   send=send, options=options))
             self._child = subprocess.Popen([shutil.which("haproxy", path=path), "-db", "-q", "-f", configuration],
                                            pass_fds=[listener.fileno()])
 
     def __enter__(self):
         return self
+
+    @property
+    def pid(self):
+        return self._child.pid
 
     def __exit__(self, *_):
         self._child.kill()
