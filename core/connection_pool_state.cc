@@ -58,14 +58,6 @@ PoolState::~PoolState() {
   }
 }
 
-// SplitMix64, by Sebastiano Vigna, in the public domain.
-double PoolState::Chance() {
-  uint64_t z = random_ += 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
-
 // Lending.
 
 ConnectionPool::Lease PoolState::TryBorrow(PooledTarget& target) {

@@ -27,6 +27,7 @@
 #include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/internal/intrusive_list.h"
+#include "sluice/core/internal/split_mix.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/pool_statistics.h"
 #include "sluice/core/stream.h"
@@ -222,7 +223,6 @@ class PoolState {
   using Key = std::tuple<std::string, uint16_t, const Dialer*>;
 
   uint64_t NextOrder() { return ++order_; }
-  double Chance();
   void Count(PooledTarget& target, size_t PoolCounts::*what, int by) {
     target.counts.*what += by;
     statistics_.now.*what += by;
@@ -282,7 +282,7 @@ class PoolState {
   ConnectionPool::Options options_;
   PoolStatistics statistics_;
   uint64_t order_ = 0;
-  uint64_t random_;
+  SplitMix64 random_;
 
   std::map<Key, PooledTarget*> by_key_;
   IntrusiveList<PooledTarget, InPool> targets_;

@@ -313,7 +313,8 @@ void PoolState::Adopt(PooledTarget& target, std::unique_ptr<Stream> stream) {
   ++statistics_.opened;
   Count(target, &PoolCounts::ready, +1);
   if (options_.life_time != absl::InfiniteDuration()) {
-    loop_.ArmTimer(connection, options_.life_time * (1 - options_.life_time_jitter * Chance()));
+    loop_.ArmTimer(connection,
+                   options_.life_time * (1 - options_.life_time_jitter * random_.Fraction()));
   }
   target.failing = false;
   target.last_success = loop_.now();
@@ -367,7 +368,7 @@ void PoolState::BackOff(PooledTarget& target) {
   target.backoff = target.backoff == absl::ZeroDuration() || worked_long
                        ? options_.least_backoff
                        : std::min(2 * target.backoff, options_.most_backoff);
-  target.not_before = now + target.backoff * (1 - Chance() / 4);
+  target.not_before = now + target.backoff * (1 - random_.Fraction() / 4);
 }
 
 }  // namespace sluice::internal

@@ -22,26 +22,16 @@ std::string KeyOf(const SocketAddress& address) { return address.WithPort(0).ToS
 SimulatedWorld::SimulatedWorld(uint64_t seed, const SimulatedNetwork::Options& options)
     : seed_(seed),
       options_(options),
-      state_(seed),
+      random_(seed),
       receive_block_(Block::NewExact(kReceiveBytes)) {}
 
 SimulatedWorld::~SimulatedWorld() {
   for (SimulatedHostState* host : states_) host->loop = nullptr;
 }
 
-// SplitMix64: the standard library's distributions differ from one library to another.
-uint64_t SimulatedWorld::Next() {
-  uint64_t z = state_ += 0x9E3779B97F4A7C15;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-  return z ^ (z >> 31);
-}
+uint64_t SimulatedWorld::Below(uint64_t bound) { return bound == 0 ? 0 : random_.Next() % bound; }
 
-uint64_t SimulatedWorld::Below(uint64_t bound) { return bound == 0 ? 0 : Next() % bound; }
-
-bool SimulatedWorld::Chance(double chance) {
-  return chance > 0 && static_cast<double>(Next() >> 11) < chance * 9007199254740992.0;  // 2^53
-}
+bool SimulatedWorld::Chance(double chance) { return chance > 0 && random_.Fraction() < chance; }
 
 absl::Duration SimulatedWorld::UpTo(absl::Duration most) {
   const int64_t nanoseconds = absl::ToInt64Nanoseconds(most);

@@ -23,6 +23,7 @@
 #include "sluice/core/buffer.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/internal/block.h"
+#include "sluice/core/internal/split_mix.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/poller.h"
 #include "sluice/core/simulated_datagrams.h"
@@ -209,7 +210,6 @@ class SimulatedWorld {
   static bool Later(const Event& a, const Event& b) {
     return a.time != b.time ? a.time > b.time : a.sequence > b.sequence;
   }
-  uint64_t Next();
   void AppendTrace(absl::string_view line);
   MonotonicTime NextEvent() const;
   void SchedulePartition(int a, int b);
@@ -237,7 +237,7 @@ class SimulatedWorld {
 
   const uint64_t seed_;
   const SimulatedNetwork::Options options_;
-  uint64_t state_;
+  SplitMix64 random_;
   // Not the epoch: a loop takes a deadline at the epoch for one that has passed.
   MonotonicTime now_ = MonotonicTime() + absl::Hours(1);
   const MonotonicTime start_ = now_;

@@ -19,19 +19,6 @@ constexpr size_t kMessageBytes = 64;
 // How soon to look whether the transport has taken what was given to it, where nothing tells.
 constexpr absl::Duration kPumpInterval = absl::Milliseconds(50);
 
-// SplitMix64.
-uint64_t NextRandom(uint64_t& state) {
-  uint64_t z = state += 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >> 31);
-}
-
-// From 0 to 1, without that.
-double NextFraction(uint64_t& state) {
-  return static_cast<double>(NextRandom(state) >> 11) * 0x1p-53;
-}
-
 uint64_t SeedFromSystem() {
   uint64_t seed;
   internal::FillRandom(&seed, sizeof(seed));
@@ -196,7 +183,7 @@ absl::Duration ReconnectingClient::NextWait() {
   const double limit = std::min(
       absl::ToDoubleSeconds(options_.max_wait),
       absl::ToDoubleSeconds(options_.first_wait) * std::pow(options_.factor, failures_ - 1));
-  return absl::Seconds(limit * NextFraction(random_));
+  return absl::Seconds(limit * random_.Fraction());
 }
 
 void ReconnectingClient::Retry(const absl::Status& why) {

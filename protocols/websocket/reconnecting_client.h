@@ -51,6 +51,7 @@
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/internal/split_mix.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/timer.h"
@@ -201,7 +202,7 @@ class ReconnectingClient {
   std::unique_ptr<UrlClient::Attempt> attempt_;
   Connection* connection_ = nullptr;  // until its OnClose has returned
   MonotonicTime opened_at_;
-  uint64_t random_;
+  sluice::internal::SplitMix64 random_;
   int failures_ = 0;  // in a row
   Timer timer_;       // the wait for the next attempt, or for the end
 
