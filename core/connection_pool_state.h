@@ -135,10 +135,11 @@ class PoolRequest : public ListLink<InTarget>, public ListLink<InPool>, private 
 struct PooledTarget : ListLink<InPool>, ListLink<Hungry>, ListLink<Attended> {
   PooledTarget(PoolState& owner, const Endpoint& to, std::shared_ptr<const Dialer> by);
 
+  size_t any_waiting() const { return counts.waiting - fresh_waiting; }
   // Requests for which neither a dial nor a check is under way make it hungry. A check may find a
   // connection for one that takes any.
   size_t NeededDials() const {
-    return fresh_waiting + (any_waiting > counts.checking ? any_waiting - counts.checking : 0);
+    return fresh_waiting + (any_waiting() > counts.checking ? any_waiting() - counts.checking : 0);
   }
   bool wants_dial() const { return NeededDials() > counts.dialing; }
   size_t SurplusDials() const {
@@ -160,7 +161,6 @@ struct PooledTarget : ListLink<InPool>, ListLink<Hungry>, ListLink<Attended> {
   IntrusiveList<PooledConnection, InTarget> closing;
   IntrusiveList<PoolRequest, InTarget> any;    // waiting for any connection, the oldest first
   IntrusiveList<PoolRequest, InTarget> fresh;  // waiting for a new one
-  size_t any_waiting = 0;
   size_t fresh_waiting = 0;
 
   // Turns, by PoolState::NextOrder.

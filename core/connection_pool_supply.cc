@@ -90,7 +90,7 @@ void PoolState::Enqueue(PoolRequest& request) {
   PooledTarget& target = *request.target;
   IntrusiveList<PoolRequest, InTarget>& queue =
       request.asked.fresh_only ? target.fresh : target.any;
-  ++(request.asked.fresh_only ? target.fresh_waiting : target.any_waiting);
+  if (request.asked.fresh_only) ++target.fresh_waiting;
   Count(target, &PoolCounts::waiting, +1);
   PoolRequest* next = nullptr;
   if (!queue.empty() && queue.back()->order > request.order) {
@@ -104,7 +104,7 @@ void PoolState::Enqueue(PoolRequest& request) {
 void PoolState::Dequeue(PoolRequest& request) {
   PooledTarget& target = *request.target;
   IntrusiveList<PoolRequest, InTarget>::Remove(request);
-  --(request.asked.fresh_only ? target.fresh_waiting : target.any_waiting);
+  if (request.asked.fresh_only) --target.fresh_waiting;
   Count(target, &PoolCounts::waiting, -1);
 }
 
@@ -185,7 +185,7 @@ void PoolState::Supply(PooledTarget& target) {
     PooledConnection* const connection = FirstIdle(target);
     if (connection == nullptr) break;
     const bool stale = Stale(*connection);
-    if (stale && target.counts.checking >= target.any_waiting) break;
+    if (stale && target.counts.checking >= target.any_waiting()) break;
     Unlink(*connection);
     if (stale) {
       Move(*connection, PooledConnection::kChecking);
