@@ -54,7 +54,7 @@ absl::StatusOr<std::unique_ptr<EchoServer>> EchoServer::Start(const Options& opt
   return server;
 }
 
-EchoServer::~EchoServer() { streams_.reset(); }
+EchoServer::~EchoServer() = default;
 
 EchoTotals EchoServer::Stop(absl::Duration timeout) {
   streams_->Stop(timeout);

@@ -42,7 +42,6 @@ class IntrusiveList {
   T* back() { return Element(head_.previous_); }
   T* Next(T& element) { return Element(static_cast<Link&>(element).next_); }
 
-  void PushFront(T& element) { Insert(element, *head_.next_); }
   void PushBack(T& element) { Insert(element, head_); }
   void InsertBefore(T& other, T& element) { Insert(element, other); }
 

@@ -40,6 +40,12 @@ std::optional<absl::StatusOr<Addresses>> Known(absl::string_view name, Family fa
   return literal.family() == family ? Addresses{literal} : Addresses{};
 }
 
+absl::Status NoAnswerInTime(absl::string_view name, Family family, absl::Duration timeout) {
+  return absl::DeadlineExceededError(
+      absl::StrCat(name, ": no ", family == Family::kIpv4 ? "IPv4" : "IPv6", " address within ",
+                   absl::FormatDuration(timeout)));
+}
+
 }  // namespace
 
 std::unique_ptr<Resolver::Query> AnswerWithoutAsking(EventLoop& loop, absl::string_view name,
@@ -48,13 +54,6 @@ std::unique_ptr<Resolver::Query> AnswerWithoutAsking(EventLoop& loop, absl::stri
   std::optional<absl::StatusOr<Addresses>> known = Known(name, family);
   if (!known.has_value()) return nullptr;
   return std::make_unique<KnownAnswer>(loop, *std::move(known), std::move(done));
-}
-
-absl::string_view FamilyName(Family family) { return family == Family::kIpv4 ? "IPv4" : "IPv6"; }
-
-absl::Status NoAnswerInTime(absl::string_view name, Family family, absl::Duration timeout) {
-  return absl::DeadlineExceededError(absl::StrCat(
-      name, ": no ", FamilyName(family), " address within ", absl::FormatDuration(timeout)));
 }
 
 ResolverQuery::ResolverQuery(EventLoop& loop, absl::string_view name, Family family,

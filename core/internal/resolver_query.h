@@ -37,13 +37,6 @@ std::unique_ptr<Resolver::Query> AnswerWithoutAsking(EventLoop& loop, absl::stri
                                                      SocketAddress::Family family,
                                                      Resolver::ResolveFunction& done);
 
-// "example.com: no IPv6 address within 5s".
-absl::Status NoAnswerInTime(absl::string_view name, SocketAddress::Family family,
-                            absl::Duration timeout);
-
-// "IPv4" or "IPv6".
-absl::string_view FamilyName(SocketAddress::Family family);
-
 // An asker and its deadline. Loop-bound.
 class ResolverQuery : public Resolver::Query {
  public:
