@@ -135,7 +135,7 @@ void CaresResolver::Engine::End(Job& job) {
 
 void CaresResolver::Engine::Abandon(Job& job) {
   const std::lock_guard lock(mutex_);
-  if (job.over || job.abandoned) return;
+  if (job.over) return;
   job.abandoned = true;
   ++counters_.abandoned;
   if (closed_) channel_->Wake();

@@ -119,7 +119,7 @@ void SystemResolver::Pool::Abandon(Job& job) {
   if (job.state == Job::State::kQueued) {
     job.state = Job::State::kOver;
     queue_.erase(job.number);
-  } else if (job.state == Job::State::kRunning && !job.abandoned) {
+  } else if (job.state == Job::State::kRunning) {
     job.abandoned = true;
     ++counters_.abandoned;
   }

@@ -86,7 +86,7 @@ class AnswerSlot : public std::enable_shared_from_this<AnswerSlot> {
 
 // The query of a resolver that looks up on threads of its own: what those know of it is a Job
 // {name, family, slot}, which Asked::Add takes, or says why not, and answers through its slot;
-// Asked::Abandon says, more than once, that nobody waits for it any more.
+// Asked::Abandon says, once, that nobody waits for it any more.
 template <typename Asked>
 class JobQuery final : public ResolverQuery {
  public:
@@ -103,6 +103,7 @@ class JobQuery final : public ResolverQuery {
 
  private:
   void GiveUp() override {
+    if (std::exchange(gave_up_, true)) return;
     slot_->Close();
     asked_->Abandon(*job_);
   }
@@ -110,6 +111,7 @@ class JobQuery final : public ResolverQuery {
   const std::shared_ptr<Asked> asked_;
   const std::shared_ptr<AnswerSlot> slot_;
   const std::shared_ptr<typename Asked::Job> job_;
+  bool gave_up_ = false;
 };
 
 }  // namespace sluice::internal
