@@ -228,10 +228,14 @@ void Invocation::Note(absl::string_view text) const {
   Print(err, absl::StrCat(command, ": ", text, "\n"));
 }
 
+bool IsFlagSet(absl::string_view name) {
+  const absl::CommandLineFlag* const flag = absl::FindCommandLineFlag(name);
+  return flag->CurrentValue() != flag->DefaultValue();
+}
+
 absl::Status RefuseFlags(absl::Span<const std::string> names, absl::string_view with) {
   for (const std::string& name : names) {
-    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
-    if (flag->CurrentValue() != flag->DefaultValue())
+    if (IsFlagSet(name))
       return absl::InvalidArgumentError(absl::StrCat("--", name, " means nothing with ", with));
   }
   return absl::OkStatus();

@@ -61,6 +61,9 @@ struct Command {
   std::function<int(const Invocation&)> run;
 };
 
+// Whether the flag, which has to be there, has another value than its default.
+bool IsFlagSet(absl::string_view name);
+
 // kInvalidArgument where one of these flags has another value than its default: "--codec means
 // nothing with udp://".
 absl::Status RefuseFlags(absl::Span<const std::string> names, absl::string_view with);

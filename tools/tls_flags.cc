@@ -5,15 +5,14 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/flags/commandlineflag.h"
 #include "absl/flags/flag.h"
-#include "absl/flags/reflection.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/types/span.h"
+#include "sluice/tools/command.h"
 #include "sluice/tools/flag_types.h"
 
 using Files = std::vector<std::string>;
@@ -99,19 +98,14 @@ namespace {
 constexpr absl::string_view kIdentityFiles =
     "; accepted are PEM files: a chain of certificates, leaf first, and its private key";
 
-bool IsSet(absl::string_view name) {
-  const absl::CommandLineFlag* const flag = absl::FindCommandLineFlag(name);
-  return flag->CurrentValue() != flag->DefaultValue();
-}
-
 absl::Status Refuse(absl::string_view what, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(what, ": ", why));
 }
 
 // That none of these flags is set.
-absl::Status RefuseFlags(const std::vector<std::string>& names, absl::string_view why) {
+absl::Status RefuseSet(const std::vector<std::string>& names, absl::string_view why) {
   for (const std::string& name : names) {
-    if (IsSet(name)) return Refuse(absl::StrCat("--", name), why);
+    if (IsFlagSet(name)) return Refuse(absl::StrCat("--", name), why);
   }
   return absl::OkStatus();
 }
@@ -250,7 +244,7 @@ absl::StatusOr<TlsServerFlags> ReadTlsServerFlags(const std::string& alpn,
   const Files certificates = absl::GetFlag(FLAGS_tls_cert);
   if (certificates.empty()) {
     const absl::Status status =
-        RefuseFlags(TlsServerFlagNames(), "TLS needs --tls_cert=FILE and --tls_key=FILE, too");
+        RefuseSet(TlsServerFlagNames(), "TLS needs --tls_cert=FILE and --tls_key=FILE, too");
     if (!status.ok()) return status;
     return TlsServerFlags();
   }
@@ -280,7 +274,7 @@ absl::StatusOr<TlsServerFlags> ReadTlsServerFlags(const std::string& alpn,
 
 absl::StatusOr<TlsClientFlags> ReadTlsClientFlags(const Url& url, const std::string& alpn) {
   if (!url.encrypted) {
-    const absl::Status status = RefuseFlags(
+    const absl::Status status = RefuseSet(
         TlsClientFlagNames(), absl::StrCat("this is for TLS, and ", url.scheme,
                                            ":// is plain; accepted are tls://, wss:// and so on"));
     if (!status.ok()) return status;
@@ -311,7 +305,7 @@ std::vector<std::string> TlsBackendFlagNames() { return {"tls_ca", "tls_server_n
 absl::StatusOr<TlsClientFlags> ReadTlsBackendFlags(bool wanted) {
   if (!wanted) {
     const absl::Status status =
-        RefuseFlags(TlsBackendFlagNames(), "this is for TLS to the backends: --to_tls");
+        RefuseSet(TlsBackendFlagNames(), "this is for TLS to the backends: --to_tls");
     if (!status.ok()) return status;
     return TlsClientFlags();
   }
