@@ -266,30 +266,28 @@ SendResult TcpStream::Send(Buffer buffer) {
   return Queued();
 }
 
-SendResult TcpStream::SendLent(absl::Span<const uint8_t> bytes) {
-  if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
+// Bytes that will be overwritten before this stream is flushed, because they are another's or lie
+// elsewhere, are copied; so is what waits behind a blocked queue or a file.
+inline void TcpStream::AppendLent(absl::Span<const uint8_t> bytes, bool leaves_in_time) {
   Block& lent = poller().receive_block();
-  // Bytes that will be overwritten before this stream is flushed, because they are another's or lie
-  // elsewhere, are copied; so is what waits behind a blocked queue or a file.
-  if (ABSL_PREDICT_TRUE(in_callback() && !state_.send_blocked && !state_.has_files &&
+  if (ABSL_PREDICT_TRUE(leaves_in_time && !state_.send_blocked && !state_.has_files &&
                         Contains(lent, bytes))) {
     queue_.AppendFrom(lent, bytes);
   } else {
     queue_.Append(bytes);
   }
+}
+
+SendResult TcpStream::SendLent(absl::Span<const uint8_t> bytes) {
+  if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
+  AppendLent(bytes, in_callback());
   // No more can be lent than was received at once: that leaves in one piece.
   return Queued(limits().high);
 }
 
 SendResult TcpStream::SendNow(absl::Span<const uint8_t> bytes) {
   if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
-  Block& lent = poller().receive_block();
-  // What waits behind a file is copied, as by SendLent.
-  if (ABSL_PREDICT_TRUE(!state_.send_blocked && !state_.has_files && Contains(lent, bytes))) {
-    queue_.AppendFrom(lent, bytes);
-  } else {
-    queue_.Append(bytes);
-  }
+  AppendLent(bytes, /*leaves_in_time=*/true);
   return SendWaiting();
 }
 

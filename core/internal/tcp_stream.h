@@ -158,6 +158,7 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
   // paid by then, and memory is bounded.
   static constexpr size_t kCorkBytes = 128 * 1024;
   SendResult Queued(size_t gather = kCorkBytes);
+  void AppendLent(absl::Span<const uint8_t> bytes, bool leaves_in_time);
   bool AnswerFlush();
   void Flush();
   bool FlushAhead();
