@@ -635,16 +635,18 @@ bool EncryptedStream::FlushFiles() {
     } else if (sent >= kFileBytesPerTurn) {
       files_->yields = true;
       AskFlush();
+      return false;
     } else {
       if (before.empty() && !file.ReadTo(before, kBatch)) {
         Abort(file.Failure(peer_address().ToString()));
         return false;
       }
-      sent += before.size();
+      const size_t size = before.size();
       if (!EncryptSome(before)) {
         AbortUnencrypted();
         return false;
       }
+      sent += size - before.size();
       SendOutput();
     }
   }

@@ -251,35 +251,62 @@ TEST_F(TlsSendFileTest, ASlowReaderIsNotTakenForOneThatHasStopped) {
   EXPECT_TRUE(at_server_->received() == Bytes(kSize));
 }
 
+// Over TCP, in a simulated network: the server's system takes 2 MB at once.
+class TlsSendFileOverTcpTest : public TlsSendFileTest {
+ protected:
+  void StartOver(const SimulatedLink& link) {
+    MakeContexts();
+    network_.SetLink(host_, host_, link);
+    Listener::Options listen;
+    listen.listen.socket.send_buffer_bytes = 2'000'000;
+    auto listener =
+        Listener::Listen(host_.loop(), SocketAddress::Ipv4Loopback(0), listen,
+                         [this](std::unique_ptr<Stream> stream) {
+                           Accept(std::move(stream), server_context_, {},
+                                  [this](StreamOr accepted) { server_ = std::move(accepted); });
+                         });
+    connector_.Connect((*listener)->address(), {},
+                       [this](absl::StatusOr<std::unique_ptr<Stream>> stream) {
+                         Connect(*std::move(stream), client_context_, "localhost", {},
+                                 [this](StreamOr made) { client_ = std::move(made); });
+                       });
+    network_.RunFor(absl::Seconds(2));
+    ASSERT_TRUE(server_.ok() && client_.ok()) << server_.status() << client_.status();
+    at_server_.emplace(*std::move(server_));
+    at_client_.emplace(*std::move(client_));
+  }
+
+  SimulatedNetwork network_{1};
+  SimulatedHost& host_ = network_.AddHost("host");
+  Connector connector_{host_.loop()};
+};
+
 // The system beneath says after 13 s each that it takes more.
-TEST_F(TlsSendFileTest, APeerBehindASlowNetworkIsNotCutOff) {
-  MakeContexts();
-  SimulatedNetwork network(1);
-  SimulatedHost& host = network.AddHost("host");
-  network.SetLink(host, host, {.bytes_per_second = 50'000});
-  Listener::Options listen;
-  listen.listen.socket.send_buffer_bytes = 2'000'000;
-  StreamOr at_server = absl::UnknownError("no handshake yet"), at_client = at_server.status();
-  auto listener = Listener::Listen(host.loop(), SocketAddress::Ipv4Loopback(0), listen,
-                                   [&](std::unique_ptr<Stream> stream) {
-                                     Accept(std::move(stream), server_context_, {},
-                                            [&](StreamOr s) { at_server = std::move(s); });
-                                   });
-  Connector connector(host.loop());
-  connector.Connect((*listener)->address(), {}, [&](absl::StatusOr<std::unique_ptr<Stream>> s) {
-    Connect(*std::move(s), client_context_, "localhost", {},
-            [&](StreamOr stream) { at_client = std::move(stream); });
-  });
-  network.RunFor(absl::Seconds(2));
-  ASSERT_TRUE(at_server.ok() && at_client.ok()) << at_server.status() << at_client.status();
-  StreamRecorder server(*std::move(at_server)), client(*std::move(at_client));
+TEST_F(TlsSendFileOverTcpTest, APeerBehindASlowNetworkIsNotCutOff) {
+  StartOver({.bytes_per_second = 50'000});
   const FileForTests file(Bytes(5'000'000));
-  Send(server.stream(), file);
-  server.stream().Close();
-  network.RunFor(absl::Minutes(3));
-  ASSERT_TRUE(server.closed().has_value());
-  EXPECT_EQ(*server.closed(), absl::OkStatus());
-  EXPECT_TRUE(client.received() == Bytes(file.size()));
+  Send(server(), file);
+  server().Close();
+  network_.RunFor(absl::Minutes(3));
+  ASSERT_TRUE(at_server_->closed().has_value());
+  EXPECT_EQ(*at_server_->closed(), absl::OkStatus());
+  EXPECT_TRUE(at_client_->received() == Bytes(file.size()));
+}
+
+TEST_F(TlsSendFileOverTcpTest, WhatWaitsBehindAFileLeavesAsFastAsTheFileDoes) {
+  StartOver({});
+  const FileForTests file(Bytes(kLarge / 4)), end("end");
+  Send(server(), file);
+  server().Send(Bytes(kLarge));
+  Send(server(), end);
+  for (int turn = 0; turn < 4; ++turn) {
+    const size_t before = server().queued_bytes();
+    host_.loop().RunOnce(absl::ZeroDuration());
+    EXPECT_GT(before - server().queued_bytes(), 200'000u);
+    EXPECT_LT(before - server().queued_bytes(), 400'000u);
+  }
+  network_.RunFor(absl::Seconds(2));
+  EXPECT_TRUE(at_client_->received() == absl::StrCat(Bytes(kLarge / 4), Bytes(kLarge), "end"));
 }
 
 TEST_F(TlsSendFileTest, AFileThatWasCutShortEndsTheStream) {
