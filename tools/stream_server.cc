@@ -89,18 +89,17 @@ absl::StatusOr<std::unique_ptr<StreamServer>> StreamServer::Start(
   if (!group.ok()) return group.status();
   server->group_ = *std::move(group);
 
-  std::vector<Place*> places;
   for (int i = 0; i < server->group_->size(); ++i) {
     server->places_.push_back(std::make_unique<Place>(server->group_->loop(i),
                                                       *services[static_cast<size_t>(i)], options));
-    places.push_back(server->places_.back().get());
   }
   server->RunOnEach([&](EventLoop& loop, int index) {
-    places[static_cast<size_t>(index)]->service().OnStart(loop);
+    server->places_[static_cast<size_t>(index)]->service().OnStart(loop);
   });
-  const auto accept = [places](EventLoop& loop, std::unique_ptr<Stream> stream) {
-    const auto place = std::find_if(places.begin(), places.end(),
-                                    [&](Place* candidate) { return &candidate->loop() == &loop; });
+  const auto accept = [&places = server->places_](EventLoop& loop, std::unique_ptr<Stream> stream) {
+    const auto place = std::find_if(places.begin(), places.end(), [&](const auto& candidate) {
+      return &candidate->loop() == &loop;
+    });
     (*place)->Accept(std::move(stream));
   };
 
