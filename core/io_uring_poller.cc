@@ -291,6 +291,11 @@ class IoUringPoller final : public Poller {
   }
   bool AnyReady() const { return !ready_sockets_.empty() || !ready_acceptors_.empty(); }
 
+  void AwaitSendReady(const Socket& socket, SocketEntry& entry) {
+    entry.send_blocked = true;
+    MakeDirty(IdOf(socket), entry);
+  }
+
   // Submissions. Each returns false when the queue is full.
   bool Submit();
   bool SubmitCancels();
@@ -985,30 +990,21 @@ int IoUringPoller::Send(Socket& socket, Buffer& queue) {
   SocketEntry& entry = EntryOf(socket);
   const int error = SendQueue(entry.fd, queue, receive_block());
   if (ABSL_PREDICT_FALSE(error != 0)) return error;
-  if (ABSL_PREDICT_FALSE(!queue.empty())) {
-    entry.send_blocked = true;
-    MakeDirty(IdOf(socket), entry);
-  }
+  if (ABSL_PREDICT_FALSE(!queue.empty())) AwaitSendReady(socket, entry);
   return 0;
 }
 
 int IoUringPoller::SendPipe(Socket& socket, Pipe& pipe) {
   SocketEntry& entry = EntryOf(socket);
   const int error = SendFromPipe(entry.fd, pipes_, pipe);
-  if (error == 0 && pipe.size() != 0) {
-    entry.send_blocked = true;
-    MakeDirty(IdOf(socket), entry);
-  }
+  if (error == 0 && pipe.size() != 0) AwaitSendReady(socket, entry);
   return error;
 }
 
 Poller::FileSent IoUringPoller::SendFile(Socket& socket, int file, uint64_t offset, size_t length) {
   SocketEntry& entry = EntryOf(socket);
   const FileSent sent = SendFilePart(entry.fd, file, offset, length);
-  if (sent.error == 0 && !sent.file_ended && sent.bytes < length) {
-    entry.send_blocked = true;
-    MakeDirty(IdOf(socket), entry);
-  }
+  if (sent.error == 0 && !sent.file_ended && sent.bytes < length) AwaitSendReady(socket, entry);
   return sent;
 }
 
@@ -1057,10 +1053,7 @@ DatagramsSent IoUringPoller::SendDatagrams(Socket& socket,
                                            absl::Span<const OutgoingDatagram> datagrams) {
   SocketEntry& entry = EntryOf(socket);
   const DatagramsSent sent = datagram_ops_.Send(entry.fd, datagrams);
-  if (ABSL_PREDICT_FALSE(sent.error == EAGAIN)) {
-    entry.send_blocked = true;
-    MakeDirty(IdOf(socket), entry);
-  }
+  if (ABSL_PREDICT_FALSE(sent.error == EAGAIN)) AwaitSendReady(socket, entry);
   return sent;
 }
 

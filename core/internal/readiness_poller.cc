@@ -175,29 +175,20 @@ void ReadinessPoller::HandleError(Socket& socket, int error) {
 int ReadinessPoller::Send(Socket& socket, Buffer& queue) {
   const int error = SendQueue(handle(socket), queue, *receive_block_);
   if (ABSL_PREDICT_FALSE(error != 0)) return error;
-  if (ABSL_PREDICT_FALSE(!queue.empty())) {
-    flags(socket) |= kSendBlocked;
-    UpdateInterest(socket);
-  }
+  if (ABSL_PREDICT_FALSE(!queue.empty())) AwaitSendReady(socket);
   return 0;
 }
 
 Poller::FileSent ReadinessPoller::SendFile(Socket& socket, int file, uint64_t offset,
                                            size_t length) {
   const FileSent sent = SendFilePart(handle(socket), file, offset, length);
-  if (sent.error == 0 && !sent.file_ended && sent.bytes < length) {
-    flags(socket) |= kSendBlocked;
-    UpdateInterest(socket);
-  }
+  if (sent.error == 0 && !sent.file_ended && sent.bytes < length) AwaitSendReady(socket);
   return sent;
 }
 
 int ReadinessPoller::SendPipe(Socket& socket, Pipe& pipe) {
   const int error = SendFromPipe(handle(socket), pipes_, pipe);
-  if (error == 0 && pipe.size() != 0) {
-    flags(socket) |= kSendBlocked;
-    UpdateInterest(socket);
-  }
+  if (error == 0 && pipe.size() != 0) AwaitSendReady(socket);
   return error;
 }
 
@@ -249,10 +240,7 @@ absl::Status ReadinessPoller::ConnectDatagrams(Socket& socket, const SocketAddre
 DatagramsSent ReadinessPoller::SendDatagrams(Socket& socket,
                                              absl::Span<const OutgoingDatagram> datagrams) {
   const DatagramsSent sent = datagram_ops_.Send(handle(socket), datagrams);
-  if (ABSL_PREDICT_FALSE(sent.error == EAGAIN)) {
-    flags(socket) |= kSendBlocked;
-    UpdateInterest(socket);
-  }
+  if (ABSL_PREDICT_FALSE(sent.error == EAGAIN)) AwaitSendReady(socket);
   return sent;
 }
 

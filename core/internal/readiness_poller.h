@@ -138,6 +138,10 @@ class ReadinessPoller : public Poller {
   static constexpr uint32_t kPaused = 1;
   static constexpr uint32_t kSetsBufferSizes = 2;
 
+  void AwaitSendReady(Socket& socket) {
+    flags(socket) |= kSendBlocked;
+    UpdateInterest(socket);
+  }
   void HandleReceiveEnd(Socket& socket, int error);
   // Answers whether it is done: there was a pipe, and bytes for it, or an error.
   bool ReceiveByPipe(Socket& socket);
