@@ -22,13 +22,19 @@ namespace {
 using AddressesOr = absl::StatusOr<internal::Addresses>;
 using Key = std::pair<std::string, SocketAddress::Family>;
 
-absl::Duration TimeToLive(const AddressesOr& answer, const CachingResolver::Options& options) {
+// For how long to remember an answer; `told` is what the resolver below said of that.
+absl::Duration TimeToLive(const AddressesOr& answer, absl::Duration told,
+                          const CachingResolver::Options& options) {
+  const auto bounded = [&](absl::Duration untold) {
+    if (told == absl::InfiniteDuration()) return untold;
+    return std::max(options.least_time_to_live, std::min(options.most_time_to_live, told));
+  };
   switch (answer.status().code()) {
     case absl::StatusCode::kOk:
       if (answer->size() > CachingResolver::kMostAddresses) return absl::ZeroDuration();
-      return answer->empty() ? options.negative_time_to_live : options.time_to_live;
+      return bounded(answer->empty() ? options.negative_time_to_live : options.time_to_live);
     case absl::StatusCode::kNotFound:
-      return options.negative_time_to_live;
+      return bounded(options.negative_time_to_live);
     case absl::StatusCode::kUnavailable:
       return options.unavailable_time_to_live;
     default:
@@ -101,10 +107,11 @@ class CachingResolver::Cache : public std::enable_shared_from_this<Cache> {
   void OnAnswer(const std::shared_ptr<Question>& question, EventLoop& loop, AddressesOr answer);
 
   // Under the mutex.
-  const AddressesOr* Find(const Key& key, MonotonicTime now);
+  const Entry* Find(const Key& key, MonotonicTime now);
   void Join(CachedQuery& query, const std::shared_ptr<Question>& question);
   void HandOver(Question& question, EventLoop* loop, std::unique_ptr<Query>& below);
-  void Remember(const Key& key, const AddressesOr& answer, MonotonicTime now);
+  absl::Duration TimeOf(const Question& question, const AddressesOr& answer) const;
+  void Remember(const Key& key, const AddressesOr& answer, absl::Duration time, MonotonicTime now);
   void Forget(Entries::iterator entry);
 
   const std::shared_ptr<const Resolver> below_;
@@ -136,9 +143,10 @@ void CachingResolver::Cache::Ask(CachedQuery& query) {
   const Key key(absl::AsciiStrToLower(query.name()), query.family());
   {
     const std::lock_guard lock(mutex_);
-    if (const AddressesOr* known = Find(key, query.loop().NowExact())) {
+    const MonotonicTime now = query.loop().NowExact();
+    if (const Entry* known = Find(key, now)) {
       ++counters_.hits;
-      return query.slot_->Deliver(*known);
+      return query.slot_->Deliver(known->answer, known->expires - now);
     }
     std::shared_ptr<Question>& question = questions_[key];
     const bool is_new = question == nullptr;
@@ -177,12 +185,21 @@ void CachingResolver::Cache::AskBelow(CachedQuery& host) {
       [this, question, &loop](AddressesOr answer) { OnAnswer(question, loop, std::move(answer)); });
 }
 
+// On the host's loop, as the query below is that loop's.
+absl::Duration CachingResolver::Cache::TimeOf(const Question& question,
+                                              const AddressesOr& answer) const {
+  const Query& below = *question.askers.at(question.host).query->below_;
+  return TimeToLive(answer, below.time_to_live(), options_);
+}
+
 void CachingResolver::Cache::OnAnswer(const std::shared_ptr<Question>& question, EventLoop& loop,
                                       AddressesOr answer) {
   std::vector<std::shared_ptr<internal::AnswerSlot>> answered;
+  absl::Duration time;
   {
     const std::lock_guard lock(mutex_);
-    Remember(question->key, answer, loop.NowExact());
+    time = TimeOf(*question, answer);
+    Remember(question->key, answer, time, loop.NowExact());
     // Who came later may have more time than the question had.
     const bool for_all = !absl::IsDeadlineExceeded(answer.status());
     for (auto it = question->askers.begin(); it != question->askers.end();) {
@@ -197,7 +214,7 @@ void CachingResolver::Cache::OnAnswer(const std::shared_ptr<Question>& question,
       HandOver(*question, &loop, none);
     }
   }
-  for (const auto& slot : answered) slot->Deliver(answer);
+  for (const auto& slot : answered) slot->Deliver(answer, time);
 }
 
 void CachingResolver::Cache::Leave(CachedQuery& query) {
@@ -231,7 +248,8 @@ void CachingResolver::Cache::HandOver(Question& question, EventLoop* loop,
   });
 }
 
-const AddressesOr* CachingResolver::Cache::Find(const Key& key, MonotonicTime now) {
+const CachingResolver::Cache::Entry* CachingResolver::Cache::Find(const Key& key,
+                                                                  MonotonicTime now) {
   const auto found = index_.find(key);
   if (found == index_.end()) return nullptr;
   if (found->second->expires <= now) {
@@ -239,18 +257,17 @@ const AddressesOr* CachingResolver::Cache::Find(const Key& key, MonotonicTime no
     return nullptr;
   }
   entries_.splice(entries_.begin(), entries_, found->second);
-  return &entries_.front().answer;
+  return &entries_.front();
 }
 
 void CachingResolver::Cache::Remember(const Key& key, const AddressesOr& answer,
-                                      MonotonicTime now) {
-  const absl::Duration time_to_live = TimeToLive(answer, options_);
-  if (time_to_live <= absl::ZeroDuration() || options_.max_entries == 0) return;
+                                      absl::Duration time, MonotonicTime now) {
+  if (time <= absl::ZeroDuration() || options_.max_entries == 0) return;
   if (entries_.size() == options_.max_entries) {
     if (entries_.back().expires > now) ++counters_.evictions;
     Forget(std::prev(entries_.end()));
   }
-  entries_.push_front({.key = key, .answer = answer, .expires = now + time_to_live});
+  entries_.push_front({.key = key, .answer = answer, .expires = now + time});
   // Of a key of which there is an answer, there is no question.
   SLUICE_CHECK(index_.emplace(key, entries_.begin()).second);
 }

@@ -17,8 +17,10 @@
 // gone and there are others elsewhere. Askers of one question are answered in the order in which
 // they came. Who asks while a question is under way joins it and does not change it.
 //
-// What is no answer is not remembered: kDeadlineExceeded, kResourceExhausted, kInvalidArgument. The
-// times are those of the options: of those that a name's owner has set, resolvers tell nothing. An
+// What is no answer is not remembered: kDeadlineExceeded, kResourceExhausted, kInvalidArgument. An
+// answer that comes with a time to live is remembered for that, within the bounds of the options
+// (CaresResolver tells that of addresses); else the options say for how long. What is left of that
+// time is the time to live of what this resolver answers, so that a cache over it adds nothing. An
 // answer of more than kMostAddresses addresses is passed on, and not remembered. When there are
 // max_entries answers, the one that was not asked for the longest goes.
 //
@@ -47,10 +49,14 @@ class CachingResolver final : public Resolver {
   // What lives for no time is not remembered.
   struct Options {
     size_t max_entries = 1'000;  // 0: nothing is remembered, and equal questions still become one
-    absl::Duration time_to_live = absl::Seconds(30);          // of addresses
-    absl::Duration negative_time_to_live = absl::Seconds(5);  // no such name, no such address
+    // Where nobody says: of addresses; of that there is no such name, or no such address.
+    absl::Duration time_to_live = absl::Seconds(30);
+    absl::Duration negative_time_to_live = absl::Seconds(5);
     // Of kUnavailable: spares a server that is down the questions of all who try again at once.
     absl::Duration unavailable_time_to_live = absl::ZeroDuration();
+    // The bounds of those that come with such answers. Where they cross, the least holds.
+    absl::Duration least_time_to_live = absl::ZeroDuration();
+    absl::Duration most_time_to_live = absl::Hours(24);
   };
 
   // Each question that needed somebody to be asked is one of the first three.

@@ -1,8 +1,10 @@
 #include "sluice/core/caching_resolver.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -46,6 +48,25 @@ class CachingResolverTest : public testing::Test {
  protected:
   void Create(const CachingResolver::Options& options) {
     resolver_ = std::make_shared<CachingResolver>(below_, options);
+  }
+
+  // The addresses of a name that come with a time to live. None: the name is there alone.
+  void SetTime(absl::string_view name, std::initializer_list<absl::string_view> addresses,
+               absl::Duration time_to_live) {
+    below_->Set(name, Family::kIpv4,
+                {.addresses = FakeResolver::Addresses(addresses), .time_to_live = time_to_live});
+  }
+
+  // Asks until the resolver below is asked again, and tells how long that was, to a second.
+  absl::Duration TimeRemembered(absl::string_view name) {
+    EXPECT_TRUE(Ask(name).ok());
+    const MonotonicTime start = network_.now();
+    const int questions = below_->questions();
+    while (below_->questions() == questions && network_.now() - start < kLong) {
+      network_.RunFor(absl::Seconds(1));
+      EXPECT_TRUE(Ask(name).ok());
+    }
+    return absl::Floor(network_.now() - start, absl::Seconds(1));
   }
 
   void SetAddress(absl::string_view name, absl::string_view address,
@@ -121,6 +142,54 @@ TEST_F(CachingResolverTest, AnAnswerIsRememberedForItsTime) {
   EXPECT_EQ(resolver_->counters().hits, 1u);
   EXPECT_EQ(resolver_->counters().misses, 2u);
   EXPECT_EQ(resolver_->counters().entries, 1u);
+}
+
+TEST_F(CachingResolverTest, AnAnswerThatTellsItsTimeIsRememberedForThat) {
+  Create({.time_to_live = absl::Seconds(10), .negative_time_to_live = absl::Seconds(5)});
+  SetTime("short.example", {"10.0.0.1"}, absl::Seconds(3));
+  SetTime("long.example", {"10.0.0.1"}, absl::Seconds(300));
+  SetTime("empty.example", {}, absl::Seconds(20));
+  SetTime("untold.example", {"10.0.0.1"}, absl::InfiniteDuration());
+  EXPECT_EQ(TimeRemembered("short.example"), absl::Seconds(3));
+  EXPECT_EQ(TimeRemembered("long.example"), absl::Seconds(300));
+  EXPECT_EQ(TimeRemembered("empty.example"), absl::Seconds(20));
+  EXPECT_EQ(TimeRemembered("untold.example"), absl::Seconds(10));
+}
+
+TEST_F(CachingResolverTest, ATimeThatIsToldHasBounds) {
+  SetTime("zero.example", {"10.0.0.1"}, absl::ZeroDuration());
+  SetTime("negative.example", {"10.0.0.1"}, absl::Seconds(-5));
+  SetTime("year.example", {"10.0.0.1"}, absl::Hours(24) * 365);
+  for (const char* name : {"zero.example", "negative.example"}) {
+    for (int i = 0; i < 2; ++i) EXPECT_TRUE(Ask(name).ok());
+    EXPECT_EQ(below_->questions(name, Family::kIpv4), 2) << "not to be remembered";
+  }
+  Create({.least_time_to_live = absl::Seconds(5), .most_time_to_live = absl::Minutes(1)});
+  EXPECT_EQ(TimeRemembered("zero.example"), absl::Seconds(5));
+  EXPECT_EQ(TimeRemembered("negative.example"), absl::Seconds(5));
+  EXPECT_EQ(TimeRemembered("year.example"), absl::Minutes(1));
+}
+
+TEST_F(CachingResolverTest, WhatIsLeftOfTheTimeIsTold) {
+  Create({.most_time_to_live = absl::Minutes(5)});
+  SetTime("a.example", {"10.0.0.1"}, absl::Hours(1));
+  auto first = Begin(loop_, "a.example");
+  auto joined = Begin(other_, "a.example");
+  ASSERT_TRUE(Answered(*first));
+  ASSERT_TRUE(Answered(*joined));
+  EXPECT_EQ(first->query->time_to_live(), absl::Minutes(5));
+  EXPECT_EQ(joined->query->time_to_live(), absl::Minutes(5));
+  network_.RunFor(absl::Minutes(4));
+  auto later = Begin(loop_, "a.example");
+  ASSERT_TRUE(Answered(*later));
+  EXPECT_EQ(absl::Ceil(later->query->time_to_live(), absl::Seconds(1)), absl::Minutes(1));
+}
+
+TEST_F(CachingResolverTest, ACacheOverACacheAddsNothing) {
+  Create({});
+  resolver_ = std::make_shared<CachingResolver>(resolver_);
+  SetTime("a.example", {"10.0.0.1"}, absl::Seconds(60));
+  EXPECT_EQ(TimeRemembered("a.example"), absl::Seconds(60));
 }
 
 TEST_F(CachingResolverTest, NegativeAnswersHaveATimeOfTheirOwn) {
@@ -289,7 +358,9 @@ class Schedule {
     options_ = {.max_entries = Random(8),
                 .time_to_live = absl::Milliseconds(Random(2'000)),
                 .negative_time_to_live = absl::Milliseconds(Random(2'000)),
-                .unavailable_time_to_live = absl::Milliseconds(Random(3) * 100)};
+                .unavailable_time_to_live = absl::Milliseconds(Random(3) * 100),
+                .least_time_to_live = absl::Milliseconds(Random(500)),
+                .most_time_to_live = absl::Milliseconds(500 + Random(2'000))};
     resolver_ = std::make_shared<CachingResolver>(below_, options_);
     for (int name = 0; name < kNames; ++name) Change(name);
   }
@@ -342,6 +413,12 @@ class Schedule {
     versions_.push_back(name);
     version_of_[name] = version;
     FakeResolver::Answer answer{.delay = absl::Milliseconds(Random(500))};
+    times_.push_back(options_.time_to_live);
+    if (Random(2) == 0) {
+      answer.time_to_live = absl::Milliseconds(Random(3'000));
+      times_.back() =
+          std::clamp(answer.time_to_live, options_.least_time_to_live, options_.most_time_to_live);
+    }
     switch (Random(6)) {
       case 0:
         answer.addresses = absl::UnavailableError("down");
@@ -388,7 +465,7 @@ class Schedule {
       EXPECT_EQ(versions_[version], name);
       if (replaced_.count(version) > 0) {
         EXPECT_LE(network_.now() - replaced_[version],
-                  options_.time_to_live + kMostDelay + absl::Milliseconds(1));
+                  times_[version] + kMostDelay + absl::Milliseconds(1));
       }
     }
     if (Random(3) == 0) question.query.reset();
@@ -427,6 +504,7 @@ class Schedule {
   uint64_t questions_ = 0;
   bool ending_ = false;
   std::vector<int> versions_;                   // the name of each
+  std::vector<absl::Duration> times_;           // for how long each may be remembered
   std::map<int, uint32_t> version_of_;          // the present one of each name
   std::map<uint32_t, MonotonicTime> replaced_;  // when
 };

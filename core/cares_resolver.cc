@@ -109,9 +109,10 @@ void CaresResolver::Engine::Work() {
   while (TakeAdded(jobs)) {
     for (std::shared_ptr<Job>& job : jobs) {
       channel_->Ask(job->name, job->family,
-                    [this, job](absl::StatusOr<std::vector<SocketAddress>> addresses) {
+                    [this, job](absl::StatusOr<std::vector<SocketAddress>> addresses,
+                                absl::Duration time_to_live) {
                       End(*job);
-                      job->slot->Deliver(std::move(addresses));
+                      job->slot->Deliver(std::move(addresses), time_to_live);
                     });
     }
     jobs.clear();

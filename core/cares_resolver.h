@@ -15,7 +15,9 @@
 // with the first question. c-ares cannot take one question back: where the asker has given up, it
 // goes on until a server answers or `tries` are over, and counts among those under way.
 //
-// Addresses are in the order of RFC 6724, at most 256 of them. Errors beyond those of every
+// Addresses are in the order of RFC 6724, at most 256 of them, and come with their time to live:
+// the shortest of the records that led to them. It is not known of /etc/hosts, nor of what is not
+// there, as c-ares does not tell the SOA record of such an answer. Errors beyond those of every
 // resolver: a server that refuses, fails or talks nonsense is no server that answers; when none is
 // left, that is kUnavailable. What servers send is checked for its number, question and sender; no
 // more than that protects it (no DNSSEC, and one source port for questions that overlap).

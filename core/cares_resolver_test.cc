@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -84,6 +85,7 @@ TEST(CaresResolverTest, LocalhostNeedsNoServer) {
                                  [&](AddressesOr addresses) { answer = std::move(addresses); });
   ASSERT_TRUE(test::Until(*loop, [&] { return answer.has_value(); }));
   EXPECT_THAT(**answer, UnorderedElementsAre(SocketAddress::Ipv4Loopback(0)));
+  EXPECT_EQ(query->time_to_live(), absl::InfiniteDuration());
 }
 
 // A resolver of servers that behave as the test wants.
@@ -101,10 +103,12 @@ class CaresServerTest : public testing::Test {
     auto query = resolver_->Resolve(*loop_, name, family, timeout,
                                     [&](AddressesOr addresses) { answer = std::move(addresses); });
     EXPECT_TRUE(test::Until(*loop_, [&] { return answer.has_value(); }));
+    time_to_live_ = query->time_to_live();
     return answer.value_or(absl::UnknownError("no answer"));
   }
 
   std::unique_ptr<EventLoop> loop_ = test::NewLoop();
+  absl::Duration time_to_live_;  // of what was asked last
   std::unique_ptr<test::NameServer> server_;
   std::shared_ptr<const CaresResolver> resolver_;
 };
@@ -198,6 +202,42 @@ TEST_F(CaresServerTest, ManyAddressesComeInOneAnswer) {
            [many](const Question& question) { return Answers{question.Answer(many)}; }}});
   EXPECT_THAT(*Ask("many.example", Family::kIpv6), SizeIs(25));
   EXPECT_THAT(*Ask("many.example", Family::kIpv4), IsEmpty());
+}
+
+TEST_F(CaresServerTest, TheShortestTimeToLiveOfTheRecordsIsTold) {
+  const auto alias = [](uint32_t alias_seconds, uint32_t address_seconds) {
+    return [=](const Question& question) {
+      return Answers{question.AliasOf("10.0.0.1", alias_seconds, address_seconds)};
+    };
+  };
+  const auto address = [](uint32_t seconds) {
+    return [=](const Question& question) {
+      return Answers{question.Answer({"10.0.0.1"}, test::NameServer::kNoError, seconds)};
+    };
+  };
+  Create({{"alias.example", alias(20, 300)},
+          {"brief.example", alias(300, 20)},
+          {"zero.example", address(0)},
+          {"year.example", address(31'536'000)},
+          {"negative.example", address(0x8000'0001)}});
+  const std::map<std::string, absl::Duration> expected = {
+      {"alias.example", absl::Seconds(20)},
+      {"brief.example", absl::Seconds(20)},
+      {"zero.example", absl::ZeroDuration()},
+      {"year.example", absl::Hours(24) * 365},
+      {"negative.example", absl::ZeroDuration()}};
+  for (const auto& [name, time_to_live] : expected) {
+    EXPECT_THAT(*Ask(name), ElementsAre(Ip("10.0.0.1:0"))) << name;
+    EXPECT_EQ(time_to_live_, time_to_live) << name;
+  }
+}
+
+TEST_F(CaresServerTest, OfWhatIsNotThereNoTimeToLiveIsTold) {
+  Create({});
+  EXPECT_THAT(*Ask("four.example", Family::kIpv6), IsEmpty());
+  EXPECT_EQ(time_to_live_, absl::InfiniteDuration());
+  EXPECT_EQ(Ask("absent.example").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(time_to_live_, absl::InfiniteDuration());
 }
 
 TEST_F(CaresServerTest, AServerThatRefusesIsNoServerThatAnswers) {

@@ -64,7 +64,7 @@ class FakeResolver::FakeQuery final : public internal::ResolverQuery {
         state_(std::move(state)),
         timer_([this] {
           End();
-          Answer(std::move(answer_.addresses));
+          Answer(std::move(answer_.addresses), answer_.time_to_live);
         }) {
     {
       const std::lock_guard lock(state_->mutex);

@@ -46,6 +46,8 @@ class FakeResolver final : public Resolver {
     absl::StatusOr<std::vector<SocketAddress>> addresses = std::vector<SocketAddress>();
     // From the question on. InfiniteDuration: none ever comes.
     absl::Duration delay = absl::ZeroDuration();
+    // What the query says of it.
+    absl::Duration time_to_live = absl::InfiniteDuration();
   };
 
   FakeResolver();

@@ -17,12 +17,27 @@ namespace sluice::test {
 namespace {
 
 constexpr size_t kHeaderBytes = 12;
+constexpr size_t kAnswersPlace = 6;
 constexpr size_t kTypeAndClassBytes = 4;
 constexpr char kTypeA = 1;
+constexpr char kTypeCname = 5;
 constexpr char kTypeAaaa = 28;
 
 std::string Short(size_t value) {
   return {static_cast<char>(value >> 8), static_cast<char>(value & 0xff)};
+}
+
+// A record of class IN. The name is what stands at that place of the message.
+std::string Record(size_t name, char type, uint32_t seconds, absl::string_view data) {
+  return absl::StrCat(Short(0xc000 | name), Short(type), Short(1), Short(seconds >> 16),
+                      Short(seconds & 0xffff), Short(data.size()), data);
+}
+
+std::string Bytes(const std::string& address) {
+  std::string bytes(sizeof(in6_addr), 0);
+  if (inet_pton(AF_INET6, address.c_str(), bytes.data()) == 1) return bytes;
+  SLUICE_CHECK(inet_pton(AF_INET, address.c_str(), bytes.data()) == 1);
+  return bytes.substr(0, sizeof(in_addr));
 }
 
 std::map<std::string, NameServer::Behaviour> WithTheUsual(
@@ -56,19 +71,14 @@ std::string NameOf(const std::string& message, size_t& end) {
 
 }  // namespace
 
-std::string NameServer::Question::Answer(const std::vector<std::string>& addresses,
-                                         Code code) const {
+std::string NameServer::Question::Answer(const std::vector<std::string>& addresses, Code code,
+                                         uint32_t seconds) const {
   std::string records;
   size_t count = 0;
   for (const std::string& address : addresses) {
-    char bytes[sizeof(in6_addr)];
-    const bool is_ipv6 = inet_pton(AF_INET6, address.c_str(), bytes) == 1;
-    if (is_ipv6 != ipv6) continue;
-    SLUICE_CHECK(is_ipv6 || inet_pton(AF_INET, address.c_str(), bytes) == 1);
-    const size_t size = is_ipv6 ? sizeof(in6_addr) : sizeof(in_addr);
-    // The name is that of the question; class IN; an hour to live.
-    absl::StrAppend(&records, Short(0xc000 | kHeaderBytes), Short(is_ipv6 ? kTypeAaaa : kTypeA),
-                    Short(1), Short(0), Short(3600), Short(size), absl::string_view(bytes, size));
+    const std::string bytes = Bytes(address);
+    if ((bytes.size() == sizeof(in6_addr)) != ipv6) continue;
+    records += Record(kHeaderBytes, ipv6 ? kTypeAaaa : kTypeA, seconds, bytes);
     ++count;
   }
   size_t question_end;
@@ -77,6 +87,17 @@ std::string NameServer::Question::Answer(const std::vector<std::string>& address
   return absl::StrCat(
       message.substr(0, 2), absl::string_view(flags, 2), Short(1), Short(count), Short(0), Short(0),
       message.substr(kHeaderBytes, question_end + kTypeAndClassBytes - kHeaderBytes), records);
+}
+
+std::string NameServer::Question::AliasOf(const std::string& address, uint32_t alias_seconds,
+                                          uint32_t address_seconds) const {
+  std::string answer = Answer({});
+  answer[kAnswersPlace + 1] = 2;
+  // "other", below the name itself.
+  const std::string other = absl::StrCat("\5other", Short(0xc000 | kHeaderBytes));
+  answer += Record(kHeaderBytes, kTypeCname, alias_seconds, other);
+  return answer + Record(answer.size() - other.size(), ipv6 ? kTypeAaaa : kTypeA, address_seconds,
+                         Bytes(address));
 }
 
 std::string NameServer::Question::Truncated() const {

@@ -42,8 +42,13 @@ class NameServer {
     bool tcp = false;
     std::string message;  // as it came
 
-    // A message that answers: the code, and of the addresses those of the family asked for.
-    std::string Answer(const std::vector<std::string>& addresses, Code code = kNoError) const;
+    // A message that answers: the code, and of the addresses those of the family asked for, which
+    // have so many seconds to live.
+    std::string Answer(const std::vector<std::string>& addresses, Code code = kNoError,
+                       uint32_t seconds = 3600) const;
+    // The name is another one's alias, which has the address.
+    std::string AliasOf(const std::string& address, uint32_t alias_seconds,
+                        uint32_t address_seconds) const;
     // One that is cut short, for a client that should come again by TCP.
     std::string Truncated() const;
   };

@@ -51,6 +51,10 @@ class Resolver {
     Query(const Query&) = delete;
     Query& operator=(const Query&) = delete;
     virtual ~Query() = default;
+
+    // For how long the answer may be remembered, once it is given (also inside the function that is
+    // given it). Infinite where nobody says.
+    virtual absl::Duration time_to_live() const { return absl::InfiniteDuration(); }
   };
 
   // Called once, by the loop, never from inside Resolve. May destroy the query.

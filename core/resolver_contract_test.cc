@@ -55,6 +55,8 @@ class Subject {
   virtual ~Subject() = default;
   virtual std::unique_ptr<EventLoop> NewLoop() { return test::NewLoop(); }
   virtual bool knows_threads() const { return true; }
+  // Of the addresses of both.example.
+  virtual absl::Duration time_to_live() const { return absl::Hours(1); }
 
   std::shared_ptr<const Resolver> resolver;
 };
@@ -69,7 +71,8 @@ class FakeSubject : public Subject {
 
   static void Fill(FakeResolver& fake) {
     fake.Set("both.example", Family::kIpv4,
-             {.addresses = FakeResolver::Addresses({"10.0.0.1", "10.0.0.2"})});
+             {.addresses = FakeResolver::Addresses({"10.0.0.1", "10.0.0.2"}),
+              .time_to_live = absl::Hours(1)});
     fake.Set("both.example", Family::kIpv6,
              {.addresses = FakeResolver::Addresses({"2001:db8::1"})});
     fake.Set("four.example", Family::kIpv4, {.addresses = FakeResolver::Addresses({"10.0.0.4"})});
@@ -99,6 +102,7 @@ class SystemSubject final : public Subject {
     silence_->over = true;
     silence_->changed.notify_all();
   }
+  absl::Duration time_to_live() const override { return absl::InfiniteDuration(); }
 
  private:
   struct Silence {
@@ -143,11 +147,16 @@ class CaresSubject final : public Subject {
 template <typename Below>
 class CachingSubject : public Subject {
  public:
-  explicit CachingSubject(const CachingResolver::Options& options) {
+  explicit CachingSubject(const CachingResolver::Options& options) : options_(options) {
     resolver = std::make_shared<CachingResolver>(std::move(below_.resolver), options);
+  }
+  absl::Duration time_to_live() const override {
+    const absl::Duration told = below_.time_to_live();
+    return told == absl::InfiniteDuration() ? options_.time_to_live : told;
   }
 
  private:
+  const CachingResolver::Options options_;
   Below below_;
 };
 
@@ -220,6 +229,17 @@ TEST_P(ResolverContractTest, ANameThatFlapsIsAnsweredAsItIs) {
     EXPECT_EQ(Ask("flaps.example", Family::kIpv4).status().code(), absl::StatusCode::kUnavailable);
   }
   EXPECT_THAT(*Ask("flaps.example", Family::kIpv4), UnorderedElementsAre(Ip("10.0.0.1:0")));
+}
+
+TEST_P(ResolverContractTest, TheTimeToLiveIsToldWithTheAnswer) {
+  std::unique_ptr<Resolver::Query> query;
+  std::optional<absl::Duration> told;
+  query = resolver().Resolve(*loop_, "both.example", Family::kIpv4, test::kBound,
+                             [&](const AddressesOr&) { told = query->time_to_live(); });
+  EXPECT_EQ(query->time_to_live(), absl::InfiniteDuration());
+  ASSERT_TRUE(test::Until(*loop_, [&] { return told.has_value(); }));
+  EXPECT_EQ(told, subject_->time_to_live());
+  EXPECT_EQ(query->time_to_live(), told);
 }
 
 TEST_P(ResolverContractTest, TimeIsUpThoughNobodyAnswers) {

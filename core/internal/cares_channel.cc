@@ -8,9 +8,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -95,23 +97,37 @@ void Sort(std::vector<SocketAddress>& addresses) {
   for (size_t i = 0; i < addresses.size(); ++i) addresses[i] = destinations[i].address;
 }
 
+// RFC 2181 section 8: a time that would be negative is none.
+absl::Duration TimeToLive(const ares_addrinfo& result) {
+  int seconds = std::numeric_limits<int>::max();
+  for (const ares_addrinfo_cname* name = result.cnames; name != nullptr; name = name->next)
+    seconds = std::min(seconds, name->ttl);
+  for (const ares_addrinfo_node* node = result.nodes; node != nullptr; node = node->ai_next)
+    seconds = std::min(seconds, node->ai_ttl);
+  return absl::Seconds(std::max(seconds, 0));
+}
+
 struct Asking {
   static void OnAnswer(void* self, int status, int /*timeouts*/, ares_addrinfo* result) {
     const std::unique_ptr<Asking> asking(static_cast<Asking*>(self));
     const std::unique_ptr<ares_addrinfo, void (*)(ares_addrinfo*)> owned(
         result, [](ares_addrinfo* r) { ares_freeaddrinfo(r); });
     std::vector<SocketAddress> addresses;
+    absl::Duration time_to_live = absl::InfiniteDuration();
     if (status != ARES_SUCCESS && status != ARES_ENODATA)
-      return asking->done(ErrorOf(status, asking->name));
+      return asking->done(ErrorOf(status, asking->name), time_to_live);
     if (result != nullptr) {
       for (const ares_addrinfo_node* node = result->nodes; node != nullptr; node = node->ai_next)
         AddAddress(node->ai_addr, node->ai_addrlen, addresses);
     }
+    if (!addresses.empty() && !asking->is_beginning) time_to_live = TimeToLive(*result);
     Sort(addresses);
-    asking->done(std::move(addresses));
+    asking->done(std::move(addresses), time_to_live);
   }
 
   std::string name;
+  // What c-ares knows at once is of /etc/hosts, for which it says 0 seconds.
+  const bool& is_beginning;
   CaresChannel::AnswerFunction done;
 };
 
@@ -181,8 +197,10 @@ void CaresChannel::Ask(const std::string& name, SocketAddress::Family family, An
   hints.ai_flags = ARES_AI_NOSORT;
   hints.ai_family = family == SocketAddress::Family::kIpv4 ? AF_INET : AF_INET6;
   hints.ai_socktype = SOCK_STREAM;
+  is_asking_ = true;
   ares_getaddrinfo(channel_, name.c_str(), nullptr, &hints, &Asking::OnAnswer,
-                   new Asking{.name = name, .done = std::move(done)});
+                   new Asking{.name = name, .is_beginning = is_asking_, .done = std::move(done)});
+  is_asking_ = false;
 }
 
 int CaresChannel::MillisecondsToWait() const {

@@ -27,8 +27,10 @@ class CaresChannel {
     int tries;
     bool hosts_file;
   };
-  using AnswerFunction =
-      absl::AnyInvocable<void(absl::StatusOr<std::vector<SocketAddress>> addresses)>;
+  // The time to live is the shortest of the records that led to the addresses. Infinite: there are
+  // no addresses, or they are of /etc/hosts.
+  using AnswerFunction = absl::AnyInvocable<void(
+      absl::StatusOr<std::vector<SocketAddress>> addresses, absl::Duration time_to_live)>;
 
   static absl::StatusOr<std::unique_ptr<CaresChannel>> Create(const Options& options);
   CaresChannel(const CaresChannel&) = delete;
@@ -53,6 +55,7 @@ class CaresChannel {
   static void OnSocketState(void* self, int fd, int readable, int writable);
 
   ares_channeldata* channel_ = nullptr;
+  bool is_asking_ = false;
   std::unordered_map<int, short> sockets_;  // what c-ares waits for, for poll(2)
   UniqueFd wake_reader_;
   UniqueFd wake_writer_;

@@ -65,16 +65,17 @@ ResolverQuery::ResolverQuery(EventLoop& loop, absl::string_view name, Family fam
   loop.ArmTimer(deadline_, timeout);
 }
 
-void ResolverQuery::Answer(absl::StatusOr<Addresses> addresses) {
+void ResolverQuery::Answer(absl::StatusOr<Addresses> addresses, absl::Duration time_to_live) {
   if (done_ == nullptr) return;
+  time_to_live_ = time_to_live;
   deadline_.Cancel();
   Resolver::ResolveFunction done = std::exchange(done_, nullptr);
   done(std::move(addresses));  // may destroy this
 }
 
-void AnswerSlot::Deliver(absl::StatusOr<Addresses> addresses) {
-  Post([addresses = std::move(addresses)](ResolverQuery& query) mutable {
-    query.Answer(std::move(addresses));
+void AnswerSlot::Deliver(absl::StatusOr<Addresses> addresses, absl::Duration time_to_live) {
+  Post([addresses = std::move(addresses), time_to_live](ResolverQuery& query) mutable {
+    query.Answer(std::move(addresses), time_to_live);
   });
 }
 

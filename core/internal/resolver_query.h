@@ -44,8 +44,10 @@ class ResolverQuery : public Resolver::Query {
                 absl::Duration timeout, Resolver::ResolveFunction done);
 
   // Calls the function, unless it has been called. May destroy this.
-  void Answer(absl::StatusOr<Addresses> addresses);
+  void Answer(absl::StatusOr<Addresses> addresses,
+              absl::Duration time_to_live = absl::InfiniteDuration());
 
+  absl::Duration time_to_live() const final { return time_to_live_; }
   EventLoop& loop() const { return loop_; }
   const std::string& name() const { return name_; }
   SocketAddress::Family family() const { return family_; }
@@ -59,6 +61,7 @@ class ResolverQuery : public Resolver::Query {
   const std::string name_;
   const SocketAddress::Family family_;
   Resolver::ResolveFunction done_;
+  absl::Duration time_to_live_ = absl::InfiniteDuration();
   Timer deadline_;
 };
 
@@ -69,7 +72,8 @@ class AnswerSlot : public std::enable_shared_from_this<AnswerSlot> {
 
   // The query gets the answer in a coming turn of its loop. Answers from one thread to one loop
   // come in their order. Nothing happens when the slot is closed.
-  void Deliver(absl::StatusOr<Addresses> addresses);
+  void Deliver(absl::StatusOr<Addresses> addresses,
+               absl::Duration time_to_live = absl::InfiniteDuration());
 
   // The same, of anything that is to be done with the query.
   void Post(absl::AnyInvocable<void(ResolverQuery&)> function);
