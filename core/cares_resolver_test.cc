@@ -341,5 +341,36 @@ TEST_F(CaresServerTest, AConnectionHoldsUpNobody) {
   }
 }
 
+// The sequence of CVE-2026-33630: one question is answered twice, first with an error, and then the
+// connection goes, over which another one waits.
+TEST_F(CaresServerTest, TwoAnswersAndAResetByTcpAreOneAnswer) {
+  bool is_asked = false;
+  Create({{"waits.example",
+           [&, times = 0](const Question& question) mutable {
+             if (!question.tcp) return Answers{question.Truncated()};
+             loop_->Post([&] { is_asked = true; });
+             return ++times == 1 ? Answers() : Answers{question.Answer({"10.0.0.1"})};
+           }},
+          {"resets.example",
+           [](const Question& question) {
+             if (!question.tcp) return Answers{question.Truncated()};
+             return Answers{question.Answer({}, test::NameServer::kFormatError),
+                            question.Answer({"10.6.6.6"}), test::NameServer::kReset};
+           }}},
+         {.timeout = absl::Minutes(1), .tries = 3});
+  std::optional<AddressesOr> waited;
+  auto waits = resolver_->Resolve(*loop_, "waits.example", Family::kIpv4, test::kBound,
+                                  [&](AddressesOr addresses) {
+                                    EXPECT_FALSE(waited.has_value());
+                                    waited = std::move(addresses);
+                                  });
+  ASSERT_TRUE(test::Until(*loop_, [&] { return is_asked; }));
+  EXPECT_EQ(Ask("resets.example").status().code(), absl::StatusCode::kUnavailable);
+  ASSERT_TRUE(test::Until(*loop_, [&] { return waited.has_value(); }));
+  ASSERT_TRUE(waited->ok()) << waited->status();
+  EXPECT_THAT(**waited, ElementsAre(Ip("10.0.0.1:0")));
+  EXPECT_THAT(*Ask("four.example"), ElementsAre(Ip("10.0.0.4:0")));
+}
+
 }  // namespace
 }  // namespace sluice

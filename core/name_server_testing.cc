@@ -57,6 +57,13 @@ std::map<std::string, NameServer::Behaviour> WithTheUsual(
   return behaviours;
 }
 
+// Closing it will reset the connection.
+bool Reset(int fd) {
+  const linger at_once = {.l_onoff = 1, .l_linger = 0};
+  SLUICE_CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) == 0);
+  return false;
+}
+
 // The name that begins after the header, in lower case, and where it ends.
 std::string NameOf(const std::string& message, size_t& end) {
   std::string name;
@@ -192,6 +199,7 @@ bool NameServer::ServeConnection(int fd, std::string& received) {
         static_cast<uint8_t>(received[0]) * size_t{256} + static_cast<uint8_t>(received[1]);
     if (received.size() < 2 + length) break;
     for (const std::string& answer : AnswersTo(received.substr(2, length), true)) {
+      if (answer == kReset) return Reset(fd);
       const std::string framed = absl::StrCat(Short(answer.size()), answer);
       send(fd, framed.data(), framed.size(), MSG_NOSIGNAL);
     }

@@ -34,7 +34,16 @@ namespace sluice::test {
 class NameServer {
  public:
   // RFC 1035 section 4.1.1.
-  enum Code : uint8_t { kNoError = 0, kServerFailure = 2, kNameError = 3, kRefused = 5 };
+  enum Code : uint8_t {
+    kNoError = 0,
+    kFormatError = 1,
+    kServerFailure = 2,
+    kNameError = 3,
+    kRefused = 5
+  };
+
+  // By TCP, no message: the connection is reset.
+  static constexpr char kReset[] = "reset";
 
   struct Question {
     std::string name;   // in lower case
