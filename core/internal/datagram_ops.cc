@@ -31,7 +31,7 @@ constexpr size_t kPlaceBytes = 1025 * 64;
 constexpr size_t kBatchBytes = 256 * 1024;
 constexpr size_t kFewestPlaces = 4;
 
-constexpr size_t kMessages = 64;  // and as many pieces: none is larger than a datagram
+constexpr size_t kMessages = 64;  // in one call, and as many datagrams, of a piece each at most
 constexpr size_t kSegments = 64;  // Linux's UDP_MAX_SEGMENTS, in its first version
 // No system joins more; the network card of a virtual machine may say that it has.
 constexpr size_t kMostJoined = 128;
@@ -201,7 +201,7 @@ bool GoTogether(const OutgoingDatagram& first, const OutgoingDatagram& next) {
 // or (EIO) there is a device on it that cannot split.
 bool RefusesRuns(int error) { return error == EINVAL || error == EMSGSIZE || error == EIO; }
 
-// Whether a send may have answered with the error of an earlier one, which TakeDatagramError tells
+// Whether a send may have answered with the error of an earlier one, which TellDatagramErrors tells
 // with its peer: then it has done nothing. The others no network tells.
 bool MayBeOfEarlier(int error) { return error != EINVAL && error != EIO && error != EPERM; }
 
@@ -455,8 +455,8 @@ DatagramsSent DatagramOps::Send(int fd, absl::Span<const OutgoingDatagram> datag
     if (MayBeOfEarlier(error) && !std::exchange(again, true)) continue;
     if (send_->datagrams[next] == 1 || !RefusesRuns(error)) return {taken, error};
     // One way that is too small says nothing of other peers', nor of later.
-    segment_limit = error == EIO ? 0 : datagrams[taken].bytes.size() - 1;
     if (error == EIO) state.segment_limit = 0;
+    segment_limit = std::min(state.segment_limit, datagrams[taken].bytes.size() - 1);
     again = false;
     next = end;
   }

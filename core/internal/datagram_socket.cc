@@ -60,13 +60,18 @@ absl::StatusOr<unsigned> InterfaceIndex(const std::string& name) {
   return index;
 }
 
+struct Option {
+  int name;
+  const char* what;
+};
+
 // A socket for both families needs the options of both: those of IPv4 hold for its IPv4 peers.
-void SetBoth(Options& to, int ipv6_name, int ipv4_name, int value, const char* what) {
+void SetBoth(Options& to, const Option& ipv6, const Option& ipv4, int value) {
   if (to.is_ipv6()) {
-    to.Set(IPPROTO_IPV6, ipv6_name, value, what);
-    to.Try(IPPROTO_IP, ipv4_name, value);
+    to.Set(IPPROTO_IPV6, ipv6.name, value, ipv6.what);
+    to.Try(IPPROTO_IP, ipv4.name, value);
   } else {
-    to.Set(IPPROTO_IP, ipv4_name, value, what);
+    to.Set(IPPROTO_IP, ipv4.name, value, ipv4.what);
   }
 }
 
@@ -79,8 +84,10 @@ void SetReceiving(Options& to, const DatagramOptions& options) {
     if (!to.is_ipv6()) to.Set(IPPROTO_IP, IP_RECVDSTADDR, 1, "IP_RECVDSTADDR");
 #endif
   }
-  if (options.receive_ecn) SetBoth(to, IPV6_RECVTCLASS, IP_RECVTOS, 1, "RECVTCLASS or RECVTOS");
-  if (options.receive_ttl) SetBoth(to, IPV6_RECVHOPLIMIT, IP_RECVTTL, 1, "RECVHOPLIMIT or RECVTTL");
+  if (options.receive_ecn)
+    SetBoth(to, {IPV6_RECVTCLASS, "IPV6_RECVTCLASS"}, {IP_RECVTOS, "IP_RECVTOS"}, 1);
+  if (options.receive_ttl)
+    SetBoth(to, {IPV6_RECVHOPLIMIT, "IPV6_RECVHOPLIMIT"}, {IP_RECVTTL, "IP_RECVTTL"}, 1);
 #ifdef IP_RECVERR
   to.Try(IPPROTO_IP, IP_RECVERR, 1);
   if (to.is_ipv6()) to.Try(IPPROTO_IPV6, IPV6_RECVERR, 1);
@@ -91,8 +98,9 @@ void SetReceiving(Options& to, const DatagramOptions& options) {
 }
 
 void SetSending(Options& to, const DatagramOptions& options) {
-  if (options.ttl != 0) SetBoth(to, IPV6_UNICAST_HOPS, IP_TTL, options.ttl, "UNICAST_HOPS or TTL");
-  if (options.tos != 0) SetBoth(to, IPV6_TCLASS, IP_TOS, options.tos, "TCLASS or TOS");
+  if (options.ttl != 0)
+    SetBoth(to, {IPV6_UNICAST_HOPS, "IPV6_UNICAST_HOPS"}, {IP_TTL, "IP_TTL"}, options.ttl);
+  if (options.tos != 0) SetBoth(to, {IPV6_TCLASS, "IPV6_TCLASS"}, {IP_TOS, "IP_TOS"}, options.tos);
 }
 
 // Linux gives a socket what any other of the host has joined, unless it is told not to.
