@@ -11,6 +11,8 @@ SLUICE names the tool, built with -c opt.
 """
 
 import argparse
+import contextlib
+import functools
 import json
 import os
 import socket
@@ -21,7 +23,7 @@ from haproxy import Haproxy
 from harness import DEADLINE, Relay, Sluice
 
 SLUICE = os.environ["SLUICE"]
-# Messages of a size, connections, messages in flight on each: the time counts for each byte, or for each message.
+# Messages of so many bytes, connections, messages in flight on each.
 LOADS = {"64 B": (64, 50, 1), "16 KiB": (16384, 10, 4), "256 KiB": (262144, 8, 2)}
 CLIENTS_AT_ONCE = 50
 
@@ -59,8 +61,10 @@ def load(address, size, connections, pipeline, seconds):
 
 
 def connect(address, count):
+    """How many connections there were: at least `count`."""
     host, port = address.rsplit(":", 1)
-    for _ in range(count // CLIENTS_AT_ONCE):
+    times = -(-count // CLIENTS_AT_ONCE)
+    for _ in range(times):
         clients = [socket.create_connection((host, int(port)), DEADLINE) for _ in range(CLIENTS_AT_ONCE)]
         for client in clients:
             client.sendall(b"x")
@@ -68,35 +72,28 @@ def connect(address, count):
             if client.recv(1) != b"x":
                 raise AssertionError("no answer")
             client.close()
-    return count // CLIENTS_AT_ONCE * CLIENTS_AT_ONCE
+    return times * CLIENTS_AT_ONCE
 
 
-class Proxies:
-    """All that are compared, in front of one server."""
+def start(stack, server):
+    """All that are compared, in front of one server; {name: proxy}."""
+    proxies = {}
+    for name, make in (("relay", lambda: Relay(server)), ("haproxy", lambda: Haproxy(server)),
+                       ("haproxy, splice", lambda: Haproxy(server, options="option splice-auto"))):
+        proxies[name] = stack.enter_context(make())
+        connect(proxies[name].address, CLIENTS_AT_ONCE)  # all threads are there
+        pin(proxies[name].pid, FIRST)
+    return proxies
 
-    def __init__(self, server):
-        self._made = {"relay": Relay(server), "haproxy": Haproxy(server),
-                      "haproxy, splice": Haproxy(server, options="option splice-auto")}
 
-    def __enter__(self):
-        for proxy in self._made.values():
-            proxy.__enter__()
-            connect(proxy.address, CLIENTS_AT_ONCE)  # all threads are there
-            pin(proxy.pid, FIRST)
-        return self
-
-    def __exit__(self, *_):
-        for proxy in self._made.values():
-            proxy.__exit__(None, None, None)
-
-    def measure(self, work):
-        """Microseconds for each of what `work` does; {proxy: ...}."""
-        costs = {}
-        for name, proxy in self._made.items():
-            before = processor_seconds(proxy.pid)
-            count = work(proxy.address)
-            costs[name] = (processor_seconds(proxy.pid) - before) * 1e6 / count
-        return costs
+def measure(proxies, work):
+    """Microseconds for each of what `work` does; {name: ...}."""
+    costs = {}
+    for name, proxy in proxies.items():
+        before = processor_seconds(proxy.pid)
+        count = work(proxy.address)
+        costs[name] = (processor_seconds(proxy.pid) - before) * 1e6 / count
+    return costs
 
 
 def report(what, rounds):
@@ -114,15 +111,16 @@ def main():
     parser.add_argument("--connections", type=int, default=5000, help="in each round")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, OTHERS)  # and for all children
-    with Sluice("--protocol=raw") as server, Proxies(server.address) as proxies:
+    with contextlib.ExitStack() as stack:
+        proxies = start(stack, stack.enter_context(Sluice("--protocol=raw")).address)
         for name, (size, connections, pipeline) in LOADS.items():
+            work = functools.partial(load, size=size, connections=connections, pipeline=pipeline,
+                                     seconds=arguments.seconds)
             report(f"each message of {name}, there and back, {connections} connections, {pipeline} in flight",
-                   [proxies.measure(lambda address, size=size, connections=connections, pipeline=pipeline:
-                                    load(address, size, connections, pipeline, arguments.seconds))
-                    for _ in range(arguments.rounds)])
+                   [measure(proxies, work) for _ in range(arguments.rounds)])
+        work = functools.partial(connect, count=arguments.connections)
         report("each connection: accepted, connected, a byte there and back, closed",
-               [proxies.measure(lambda address: connect(address, arguments.connections))
-                for _ in range(arguments.rounds)])
+               [measure(proxies, work) for _ in range(arguments.rounds)])
 
 
 if __name__ == "__main__":
