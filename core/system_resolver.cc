@@ -91,7 +91,10 @@ void SystemResolver::Pool::Work() {
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [this] { return closed_ || !queue_.empty(); });
-    if (queue_.empty()) break;
+    if (queue_.empty()) {
+      internal::ForgetSystem();
+      break;
+    }
     const std::shared_ptr<Job> job = queue_.begin()->second;
     queue_.erase(queue_.begin());
     job->state = Job::State::kRunning;

@@ -1,5 +1,7 @@
 #include "sluice/core/internal/address_info.h"
 
+#include <resolv.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -72,6 +74,12 @@ absl::StatusOr<std::vector<SocketAddress>> AskSystem(const std::string& name,
     if (l != nullptr) freeaddrinfo(l);
   });
   return FromAddressInfo(name, code, error, list);
+}
+
+void ForgetSystem() {
+#ifdef __GLIBC__
+  if (_res.nscount > 0) res_nclose(&_res);  // else it was never set up, and is all zero
+#endif
 }
 
 }  // namespace sluice::internal

@@ -19,6 +19,10 @@ namespace sluice::internal {
 absl::StatusOr<std::vector<SocketAddress>> AskSystem(const std::string& name,
                                                      SocketAddress::Family family);
 
+// Frees what the system keeps of AskSystem for this thread, which does not ask again. glibc does so
+// at a thread's end, but so late that LeakSanitizer, at a program's end, has taken it for a leak.
+void ForgetSystem();
+
 // More than anybody will try: what answers have beyond them is dropped.
 constexpr size_t kMostAddresses = 256;
 
