@@ -13,7 +13,7 @@
 #include "sluice/core/datagram.h"
 #include "sluice/core/dialer.h"
 #include "sluice/core/socket_address.h"
-#include "sluice/tools/load_flags.h"
+#include "sluice/tools/bench_flags.h"
 #include "sluice/tools/load_options.h"
 #include "sluice/tools/load_report.h"
 #include "sluice/tools/poller_flag.h"
@@ -38,7 +38,7 @@ namespace {
 
 // But for the peer.
 absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFromFlags() {
-  const LoadOptions load = LoadOptionsFromFlags();
+  const LoadOptions load = BenchOptionsFromFlags();
   if (load.size < UdpExchange::kHeaderBytes || load.size > kMaxDatagramBytes) {
     return absl::InvalidArgumentError(absl::StrCat("--size=", load.size, ": over udp:// it is ",
                                                    UdpExchange::kHeaderBytes, " to ",
@@ -60,7 +60,8 @@ absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFromFlags() {
 
 int RunUdpBench(const ProtocolTable& protocols, const Invocation& invocation) {
   const std::string& text = invocation.arguments[0];
-  const absl::StatusOr<Endpoint> endpoint = ReadUdpTarget(protocols, invocation, {"timeout"});
+  const absl::StatusOr<Endpoint> endpoint =
+      ReadUdpTarget(protocols, invocation, {"timeout", "rate"});
   if (!endpoint.ok()) return invocation.BadUsage(endpoint.status().message());
   absl::StatusOr<UdpLoadOptions> options = UdpLoadOptionsFromFlags();
   if (!options.ok()) return invocation.BadUsage(options.status().message());
@@ -80,7 +81,7 @@ int RunUdpBench(const ProtocolTable& protocols, const Invocation& invocation) {
 
 int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   const std::string& text = invocation.arguments[0];
-  LoadOptions options = LoadOptionsFromFlags();
+  LoadOptions options = BenchOptionsFromFlags();
   options.poller = absl::GetFlag(FLAGS_poller);
   options.timeout = absl::GetFlag(FLAGS_timeout).value();
   options.verify = absl::GetFlag(FLAGS_verify);
@@ -110,14 +111,15 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
 }  // namespace
 
 Command BenchCommand(const ProtocolTable& protocols) {
-  std::vector<std::string> flags = LoadFlagNames();
+  std::vector<std::string> flags = BenchFlagNames();
   flags.insert(flags.end(), {"poller", "timeout", "lost_after", "verify", "json", "text"});
   return {
       .name = "bench",
       .summary = "puts a load on an echo server and tells how it went",
       .description = absl::StrCat(
           "Each connection keeps --pipeline messages in flight and sends the next when an answer "
-          "comes. Every answer is compared with what was sent. Progress goes to standard error. "
+          "comes (closed loop); with --rate messages leave when they are due (open loop). Every "
+          "answer is compared with what was sent. Progress goes to standard error. "
           "Ctrl-C ends the run early. The exit status is 1 if anything went wrong on any "
           "connection."
           "\n\n"

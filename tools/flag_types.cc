@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 
 namespace sluice::tools {
@@ -79,5 +80,30 @@ bool AbslParseFlag(absl::string_view text, Timeout* flag, std::string* error) {
 }
 
 std::string AbslUnparseFlag(const Timeout& flag) { return absl::FormatDuration(flag.value_); }
+
+bool AbslParseFlag(absl::string_view text, Pause* flag, std::string* error) {
+  if (absl::ParseDuration(text, &flag->value_) && flag->value_ >= absl::ZeroDuration() &&
+      flag->value_ < absl::InfiniteDuration()) {
+    return true;
+  }
+  *error = "takes a duration of 0 or more, such as 500ms, 5s or 1m30s";
+  return false;
+}
+
+std::string AbslUnparseFlag(const Pause& flag) { return absl::FormatDuration(flag.value_); }
+
+bool AbslParseFlag(absl::string_view text, Frequency* flag, std::string* error) {
+  if (text.find_first_not_of("0123456789.") == absl::string_view::npos &&
+      absl::SimpleAtod(text, &flag->per_second_) && flag->per_second_ >= 0.001 &&
+      flag->per_second_ <= 1e7) {
+    return true;
+  }
+  *error = "takes a number from 0.001 to 10000000, such as 0.5 or 20000";
+  return false;
+}
+
+std::string AbslUnparseFlag(const Frequency& flag) {
+  return absl::StrFormat("%.15g", flag.per_second_);
+}
 
 }  // namespace sluice::tools

@@ -11,6 +11,7 @@
 #define SLUICE_TOOLS_FLAG_TYPES_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -74,6 +75,60 @@ class Timeout {
 
  private:
   absl::Duration value_;
+};
+
+// A duration of 0 or more (500ms, 5s, 1m30s) that ends.
+class Pause {
+ public:
+  explicit Pause(absl::Duration value) : value_(value) {}
+  absl::Duration value() const { return value_; }
+
+  friend bool AbslParseFlag(absl::string_view text, Pause* flag, std::string* error);
+  friend std::string AbslUnparseFlag(const Pause& flag);
+
+ private:
+  absl::Duration value_;
+};
+
+// How often something happens in a second: 0.001 to 10,000,000 times, 0.5 or 20000.
+class Frequency {
+ public:
+  explicit Frequency(double per_second) : per_second_(per_second) {}
+  double per_second() const { return per_second_; }
+
+  friend bool AbslParseFlag(absl::string_view text, Frequency* flag, std::string* error);
+  friend std::string AbslUnparseFlag(const Frequency& flag);
+
+ private:
+  double per_second_;
+};
+
+// A number of one of these types, or none.
+template <typename T>
+class OrNone {
+ public:
+  OrNone() = default;
+  const std::optional<T>& value() const { return value_; }
+
+  friend bool AbslParseFlag(absl::string_view text, OrNone* flag, std::string* error) {
+    if (text == "none") {
+      flag->value_.reset();
+      return true;
+    }
+    T value(0);
+    if (!AbslParseFlag(text, &value, error)) {
+      *error += ", or none";
+      return false;
+    }
+    flag->value_ = value;
+    return true;
+  }
+  friend std::string AbslUnparseFlag(const OrNone& flag) {
+    return flag.value_.has_value() ? AbslUnparseFlag(*flag.value_) : "none";
+  }
+
+ private:
+  std::optional<T> value_;
 };
 
 }  // namespace sluice::tools

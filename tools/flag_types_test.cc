@@ -21,6 +21,9 @@ std::string Parse(const std::string& text, Flag flag) {
 }
 std::string ParseConnections(const std::string& text) { return Parse(text, Connections(7)); }
 std::string ParseSize(const std::string& text) { return Parse(text, Size(7)); }
+std::string ParsePause(const std::string& text) { return Parse(text, Pause(absl::Seconds(7))); }
+std::string ParseFrequency(const std::string& text) { return Parse(text, Frequency(7)); }
+std::string ParseRate(const std::string& text) { return Parse(text, OrNone<Frequency>()); }
 std::string ParseTimeout(const std::string& text) { return Parse(text, Timeout(absl::Seconds(7))); }
 
 TEST(WholeNumberTest, AcceptsItsRange) {
@@ -63,6 +66,35 @@ TEST(TimeoutTest, SaysWhatItAccepts) {
   for (const char* text : {"", "0", "0s", "-1s", "-inf", "5", "soon"}) {
     EXPECT_THAT(ParseTimeout(text), testing::StartsWith("takes a positive duration")) << text;
   }
+}
+
+TEST(PauseTest, AcceptsDurationsFromZeroOnThatEnd) {
+  EXPECT_EQ(ParsePause("0"), "0");
+  EXPECT_EQ(ParsePause("0s"), "0");
+  EXPECT_EQ(ParsePause("1.5s"), "1.5s");
+  for (const char* text : {"", "-1s", "inf", "-inf", "5", "soon"}) {
+    EXPECT_THAT(ParsePause(text), testing::StartsWith("takes a duration of 0 or more, such as"))
+        << text;
+  }
+}
+
+TEST(FrequencyTest, AcceptsItsRange) {
+  for (const char* text : {"0.001", "0.5", "1", "20000", "1234567.25", "10000000"})
+    EXPECT_EQ(ParseFrequency(text), text);
+}
+
+TEST(FrequencyTest, SaysWhatItAccepts) {
+  for (const char* text : {"", "0", "0.0009", "-1", "inf", "nan", "1e3", "10000001", "many", "."}) {
+    EXPECT_EQ(ParseFrequency(text), "takes a number from 0.001 to 10000000, such as 0.5 or 20000")
+        << text;
+  }
+}
+
+TEST(OrNoneTest, AcceptsNoneToo) {
+  EXPECT_EQ(AbslUnparseFlag(OrNone<Frequency>()), "none");
+  EXPECT_EQ(ParseRate("none"), "none");
+  EXPECT_EQ(ParseRate("20"), "20");
+  EXPECT_EQ(ParseRate("0"), "takes a number from 0.001 to 10000000, such as 0.5 or 20000, or none");
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #define SLUICE_TOOLS_JSON_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -31,6 +32,11 @@ class JsonObject {
   JsonObject& Add(absl::string_view name, double value);
   JsonObject& Add(absl::string_view name, bool value);
   JsonObject& Add(absl::string_view name, const JsonObject& value);
+  // Null for none.
+  template <typename T>
+  JsonObject& Add(absl::string_view name, const std::optional<T>& value) {
+    return value.has_value() ? Add(name, *value) : AddRaw(name, "null");
+  }
 
   std::string ToString() const;
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 
 #include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
@@ -27,6 +28,12 @@ TEST(JsonObjectTest, NumbersAreExact) {
   EXPECT_EQ(
       object.ToString(),
       R"({"u":18446744073709551615,"i":-9223372036854775808,"d":0.25,"big":1e+300,"inf":null})");
+}
+
+TEST(JsonObjectTest, NoneIsNull) {
+  JsonObject object;
+  object.Add("a", std::optional<double>(0.5)).Add("b", std::optional<bool>());
+  EXPECT_EQ(object.ToString(), R"({"a":0.5,"b":null})");
 }
 
 TEST(JsonObjectTest, StringsAreEscaped) {

@@ -78,11 +78,12 @@ Load::Progress Load::TakeProgress() {
   Progress progress;
   progress.connecting = connecting_;
   progress.elapsed = watch_.elapsed();
-  for (const std::unique_ptr<LoadWorker>& worker : workers_) {
-    progress.messages += worker->progress().messages.load(std::memory_order_relaxed);
-    progress.errors += worker->progress().errors.load(std::memory_order_relaxed);
-    progress.open += worker->progress().open.load(std::memory_order_relaxed);
-  }
+  group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
+    const LoadWorker::Progress part = workers_[static_cast<size_t>(index)]->progress();
+    progress.messages += part.messages;
+    progress.errors += part.errors;
+    progress.open += part.open;
+  });
   progress.messages_per_second = watch_.RateOf(progress.messages);
   return progress;
 }

@@ -1,6 +1,8 @@
-// Load puts a closed-loop load on a server: each connection keeps a number of messages in flight
-// and sends the next when an answer has come. (So a slow server is asked less often, and its
-// latencies are those of clients that wait, not of ones that arrive on their own.)
+// Load puts a load on a server. In a closed loop each connection keeps a number of messages in
+// flight and sends the next when an answer has come: so a slow server is asked less often, and its
+// latencies are those of clients that wait. In an open loop (LoadOptions::rate) messages are sent
+// as they are due, as by clients that arrive on their own, and latencies count from then: so a
+// server that stalls is seen to stall.
 //
 // Example:
 //   Load load({.protocol = protocol, .url = url, .connections = 50});

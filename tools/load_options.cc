@@ -32,6 +32,7 @@ LoadResult& LoadResult::operator+=(const LoadResult& other) {
   compressed += other.compressed;
   messages += other.messages;
   bytes += other.bytes;
+  unsent += other.unsent;
   elapsed = std::max(elapsed, other.elapsed);
   latency.Merge(other.latency);
   errors += other.errors;

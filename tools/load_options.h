@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -25,8 +26,9 @@ struct LoadOptions {
   Url url = {};
   PollerKind poller = PollerKind::kAuto;
   int connections = 50;
-  int pipeline = 1;    // messages in flight on each
-  size_t size = 1024;  // of a message
+  int pipeline = 1;  // messages in flight on each: so many, or, with a rate, at most
+  std::optional<double> rate = std::nullopt;  // open loop: so many a second, over all connections
+  size_t size = 1024;                         // of a message
   absl::Duration duration = absl::Seconds(5);
   absl::Duration timeout = absl::Seconds(5);  // for a connection to open, and for an answer
   int threads = 1;
@@ -62,15 +64,18 @@ struct LoadResult {
   int compressed = 0;     // of these, with a server that agreed to compress
   uint64_t messages = 0;  // answers
   uint64_t bytes = 0;     // that they carried, which is as much as was sent for them
+  uint64_t unsent = 0;    // open loop: due, and not sent before the end
   absl::Duration elapsed =
       {};                  // from the first message to the end of sending, or to the last answer
-  Histogram latency = {};  // from Send to the whole answer
+  Histogram latency = {};  // from Send, or when it was due by the rate, to the whole answer
   LoadErrors errors = {};
 
   // The result of both together, at the same time.
   LoadResult& operator+=(const LoadResult& other);
   double messages_per_second() const;
   double bytes_per_second() const;
+  // Whether as many were answered a second as were asked for, but for 1%.
+  bool ReachedRate(double rate) const { return messages_per_second() >= 0.99 * rate; }
 };
 
 }  // namespace sluice::tools

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -29,6 +30,17 @@ std::string ErrorsLine(const LoadErrors& errors, const Terminal& terminal) {
                       "\n  the first: ", PrintableLine(errors.first), "\n");
 }
 
+std::string RateLine(const LoadOptions& options, const LoadResult& result,
+                     const Terminal& terminal) {
+  if (!options.rate.has_value()) return "";
+  if (result.ReachedRate(*options.rate)) return "the rate that was asked for was reached\n";
+  return absl::StrCat(terminal.warning(),
+                      "the rate was not reached: ", FormatRate(result.messages_per_second()),
+                      " messages/s of ", FormatRate(*options.rate), terminal.plain(), "; ",
+                      FormatCounted(result.unsent, "message"), " that ",
+                      result.unsent == 1 ? "was" : "were", " due had not been sent at the end\n");
+}
+
 std::string CompressionLine(const LoadOptions& options, const LoadResult& result) {
   if (!options.compress) return "";
   return absl::StrCat("compression agreed on for ",
@@ -50,14 +62,21 @@ std::string ProgressLine(const LoadOptions& options, const Load::Progress& progr
                       FormatCount(static_cast<uint64_t>(progress.open)), " open", errors);
 }
 
+// "16 in flight on each", "1.00 k messages/s, at most 16 in flight on each".
+std::string LoopText(const LoadOptions& options) {
+  const std::string in_flight =
+      absl::StrCat(FormatCount(static_cast<uint64_t>(options.pipeline)), " in flight on each");
+  if (!options.rate.has_value()) return in_flight;
+  return absl::StrCat(FormatRate(*options.rate), " messages/s, at most ", in_flight);
+}
+
 }  // namespace
 
 std::string LoadReport(absl::string_view title, const LoadOptions& options,
                        const LoadResult& result, const Terminal& terminal) {
   std::string report = absl::StrCat(
       title, "\n", FormatCounted(static_cast<uint64_t>(result.connections), "connection"), ", ",
-      FormatCount(static_cast<uint64_t>(options.pipeline)), " in flight on each, messages of ",
-      FormatBytes(static_cast<double>(options.size)), ", ",
+      LoopText(options), ", messages of ", FormatBytes(static_cast<double>(options.size)), ", ",
       FormatCounted(static_cast<uint64_t>(options.threads), "thread"), ", ",
       FormatSeconds(result.elapsed), "\n", CompressionLine(options, result), "\n");
   absl::StrAppend(&report, LatencyReport("messages",
@@ -65,6 +84,7 @@ std::string LoadReport(absl::string_view title, const LoadOptions& options,
                                           .per_second = result.messages_per_second(),
                                           .bytes_per_second = result.bytes_per_second()},
                                          result.latency, terminal));
+  absl::StrAppend(&report, RateLine(options, result, terminal));
   absl::StrAppend(&report, ErrorsLine(result.errors, terminal));
   if (result.errors.total() == 0) {
     absl::StrAppend(&report, "no errors",
@@ -88,6 +108,11 @@ std::string LoadReportJson(absl::string_view url, const LoadOptions& options,
       .Add("connections_compressed", int64_t{result.compressed})
       .Add("pipeline", int64_t{options.pipeline})
       .Add("size", static_cast<uint64_t>(options.size))
+      .Add("rate", options.rate)
+      .Add("rate_reached", options.rate.has_value()
+                               ? std::optional<bool>(result.ReachedRate(*options.rate))
+                               : std::nullopt)
+      .Add("unsent", result.unsent)
       .Add("text", options.text)
       .Add("threads", int64_t{options.threads})
       .Add("seconds", absl::ToDoubleSeconds(result.elapsed))

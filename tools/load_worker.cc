@@ -1,16 +1,11 @@
 #include "sluice/tools/load_worker.h"
 
 #include <algorithm>
-#include <cstring>
-#include <limits>
+#include <optional>
 #include <utility>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
-#include "sluice/core/dialer.h"
-#include "sluice/core/stream.h"
-#include "sluice/tools/encryption.h"
+#include "absl/time/time.h"
+#include "sluice/tools/message_schedule.h"
 
 namespace sluice::tools {
 namespace {
@@ -21,209 +16,38 @@ constexpr int kMaxOpening = 256;
 // How long the server has to close its side when everything was answered.
 constexpr absl::Duration kCloseTimeout = absl::Seconds(2);
 
-// A pipeline may be queued whole.
-StreamLimits LimitsFor(const LoadOptions& options) {
-  constexpr uint64_t kMaxHigh = 64 * 1024 * 1024;
-  const uint64_t pipeline = uint64_t{options.size} * static_cast<uint64_t>(options.pipeline);
-  StreamLimits limits;
-  limits.high = static_cast<uint32_t>(std::clamp<uint64_t>(pipeline, limits.high, kMaxHigh));
-  const uint64_t hard = uint64_t{limits.high} + options.size + 1024 * 1024;
-  limits.hard = static_cast<uint32_t>(
-      std::clamp<uint64_t>(hard, limits.hard, std::numeric_limits<uint32_t>::max()));
-  return limits;
-}
-
-LoadErrors::Kind KindOf(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kDeadlineExceeded:
-      return LoadErrors::kTimeout;
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kResourceExhausted:
-    case absl::StatusCode::kUnimplemented:
-    case absl::StatusCode::kFailedPrecondition:
-      return LoadErrors::kProtocol;
-    case absl::StatusCode::kUnauthenticated:
-      return LoadErrors::kTls;
-    default:
-      return LoadErrors::kClosed;
-  }
+// The part of the rate that connections `first` to `first + count - 1` have.
+std::optional<MessageSchedule> ScheduleOf(const LoadOptions& options, int first, int count) {
+  if (!options.rate.has_value()) return std::nullopt;
+  return MessageSchedule(*options.rate * count / options.connections,
+                         static_cast<double>(first) / options.connections);
 }
 
 }  // namespace
-
-class LoadWorker::Connection final : private Client::Handler {
- public:
-  using State = ConnectionState;
-
-  Connection(LoadWorker& worker, uint64_t number) : worker_(worker), number_(number) {}
-
-  void Connect() {
-    Become(State::kConnecting);
-    const LoadOptions& load = worker_.options_;
-    DialOptions options;
-    options.timeout = load.timeout;
-    options.stream.limits = LimitsFor(load);
-    attempt_ = load.dialer->Dial(
-        worker_.loop_, load.url.endpoint, options,
-        [this](absl::StatusOr<std::unique_ptr<Stream>> stream) { OnConnect(std::move(stream)); });
-  }
-
-  // Brings what is in flight up to the pipeline, unless the stream is full.
-  void Fill(MonotonicTime now) {
-    const uint64_t pipeline = static_cast<uint64_t>(worker_.options_.pipeline);
-    if (sent_at_.empty()) sent_at_.resize(pipeline);
-    while (state_ == State::kOpen && worker_.sending() && !blocked_ &&
-           sent_ - received_ < pipeline) {
-      sent_at_[sent_ % pipeline] = now;
-      const absl::Span<const uint8_t> message = worker_.pattern_.Message(number_, sent_);
-      const auto kind = worker_.options_.text ? Client::Kind::kText : Client::Kind::kBinary;
-      blocked_ =
-          client_->Send(kind, message) != SendResult::kSent;  // when refused, OnClose follows
-      ++sent_;
-    }
-  }
-
-  // No more is sent: ends gracefully, unless answers are missing.
-  void EndIfIdle() {
-    if (state_ != State::kOpen || sent_ != received_) return;
-    Become(State::kEnding);
-    client_->Close();
-  }
-
-  // Ends at once, whatever is missing, without counting an error.
-  void GiveUp() {
-    if (state_ == State::kConnecting) {
-      attempt_.reset();
-      Become(State::kGone);
-    } else if (state_ != State::kNew && state_ != State::kGone) {
-      Become(State::kEnding);
-      client_->Abort(absl::CancelledError("the load is over"));
-    }
-  }
-
-  // Fails when what it waits for was due.
-  void CheckDeadline(MonotonicTime sent_before) {
-    if (state_ == State::kOpen && sent_ != received_ && oldest_in_flight() < sent_before) {
-      Fail(LoadErrors::kTimeout,
-           absl::StrCat("no answer for ", absl::FormatDuration(worker_.options_.timeout)));
-    }
-  }
-
- private:
-  void OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream) {
-    attempt_.reset();
-    if (!stream.ok()) {
-      const ClientEncryption* const encryption = worker_.options_.encryption.get();
-      const bool connected = encryption != nullptr && encryption->FailedToEncrypt(stream.status());
-      worker_.OnError(connected ? LoadErrors::kTls : LoadErrors::kConnect,
-                      stream.status().message());
-      return Become(State::kGone);
-    }
-    client_ = worker_.clients_->NewClient(*std::move(stream), *this);
-    Become(client_->is_open() ? State::kOpen : State::kHandshaking);
-  }
-
-  // Client::Handler:
-  void OnOpen(Client& client) override {
-    if (state_ != State::kHandshaking) return;
-    if (client.compresses()) ++worker_.result_.compressed;
-    Become(State::kOpen);
-  }
-  void OnMessage(Client& /*client*/, absl::Span<const uint8_t> bytes) override {
-    if (state_ != State::kOpen) return;
-    const MonotonicTime now = worker_.loop_.NowExact();
-    if (!Take(bytes, now))
-      return Fail(LoadErrors::kMismatch, "an answer differs from what was sent");
-    if (worker_.sending()) {
-      Fill(now);
-    } else {
-      EndIfIdle();
-    }
-  }
-  void OnSendReady(Client& /*client*/) override {
-    blocked_ = false;
-    Fill(worker_.loop_.NowExact());
-  }
-  void OnReceiveEnd(Client& /*client*/) override {
-    if (state_ == State::kEnding) return;
-    Fail(EarlyOr(LoadErrors::kClosed), "the server closed the connection");
-  }
-  void OnClose(Client& /*client*/, const absl::Status& status) override {
-    if (state_ == State::kHandshaking || state_ == State::kOpen) {
-      worker_.OnError(EarlyOr(KindOf(status)),
-                      status.ok() ? "the server closed the connection" : status.message());
-    }
-    Become(State::kGone);
-  }
-
-  // Before it is open, all that goes wrong is that it does not open.
-  LoadErrors::Kind EarlyOr(LoadErrors::Kind kind) const {
-    return state_ == State::kHandshaking && kind != LoadErrors::kTls ? LoadErrors::kConnect : kind;
-  }
-
-  // Takes answers, or a part of one where the protocol has no messages. False when they are not
-  // what is due.
-  bool Take(absl::Span<const uint8_t> bytes, MonotonicTime now) {
-    const size_t size = worker_.pattern_.size();
-    if (worker_.options_.protocol->has_messages() && bytes.size() != size) return false;
-    while (!bytes.empty()) {
-      if (received_ == sent_) return false;
-      const size_t length = std::min(bytes.size(), size - position_);
-      if (worker_.options_.verify) {
-        const absl::Span<const uint8_t> expected =
-            worker_.pattern_.Message(number_, received_).subspan(position_, length);
-        if (std::memcmp(bytes.data(), expected.data(), length) != 0) return false;
-      }
-      bytes.remove_prefix(length);
-      position_ += length;
-      if (position_ < size) break;
-      position_ = 0;
-      worker_.OnAnswer(oldest_in_flight(), now);
-      ++received_;
-    }
-    return true;
-  }
-
-  void Fail(LoadErrors::Kind kind, absl::string_view what) {
-    worker_.OnError(kind, what);
-    Become(State::kEnding);
-    client_->Abort(absl::AbortedError(what));
-  }
-
-  void Become(State state) {
-    const State before = std::exchange(state_, state);
-    worker_.OnChange(before, state);
-  }
-
-  MonotonicTime oldest_in_flight() const { return sent_at_[received_ % sent_at_.size()]; }
-
-  LoadWorker& worker_;
-  const uint64_t number_;
-  State state_ = State::kNew;
-  bool blocked_ = false;
-  std::unique_ptr<Dialer::Attempt> attempt_;
-  std::unique_ptr<Client> client_;
-  uint64_t sent_ = 0;
-  uint64_t received_ = 0;
-  size_t position_ = 0;  // in the answer that is due
-  std::vector<MonotonicTime>
-      sent_at_;  // of those in flight, by sequence number modulo the pipeline
-};
 
 LoadWorker::LoadWorker(EventLoop& loop, const LoadOptions& options, const MessagePattern& pattern,
                        std::unique_ptr<ClientFactory> clients, int first, int count,
                        absl::AnyInvocable<void()> on_ready, absl::AnyInvocable<void()> on_done)
     : loop_(loop),
       options_(options),
-      pattern_(pattern),
       clients_(std::move(clients)),
       on_ready_(std::move(on_ready)),
       on_done_(std::move(on_done)),
+      shared_{.loop = loop,
+              .options = options,
+              .pattern = pattern,
+              .clients = *clients_,
+              .owner = *this,
+              .first = static_cast<uint64_t>(first),
+              .count = static_cast<uint64_t>(count),
+              .schedule = ScheduleOf(options, first, count)},
       check_([this] { CheckPhase(); }),
       tick_([this] { CheckDeadlines(); }),
-      end_([this] { OnPhaseTimeout(); }) {
+      end_([this] { OnPhaseTimeout(); }),
+      pace_([this] { SendWhatIsDue(loop_.NowExact()); }) {
   for (int i = 0; i < count; ++i) {
-    connections_.push_back(std::make_unique<Connection>(*this, static_cast<uint64_t>(first + i)));
+    connections_.push_back(
+        std::make_unique<LoadConnection>(shared_, static_cast<uint64_t>(first + i)));
   }
   loop_.ArmTimer(check_, absl::ZeroDuration());
   ArmTick();
@@ -237,16 +61,36 @@ void LoadWorker::Run() {
   began_ = loop_.NowExact();
   if (options_.duration < absl::InfiniteDuration())
     loop_.ArmTimer(end_, began_ + options_.duration);
-  for (const auto& connection : connections_) connection->Fill(loop_.NowExact());
+  shared_.sending = true;
+  for (const auto& connection : connections_) connection->Begin(loop_.NowExact());
+  if (shared_.schedule.has_value()) {
+    shared_.schedule->Begin(began_);
+    SendWhatIsDue(loop_.NowExact());
+  }
   loop_.ArmTimer(check_, absl::ZeroDuration());
+}
+
+// Also what the timer has come too late for: so the rate is right on average.
+void LoadWorker::SendWhatIsDue(MonotonicTime now) {
+  for (const uint64_t due = shared_.schedule->DueBy(now); due_ < due; ++due_)
+    connections_[due_ % shared_.count]->OnDue(now);
+  loop_.ArmTimer(pace_, shared_.schedule->DueAt(due_));
 }
 
 void LoadWorker::Finish() {
   if (phase_ >= Phase::kFinishing) return;
   const bool was_running = phase_ == Phase::kRunning;
+  if (was_running) {
+    const MonotonicTime now = loop_.NowExact();
+    if (shared_.schedule.has_value())
+      SendWhatIsDue(std::min(now, began_ + options_.duration - absl::Nanoseconds(1)));
+    shared_.result.elapsed = now - began_;
+    shared_.sending = false;
+    for (const auto& connection : connections_) shared_.result.unsent += connection->unsent();
+  }
   phase_ = Phase::kFinishing;
+  loop_.CancelTimer(pace_);
   loop_.CancelTimer(end_);
-  if (was_running) result_.elapsed = loop_.NowExact() - began_;
   for (const auto& connection : connections_) {
     if (was_running) {
       connection->EndIfIdle();
@@ -305,46 +149,44 @@ void LoadWorker::CheckDeadlines() {
 }
 
 // Counts what a connection's state counts as.
-int* LoadWorker::CounterOf(ConnectionState state) {
+int* LoadWorker::CounterOf(LoadConnection::State state) {
   switch (state) {
-    case ConnectionState::kConnecting:
-    case ConnectionState::kHandshaking:
+    case LoadConnection::State::kConnecting:
+    case LoadConnection::State::kHandshaking:
       return &opening_;
-    case ConnectionState::kOpen:
+    case LoadConnection::State::kOpen:
       return &open_;
-    case ConnectionState::kEnding:
+    case LoadConnection::State::kEnding:
       return &ending_;
-    case ConnectionState::kNew:
-    case ConnectionState::kGone:
+    case LoadConnection::State::kNew:
+    case LoadConnection::State::kGone:
       break;
   }
   return nullptr;
 }
 
-void LoadWorker::OnChange(ConnectionState before, ConnectionState after) {
+void LoadWorker::OnChange(LoadConnection::State before, LoadConnection::State after) {
   if (int* counter = CounterOf(before)) --*counter;
   if (int* counter = CounterOf(after)) ++*counter;
-  if (after == ConnectionState::kOpen) ++result_.connections;
-  progress_.open.store(open_, std::memory_order_relaxed);
+  if (after == LoadConnection::State::kOpen) ++shared_.result.connections;
   // Not here, under the connection's feet.
   if (!check_.armed()) loop_.ArmTimer(check_, absl::ZeroDuration());
 }
 
-void LoadWorker::OnAnswer(MonotonicTime sent, MonotonicTime now) {
-  result_.latency.RecordNanoseconds(now.nanoseconds() - sent.nanoseconds());
-  last_answer_ = now;
-  progress_.messages.store(++result_.messages, std::memory_order_relaxed);
+void LoadWorker::OnError(LoadErrors::Kind kind, absl::string_view what) {
+  shared_.result.errors.Add(kind, what);
 }
 
-void LoadWorker::OnError(LoadErrors::Kind kind, absl::string_view what) {
-  result_.errors.Add(kind, what);
-  progress_.errors.store(result_.errors.total(), std::memory_order_relaxed);
+LoadWorker::Progress LoadWorker::progress() const {
+  return {
+      .messages = shared_.result.messages, .errors = shared_.result.errors.total(), .open = open_};
 }
 
 LoadResult LoadWorker::TakeResult() {
-  if (result_.messages > 0) result_.elapsed = std::max(result_.elapsed, last_answer_ - began_);
-  result_.bytes = result_.messages * pattern_.size();
-  return std::move(result_);
+  LoadResult& result = shared_.result;
+  if (result.messages > 0) result.elapsed = std::max(result.elapsed, shared_.last_answer - began_);
+  result.bytes = result.messages * shared_.pattern.size();
+  return std::move(result);
 }
 
 }  // namespace sluice::tools

@@ -4,35 +4,40 @@
 // It goes through phases; each but the first begins when told or when the one before is over:
 //   opening     connects, some at a time
 //   ready       each connection is open or has failed; waits for Run
-//   running     keeps `pipeline` messages in flight on each, for `duration` or until Finish
+//   running     sends messages (load_connection.h says when), for `duration` or until Finish
 //   finishing   waits for the answers that are missing, and closes
 //   done        no connection is left
 //
-// Loop-bound, except progress().
+// In an open loop a timer sends all that has become due since it ran last, each time that a message
+// is due; it comes up to 0.1 ms late (TimerWheel::kResolution, and what the system adds), and the
+// latencies have that in them.
+//
+// Loop-bound.
 #ifndef SLUICE_TOOLS_LOAD_WORKER_H_
 #define SLUICE_TOOLS_LOAD_WORKER_H_
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/strings/string_view.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/timer.h"
+#include "sluice/tools/load_connection.h"
 #include "sluice/tools/load_options.h"
 #include "sluice/tools/message_pattern.h"
+#include "sluice/tools/protocol.h"
 
 namespace sluice::tools {
 
-class LoadWorker {
+class LoadWorker final : private LoadConnection::Owner {
  public:
-  // What other threads may read meanwhile.
   struct Progress {
-    std::atomic<uint64_t> messages{0};
-    std::atomic<uint64_t> errors{0};
-    std::atomic<int> open{0};
+    uint64_t messages = 0;
+    uint64_t errors = 0;
+    int open = 0;
   };
 
   // Its connections are number `first` to `first + count - 1` of the load. The functions are called
@@ -50,53 +55,42 @@ class LoadWorker {
   // Ends running; earlier, what is opening is given up.
   void Finish();
 
-  const Progress& progress() const { return progress_; }
+  Progress progress() const;
   LoadResult TakeResult();
 
  private:
-  class Connection;
-  enum class ConnectionState : uint8_t {
-    kNew,
-    kConnecting,
-    kHandshaking,
-    kOpen,
-    kEnding,  // by us, or by an error that was counted; its OnClose follows
-    kGone,
-  };
   enum class Phase : uint8_t { kOpening, kReady, kRunning, kFinishing, kDone };
 
   void CheckPhase();
   void OnPhaseTimeout();
   void CheckDeadlines();
   void ArmTick();
-  int* CounterOf(ConnectionState state);
+  void SendWhatIsDue(MonotonicTime now);
+  int* CounterOf(LoadConnection::State state);
 
-  // From connections.
-  void OnChange(ConnectionState before, ConnectionState after);
-  void OnAnswer(MonotonicTime sent, MonotonicTime now);
-  void OnError(LoadErrors::Kind kind, absl::string_view what);
-  bool sending() const { return phase_ == Phase::kRunning; }
+  // LoadConnection::Owner:
+  void OnChange(LoadConnection::State before, LoadConnection::State after) override;
+  void OnError(LoadErrors::Kind kind, absl::string_view what) override;
 
   EventLoop& loop_;
   const LoadOptions& options_;
-  const MessagePattern& pattern_;
   const std::unique_ptr<ClientFactory> clients_;
   absl::AnyInvocable<void()> on_ready_;
   absl::AnyInvocable<void()> on_done_;
 
   Phase phase_ = Phase::kOpening;
-  std::vector<std::unique_ptr<Connection>> connections_;
+  LoadConnection::Shared shared_;
+  std::vector<std::unique_ptr<LoadConnection>> connections_;
   size_t next_ = 0;  // to connect
   int opening_ = 0;  // connections, by state
   int open_ = 0;
   int ending_ = 0;
   MonotonicTime began_;
-  MonotonicTime last_answer_;
-  LoadResult result_;
-  Progress progress_;
-  Timer check_;  // CheckPhase, soon
-  Timer tick_;   // looks for late answers
-  Timer end_;    // of running, then of closing
+  uint64_t due_ = 0;  // open loop: messages so far
+  Timer check_;       // CheckPhase, soon
+  Timer tick_;        // looks for late answers
+  Timer end_;         // of running, then of closing
+  Timer pace_;        // open loop: a message is due
 };
 
 }  // namespace sluice::tools

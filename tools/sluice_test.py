@@ -245,6 +245,9 @@ class UsageTest(unittest.TestCase):
                               says="--threads may not be more than --connections")
         for command in ("bench", "cat"):
             self.assert_bad_usage(command, "tcp://[::1]:1", "--deflate", says="--deflate: tcp:// does not compress; ws:// does")
+        for rate in ("0", "-1", "inf", "many"):
+            self.assert_bad_usage("bench", "tcp://[::1]:1", f"--rate={rate}",
+                                  says="--rate takes a number from 0.001 to 10000000, such as 0.5 or 20000, or none")
         self.assert_bad_usage("demo", "--size=0", says="takes a number of bytes from 1 to 1GiB")
 
     def test_what_means_nothing_over_udp_is_refused(self):

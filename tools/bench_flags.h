@@ -1,0 +1,20 @@
+// The flags that only `bench` has, of those that describe a load.
+#ifndef SLUICE_TOOLS_BENCH_FLAGS_H_
+#define SLUICE_TOOLS_BENCH_FLAGS_H_
+
+#include <string>
+#include <vector>
+
+#include "sluice/tools/load_options.h"
+
+namespace sluice::tools {
+
+// Their names, behind those of LoadFlagNames().
+std::vector<std::string> BenchFlagNames();
+
+// What all of them say; protocol and url are the caller's to set.
+LoadOptions BenchOptionsFromFlags();
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_BENCH_FLAGS_H_

@@ -1,0 +1,190 @@
+#include "sluice/tools/load_connection.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "sluice/tools/encryption.h"
+
+namespace sluice::tools {
+namespace {
+
+constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
+
+// A pipeline may be queued whole.
+StreamLimits LimitsFor(const LoadOptions& options) {
+  constexpr uint64_t kMaxHigh = 64 * 1024 * 1024;
+  const uint64_t pipeline = uint64_t{options.size} * static_cast<uint64_t>(options.pipeline);
+  StreamLimits limits;
+  limits.high = static_cast<uint32_t>(std::clamp<uint64_t>(pipeline, limits.high, kMaxHigh));
+  const uint64_t hard = uint64_t{limits.high} + options.size + 1024 * 1024;
+  limits.hard = static_cast<uint32_t>(
+      std::clamp<uint64_t>(hard, limits.hard, std::numeric_limits<uint32_t>::max()));
+  return limits;
+}
+
+LoadErrors::Kind KindOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kDeadlineExceeded:
+      return LoadErrors::kTimeout;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kFailedPrecondition:
+      return LoadErrors::kProtocol;
+    case absl::StatusCode::kUnauthenticated:
+      return LoadErrors::kTls;
+    default:
+      return LoadErrors::kClosed;
+  }
+}
+
+}  // namespace
+
+LoadConnection::LoadConnection(Shared& shared, uint64_t number)
+    : shared_(shared), number_(number), may_send_(shared.schedule.has_value() ? 0 : kUnlimited) {}
+
+LoadConnection::~LoadConnection() = default;
+
+void LoadConnection::Connect() {
+  Become(State::kConnecting);
+  const LoadOptions& load = shared_.options;
+  DialOptions options;
+  options.timeout = load.timeout;
+  options.stream.limits = LimitsFor(load);
+  attempt_ = load.dialer->Dial(
+      shared_.loop, load.url.endpoint, options,
+      [this](absl::StatusOr<std::unique_ptr<Stream>> stream) { OnConnect(std::move(stream)); });
+}
+
+void LoadConnection::Begin(MonotonicTime now) {
+  sent_at_.resize(static_cast<size_t>(shared_.options.pipeline));
+  Fill(now);
+}
+
+void LoadConnection::OnDue(MonotonicTime now) {
+  ++may_send_;
+  Fill(now);
+}
+
+// Brings what is in flight up to the pipeline, as far as it may go, unless the stream is full.
+void LoadConnection::Fill(MonotonicTime now) {
+  if (state_ != State::kOpen || !shared_.sending) return;
+  const uint64_t pipeline = sent_at_.size();
+  const auto kind = shared_.options.text ? Client::Kind::kText : Client::Kind::kBinary;
+  while (sent_ < may_send_ && sent_ - received_ < pipeline && !blocked_) {
+    sent_at_[sent_ % pipeline] = now;
+    // When it is refused, OnClose follows.
+    blocked_ = client_->Send(kind, shared_.pattern.Message(number_, sent_)) != SendResult::kSent;
+    ++sent_;
+  }
+}
+
+void LoadConnection::EndIfIdle() {
+  if (state_ != State::kOpen || sent_ != received_) return;
+  Become(State::kEnding);
+  client_->Close();
+}
+
+void LoadConnection::GiveUp() {
+  if (state_ == State::kConnecting) {
+    attempt_.reset();
+    Become(State::kGone);
+  } else if (state_ != State::kNew && state_ != State::kGone) {
+    Become(State::kEnding);
+    client_->Abort(absl::CancelledError("the load is over"));
+  }
+}
+
+void LoadConnection::CheckDeadline(MonotonicTime sent_before) {
+  if (state_ == State::kOpen && sent_ != received_ && oldest_in_flight() < sent_before) {
+    Fail(LoadErrors::kTimeout,
+         absl::StrCat("no answer for ", absl::FormatDuration(shared_.options.timeout)));
+  }
+}
+
+void LoadConnection::OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream) {
+  attempt_.reset();
+  if (!stream.ok()) {
+    const ClientEncryption* const encryption = shared_.options.encryption.get();
+    const bool connected = encryption != nullptr && encryption->FailedToEncrypt(stream.status());
+    shared_.owner.OnError(connected ? LoadErrors::kTls : LoadErrors::kConnect,
+                          stream.status().message());
+    return Become(State::kGone);
+  }
+  client_ = shared_.clients.NewClient(*std::move(stream), *this);
+  Become(client_->is_open() ? State::kOpen : State::kHandshaking);
+}
+
+void LoadConnection::OnOpen(Client& client) {
+  if (state_ != State::kHandshaking) return;
+  if (client.compresses()) ++shared_.result.compressed;
+  Become(State::kOpen);
+}
+
+void LoadConnection::OnMessage(Client& /*client*/, absl::Span<const uint8_t> bytes) {
+  if (state_ != State::kOpen) return;
+  const MonotonicTime now = shared_.loop.NowExact();
+  if (!Take(bytes, now)) return Fail(LoadErrors::kMismatch, "an answer differs from what was sent");
+  if (shared_.sending) {
+    Fill(now);
+  } else {
+    EndIfIdle();
+  }
+}
+
+void LoadConnection::OnSendReady(Client& /*client*/) {
+  blocked_ = false;
+  Fill(shared_.loop.NowExact());
+}
+
+void LoadConnection::OnReceiveEnd(Client& /*client*/) {
+  if (state_ == State::kEnding) return;
+  Fail(EarlyOr(LoadErrors::kClosed), "the server closed the connection");
+}
+
+void LoadConnection::OnClose(Client& /*client*/, const absl::Status& status) {
+  if (state_ == State::kHandshaking || state_ == State::kOpen) {
+    shared_.owner.OnError(EarlyOr(KindOf(status)),
+                          status.ok() ? "the server closed the connection" : status.message());
+  }
+  Become(State::kGone);
+}
+
+// Takes answers, or a part of one where the protocol has no messages. False when they are not what
+// is due.
+bool LoadConnection::Take(absl::Span<const uint8_t> bytes, MonotonicTime now) {
+  const size_t size = shared_.pattern.size();
+  if (shared_.options.protocol->has_messages() && bytes.size() != size) return false;
+  while (!bytes.empty()) {
+    if (received_ == sent_) return false;
+    const size_t length = std::min(bytes.size(), size - position_);
+    if (shared_.options.verify) {
+      const absl::Span<const uint8_t> expected =
+          shared_.pattern.Message(number_, received_).subspan(position_, length);
+      if (std::memcmp(bytes.data(), expected.data(), length) != 0) return false;
+    }
+    bytes.remove_prefix(length);
+    position_ += length;
+    if (position_ < size) break;
+    position_ = 0;
+    shared_.OnAnswer(measured_from(), now);
+    ++received_;
+  }
+  return true;
+}
+
+void LoadConnection::Fail(LoadErrors::Kind kind, absl::string_view what) {
+  shared_.owner.OnError(kind, what);
+  Become(State::kEnding);
+  client_->Abort(absl::AbortedError(what));
+}
+
+void LoadConnection::Become(State state) {
+  const State before = std::exchange(state_, state);
+  shared_.owner.OnChange(before, state);
+}
+
+}  // namespace sluice::tools

@@ -1,0 +1,140 @@
+// LoadConnection is one connection of a load: it opens, sends its messages when they may go,
+// compares the answers with them, and closes. When messages may go is one of
+//   closed loop     up to `pipeline` are in flight, always
+//   open loop       as they are due by a MessageSchedule; what is due while `pipeline` are in
+//   flight
+//                   waits as a count, and is measured from the time at which it was due
+//
+// Loop-bound.
+#ifndef SLUICE_TOOLS_LOAD_CONNECTION_H_
+#define SLUICE_TOOLS_LOAD_CONNECTION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "sluice/core/dialer.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/monotonic_time.h"
+#include "sluice/core/stream.h"
+#include "sluice/tools/load_options.h"
+#include "sluice/tools/message_pattern.h"
+#include "sluice/tools/message_schedule.h"
+#include "sluice/tools/protocol.h"
+
+namespace sluice::tools {
+
+class LoadConnection final : private Client::Handler {
+ public:
+  enum class State : uint8_t {
+    kNew,
+    kConnecting,
+    kHandshaking,
+    kOpen,
+    kEnding,  // by us, or by an error that was counted; its OnClose follows
+    kGone,
+  };
+
+  // Is told of what does not happen with each message.
+  class Owner {
+   public:
+    // Not the place to destroy a connection.
+    virtual void OnChange(State before, State after) = 0;
+    virtual void OnError(LoadErrors::Kind kind, absl::string_view what) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  // What the connections of a loop share; it must outlive them.
+  struct Shared {
+    EventLoop& loop;
+    const LoadOptions& options;
+    const MessagePattern& pattern;
+    ClientFactory& clients;
+    Owner& owner;
+    const uint64_t first;                          // of their numbers
+    const uint64_t count;                          // of them
+    std::optional<MessageSchedule> schedule = {};  // message m of number n is its message
+                                                   // m * count + n - first
+    bool sending = false;
+    MonotonicTime last_answer = {};
+    LoadResult result = {};
+
+    void OnAnswer(MonotonicTime from, MonotonicTime now) {
+      result.latency.RecordNanoseconds(now.nanoseconds() - from.nanoseconds());
+      last_answer = now;
+      ++result.messages;
+    }
+  };
+
+  LoadConnection(Shared& shared, uint64_t number);
+  ~LoadConnection();
+  LoadConnection(const LoadConnection&) = delete;
+  LoadConnection& operator=(const LoadConnection&) = delete;
+
+  void Connect();
+
+  // Sends what may go, from now on.
+  void Begin(MonotonicTime now);
+  // Open loop: one message more is due.
+  void OnDue(MonotonicTime now);
+  // Sends no more: ends gracefully, unless answers are missing.
+  void EndIfIdle();
+  // Ends at once, whatever is missing, without counting an error.
+  void GiveUp();
+  // Fails when what it waits for was due.
+  void CheckDeadline(MonotonicTime sent_before);
+
+  // Open loop: how many messages were due and not sent.
+  uint64_t unsent() const { return shared_.schedule.has_value() ? may_send_ - sent_ : 0; }
+
+ private:
+  void Fill(MonotonicTime now);
+  void OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream);
+  bool Take(absl::Span<const uint8_t> bytes, MonotonicTime now);
+  void Fail(LoadErrors::Kind kind, absl::string_view what);
+  void Become(State state);
+
+  // Client::Handler:
+  void OnOpen(Client& client) override;
+  void OnMessage(Client& client, absl::Span<const uint8_t> bytes) override;
+  void OnSendReady(Client& client) override;
+  void OnReceiveEnd(Client& client) override;
+  void OnClose(Client& client, const absl::Status& status) override;
+
+  // Before it is open, all that goes wrong is that it does not open.
+  LoadErrors::Kind EarlyOr(LoadErrors::Kind kind) const {
+    return state_ == State::kHandshaking && kind != LoadErrors::kTls ? LoadErrors::kConnect : kind;
+  }
+  MonotonicTime oldest_in_flight() const { return sent_at_[received_ % sent_at_.size()]; }
+  // Where the latency of the next answer begins.
+  MonotonicTime measured_from() const {
+    if (!shared_.schedule.has_value()) return oldest_in_flight();
+    return shared_.schedule->DueAt(received_ * shared_.count + number_ - shared_.first);
+  }
+
+  Shared& shared_;
+  const uint64_t number_;
+  State state_ = State::kNew;
+  bool blocked_ = false;
+  std::unique_ptr<Dialer::Attempt> attempt_;
+  std::unique_ptr<Client> client_;
+  uint64_t sent_ = 0;
+  uint64_t received_ = 0;
+  uint64_t may_send_;    // up to so many in all
+  size_t position_ = 0;  // in the answer that is due
+  // Of those in flight, by sequence number modulo the pipeline.
+  std::vector<MonotonicTime> sent_at_;
+};
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_LOAD_CONNECTION_H_

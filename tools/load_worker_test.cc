@@ -1,0 +1,158 @@
+#include "sluice/tools/load_worker.h"
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "gtest/gtest.h"
+#include "sluice/core/dialer.h"
+#include "sluice/core/monotonic_time.h"
+#include "sluice/core/simulation.h"
+#include "sluice/core/stream.h"
+#include "sluice/core/tcp.h"
+#include "sluice/tools/load_options.h"
+#include "sluice/tools/message_pattern.h"
+#include "sluice/tools/protocol.h"
+#include "sluice/tools/raw_protocol.h"
+
+namespace sluice::tools {
+namespace {
+
+// Workers against an echo over a simulated network, on which time is exact: there and back takes 20
+// ms. (Of load_test.cc it is to find out that real servers are measured well.)
+class LoadWorkerTest : public testing::Test {
+ protected:
+  struct Echo final : StreamHandler {
+    void OnReceive(Stream& stream, absl::Span<uint8_t> bytes) override { stream.SendLent(bytes); }
+    void OnClose(Stream& /*stream*/, const absl::Status& status) override {
+      ++ended;
+      if (!status.ok()) ++failed;
+    }
+    int accepted = 0;
+    int ended = 0;
+    int failed = 0;
+  };
+
+  LoadWorkerTest() {
+    options_.protocol = raw_.get();
+    options_.dialer = std::make_shared<FixedDialer>(server_.Address(9000));
+    listener_ = *Listener::Listen(server_.loop(), server_.Address(9000), {},
+                                  [this](std::unique_ptr<Stream> stream) {
+                                    ++echo_.accepted;
+                                    Stream::Run(std::move(stream), echo_);
+                                  });
+  }
+
+  // Runs a load, by as many workers as it has threads, to its end.
+  LoadResult Run() {
+    const MessagePattern pattern(options_.size, /*seed=*/1);
+    int ready = 0;
+    int done = 0;
+    std::vector<std::unique_ptr<LoadWorker>> workers;
+    for (int i = 0; i < options_.threads; ++i) {
+      const int first = options_.connections * i / options_.threads;
+      const int end = options_.connections * (i + 1) / options_.threads;
+      workers.push_back(std::make_unique<LoadWorker>(
+          client_.loop(), options_, pattern,
+          *raw_->NewClientFactory({.max_message_bytes = options_.size}), first, end - first,
+          [&] { ++ready; }, [&] { ++done; }));
+    }
+    EXPECT_TRUE(network_.RunUntil([&] { return ready == options_.threads; }, absl::Minutes(1)));
+    began_ = network_.now();
+    for (const auto& worker : workers) worker->Run();
+    EXPECT_TRUE(network_.RunUntil([&] { return done == options_.threads; }, absl::Hours(1)))
+        << network_.Describe();
+    LoadResult total;
+    for (const auto& worker : workers) total += worker->TakeResult();
+    EXPECT_EQ(total.errors.total(), 0u) << total.errors.first;
+    return total;
+  }
+
+  const std::unique_ptr<Protocol> raw_ = RawProtocol();
+  Echo echo_;  // before the network
+  SimulatedNetwork network_{1, {.link = {.latency = absl::Milliseconds(10)}}};
+  SimulatedHost& server_ = network_.AddHost("server");
+  SimulatedHost& client_ = network_.AddHost("client");
+  std::unique_ptr<Listener> listener_;
+  LoadOptions options_ = {.connections = 10,
+                          .pipeline = 4,
+                          .size = 100,
+                          .duration = absl::Seconds(10),
+                          .timeout = absl::Seconds(2)};
+  MonotonicTime began_;
+};
+
+TEST_F(LoadWorkerTest, AClosedLoopWaitsForAnswers) {
+  const LoadResult result = Run();
+  EXPECT_EQ(result.connections, 10);
+  EXPECT_NEAR(static_cast<double>(result.messages), 10 * 4 * 10 / 0.02, 100);
+  EXPECT_EQ(result.bytes, result.messages * 100);
+  EXPECT_GE(result.latency.min(), absl::Milliseconds(20));
+  EXPECT_EQ(result.unsent, 0u);
+  EXPECT_EQ(echo_.failed, 0);
+}
+
+TEST_F(LoadWorkerTest, ARateIsExact) {
+  for (const double rate : {0.5, 7.0, 1999.9}) {
+    for (const int threads : {1, 3}) {
+      options_.rate = rate;
+      options_.threads = threads;
+      const LoadResult result = Run();
+      EXPECT_NEAR(static_cast<double>(result.messages), rate * 10, threads);
+      EXPECT_TRUE(result.ReachedRate(rate)) << result.messages_per_second();
+      EXPECT_EQ(result.unsent, 0u);
+      EXPECT_GE(result.latency.min(), absl::Milliseconds(20));
+      // Late by what the loop's timers are.
+      EXPECT_LE(result.latency.max(), absl::Milliseconds(21));
+    }
+  }
+}
+
+TEST_F(LoadWorkerTest, AHighRateSendsAllThatIsDueAtEachTick) {
+  options_.connections = 100;
+  options_.pipeline = 1000;
+  options_.rate = 1'000'000;
+  options_.duration = absl::Milliseconds(100);
+  const LoadResult result = Run();
+  EXPECT_EQ(result.messages, 100'000u);
+  EXPECT_EQ(result.unsent, 0u);
+}
+
+TEST_F(LoadWorkerTest, InAnOpenLoopAStallShowsInWhatWasDueMeanwhile) {
+  const auto stall = [&] {
+    network_.After(absl::Seconds(5), [&] { server_.Stall(); });
+    network_.After(absl::Seconds(6), [&] { server_.Resume(); });
+  };
+  stall();
+  const LoadResult closed = Run();
+  EXPECT_EQ(closed.latency.CountBetween(absl::Milliseconds(100), absl::InfiniteDuration()), 40u);
+
+  options_.rate = 1000;
+  stall();
+  const LoadResult open = Run();
+  EXPECT_EQ(open.messages, 10'000u);
+  // What was due x into the second waited for its end, and then, as the pipelines let only 2000 a
+  // second pass, for another x / 2.
+  const uint64_t slow =
+      open.latency.CountBetween(absl::Milliseconds(520), absl::InfiniteDuration());
+  EXPECT_NEAR(static_cast<double>(slow), 960, 60);
+}
+
+TEST_F(LoadWorkerTest, WhatAServerCannotKeepUpWithIsUnsentAndNoError) {
+  options_.pipeline = 1;  // 50 a second on each connection
+  options_.rate = 1000;
+  const LoadResult result = Run();
+  EXPECT_NEAR(static_cast<double>(result.messages), 5000, 50);
+  EXPECT_EQ(result.messages + result.unsent, 10'000u);
+  EXPECT_FALSE(result.ReachedRate(1000));
+  // Half of the time had passed since the last of them was due: more than the timeout, which counts
+  // from when it was sent.
+  EXPECT_GT(result.latency.max(), absl::Seconds(4.5));
+}
+
+}  // namespace
+}  // namespace sluice::tools
