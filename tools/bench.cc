@@ -60,8 +60,8 @@ absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFromFlags() {
 
 int RunUdpBench(const ProtocolTable& protocols, const Invocation& invocation) {
   const std::string& text = invocation.arguments[0];
-  const absl::StatusOr<Endpoint> endpoint =
-      ReadUdpTarget(protocols, invocation, {"timeout", "rate"});
+  const absl::StatusOr<Endpoint> endpoint = ReadUdpTarget(
+      protocols, invocation, {"timeout", "rate", "think_time", "reconnect", "warm_up"});
   if (!endpoint.ok()) return invocation.BadUsage(endpoint.status().message());
   absl::StatusOr<UdpLoadOptions> options = UdpLoadOptionsFromFlags();
   if (!options.ok()) return invocation.BadUsage(options.status().message());
@@ -87,6 +87,10 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   options.verify = absl::GetFlag(FLAGS_verify);
   if (options.threads > options.connections) {
     return invocation.BadUsage("--threads may not be more than --connections");
+  }
+  if (options.rate.has_value() && options.think_time > absl::ZeroDuration()) {
+    return invocation.BadUsage(
+        "--think_time and --rate do not go together: with a rate messages do not wait for answers");
   }
   if (NamesUdp(invocation)) return RunUdpBench(protocols, invocation);
   const absl::StatusOr<Target> target = ReadTarget(protocols, invocation);

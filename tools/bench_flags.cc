@@ -1,10 +1,15 @@
 #include "sluice/tools/bench_flags.h"
 
+#include <cstdint>
+
 #include "absl/flags/flag.h"
+#include "absl/time/time.h"
 #include "sluice/tools/flag_types.h"
 #include "sluice/tools/load_flags.h"
 
 using MessageRate = sluice::tools::OrNone<sluice::tools::Frequency>;
+using Reconnect = sluice::tools::OrNone<sluice::tools::WholeNumber<1, 1'000'000'000>>;
+using sluice::tools::Pause;
 
 ABSL_FLAG(
     MessageRate, rate, MessageRate(),
@@ -12,18 +17,30 @@ ABSL_FLAG(
     "slowly answers come; latency counts from the time at which a message was to be sent. "
     "While --pipeline messages are in flight on a connection, those that are due on it wait, "
     "and their latency counts from when they were due. Without it: closed loop");
+ABSL_FLAG(Pause, think_time, Pause(absl::ZeroDuration()),
+          "closed loop: waits so long after each answer before the message that it makes room for");
+ABSL_FLAG(Reconnect, reconnect, Reconnect(),
+          "closes each connection after so many messages, all of them answered, and opens another; "
+          "tells how many a second, and how long each took to open");
+ABSL_FLAG(Pause, warm_up, Pause(absl::ZeroDuration()),
+          "puts the load on for so long before --duration begins, and counts nothing of it but "
+          "errors");
 
 namespace sluice::tools {
 
 std::vector<std::string> BenchFlagNames() {
   std::vector<std::string> names = LoadFlagNames();
-  names.insert(names.end(), {"rate"});
+  names.insert(names.end(), {"rate", "think_time", "reconnect", "warm_up"});
   return names;
 }
 
 LoadOptions BenchOptionsFromFlags() {
   LoadOptions options = LoadOptionsFromFlags();
   if (const auto rate = absl::GetFlag(FLAGS_rate).value()) options.rate = rate->per_second();
+  options.think_time = absl::GetFlag(FLAGS_think_time).value();
+  if (const auto reconnect = absl::GetFlag(FLAGS_reconnect).value())
+    options.reconnect = static_cast<uint64_t>(reconnect->value());
+  options.warm_up = absl::GetFlag(FLAGS_warm_up).value();
   return options;
 }
 

@@ -1,5 +1,6 @@
 #include "sluice/tools/load.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "sluice/tools/signal_scope.h"
@@ -77,7 +78,12 @@ absl::Status Load::StartWorkers() {
 Load::Progress Load::TakeProgress() {
   Progress progress;
   progress.connecting = connecting_;
-  progress.elapsed = watch_.elapsed();
+  if (connecting_) {
+    progress.elapsed = watch_.elapsed();
+  } else {
+    progress.elapsed = std::max(watch_.elapsed() - options_.warm_up, absl::ZeroDuration());
+    progress.warming_up = watch_.elapsed() < options_.warm_up;
+  }
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
     const LoadWorker::Progress part = workers_[static_cast<size_t>(index)]->progress();
     progress.messages += part.messages;

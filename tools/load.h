@@ -35,8 +35,9 @@ namespace sluice::tools {
 class Load {
  public:
   struct Progress {
-    bool connecting = false;      // not all connections are open yet
-    absl::Duration elapsed = {};  // since they were
+    bool connecting = false;  // not all connections are open yet
+    bool warming_up = false;
+    absl::Duration elapsed = {};  // since they were, and the load was warm
     uint64_t messages = 0;
     double messages_per_second = 0;  // since the progress before
     int open = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -44,12 +45,20 @@ LoadErrors::Kind KindOf(const absl::Status& status) {
 }  // namespace
 
 LoadConnection::LoadConnection(Shared& shared, uint64_t number)
-    : shared_(shared), number_(number), may_send_(shared.schedule.has_value() ? 0 : kUnlimited) {}
+    : TimerNode([](TimerNode& node) { static_cast<LoadConnection&>(node).OnThought(); }),
+      shared_(shared),
+      number_(number),
+      allowed_(kUnlimited),
+      renewed_at_(shared.options.reconnect.value_or(kUnlimited)) {
+  Allow(shared.schedule.has_value() || thinks() ? 0 : kUnlimited);
+}
 
 LoadConnection::~LoadConnection() = default;
 
 void LoadConnection::Connect() {
   Become(State::kConnecting);
+  connecting_since_ = shared_.loop.NowExact();
+  blocked_ = false;
   const LoadOptions& load = shared_.options;
   DialOptions options;
   options.timeout = load.timeout;
@@ -60,12 +69,39 @@ void LoadConnection::Connect() {
 }
 
 void LoadConnection::Begin(MonotonicTime now) {
-  sent_at_.resize(static_cast<size_t>(shared_.options.pipeline));
-  Fill(now);
+  const auto pipeline = static_cast<size_t>(shared_.options.pipeline);
+  sent_at_.resize(pipeline);
+  if (!thinks()) return Fill(now);
+  const double all = static_cast<double>(shared_.options.connections) * pipeline;
+  for (size_t i = 0; i < pipeline; ++i) {
+    const double place = static_cast<double>(number_ * pipeline + i) / all;
+    sent_at_[i] = now + shared_.options.think_time * place;
+  }
+  ArmThinking();
 }
 
 void LoadConnection::OnDue(MonotonicTime now) {
-  ++may_send_;
+  Allow(allowed_ + 1);
+  Fill(now);
+}
+
+void LoadConnection::Allow(uint64_t allowed) {
+  allowed_ = allowed;
+  may_send_ = std::min(allowed_, renewed_at_);
+}
+
+void LoadConnection::ArmThinking() {
+  if (allowed_ < received_ + sent_at_.size())
+    shared_.loop.ArmTimer(*this, sent_at_[allowed_ % sent_at_.size()]);
+}
+
+void LoadConnection::OnThought() {
+  const MonotonicTime now = shared_.loop.NowExact();
+  uint64_t allowed = allowed_;
+  while (allowed < received_ + sent_at_.size() && sent_at_[allowed % sent_at_.size()] <= now)
+    ++allowed;
+  Allow(allowed);
+  ArmThinking();
   Fill(now);
 }
 
@@ -115,24 +151,42 @@ void LoadConnection::OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream) {
     return Become(State::kGone);
   }
   client_ = shared_.clients.NewClient(*std::move(stream), *this);
-  Become(client_->is_open() ? State::kOpen : State::kHandshaking);
+  if (client_->is_open()) return OnOpened();
+  Become(State::kHandshaking);
+}
+
+void LoadConnection::OnOpened() {
+  Become(State::kOpen);
+  if (sent_at_.empty()) return;  // Begin comes
+  const MonotonicTime now = shared_.loop.NowExact();
+  shared_.OnReconnect(connecting_since_, now);
+  if (!shared_.sending) return EndIfIdle();
+  Fill(now);
+}
+
+// All that this connection was to carry was answered.
+void LoadConnection::Renew() {
+  renewed_at_ += *shared_.options.reconnect;
+  Allow(allowed_);
+  renewing_ = true;
+  Become(State::kEnding);
+  client_->Close();
 }
 
 void LoadConnection::OnOpen(Client& client) {
   if (state_ != State::kHandshaking) return;
-  if (client.compresses()) ++shared_.result.compressed;
-  Become(State::kOpen);
+  if (client.compresses() && sent_at_.empty()) ++shared_.result.compressed;
+  OnOpened();
 }
 
 void LoadConnection::OnMessage(Client& /*client*/, absl::Span<const uint8_t> bytes) {
   if (state_ != State::kOpen) return;
   const MonotonicTime now = shared_.loop.NowExact();
   if (!Take(bytes, now)) return Fail(LoadErrors::kMismatch, "an answer differs from what was sent");
-  if (shared_.sending) {
-    Fill(now);
-  } else {
-    EndIfIdle();
-  }
+  if (!shared_.sending) return EndIfIdle();
+  if (thinks() && !armed()) ArmThinking();
+  if (received_ == renewed_at_) return Renew();
+  Fill(now);
 }
 
 void LoadConnection::OnSendReady(Client& /*client*/) {
@@ -151,6 +205,7 @@ void LoadConnection::OnClose(Client& /*client*/, const absl::Status& status) {
                           status.ok() ? "the server closed the connection" : status.message());
   }
   Become(State::kGone);
+  if (std::exchange(renewing_, false) && shared_.sending) Connect();
 }
 
 // Takes answers, or a part of one where the protocol has no messages. False when they are not what
@@ -170,7 +225,8 @@ bool LoadConnection::Take(absl::Span<const uint8_t> bytes, MonotonicTime now) {
     position_ += length;
     if (position_ < size) break;
     position_ = 0;
-    shared_.OnAnswer(measured_from(), now);
+    shared_.OnAnswer(measured_from(), now, size);
+    if (thinks()) sent_at_[received_ % sent_at_.size()] = now + shared_.options.think_time;
     ++received_;
   }
   return true;

@@ -11,7 +11,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -19,11 +18,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/stream.h"
+#include "sluice/core/timer.h"
 #include "sluice/tools/load_options.h"
 #include "sluice/tools/message_pattern.h"
 #include "sluice/tools/message_schedule.h"
@@ -31,7 +32,7 @@
 
 namespace sluice::tools {
 
-class LoadConnection final : private Client::Handler {
+class LoadConnection final : private Client::Handler, private TimerNode {
  public:
   enum class State : uint8_t {
     kNew,
@@ -60,18 +61,24 @@ class LoadConnection final : private Client::Handler {
     const MessagePattern& pattern;
     ClientFactory& clients;
     Owner& owner;
-    const uint64_t first;                          // of their numbers
-    const uint64_t count;                          // of them
-    std::optional<MessageSchedule> schedule = {};  // message m of number n is its message
-                                                   // m * count + n - first
+    const uint64_t first;  // of their numbers
+    const uint64_t count;  // of them
+    // Open loop; message m of number n is message m * count + n - first of it.
+    std::optional<MessageSchedule> schedule = {};
     bool sending = false;
+    MonotonicTime counted_from = {};  // what was sent, or due, or begun, earlier is not counted
     MonotonicTime last_answer = {};
     LoadResult result = {};
 
-    void OnAnswer(MonotonicTime from, MonotonicTime now) {
+    void OnAnswer(MonotonicTime from, MonotonicTime now, size_t size) {
+      if (from < counted_from) return;
       result.latency.RecordNanoseconds(now.nanoseconds() - from.nanoseconds());
       last_answer = now;
       ++result.messages;
+      result.bytes += size;
+    }
+    void OnReconnect(MonotonicTime from, MonotonicTime now) {
+      if (from >= counted_from) result.time_to_connect.Record(now - from);
     }
   };
 
@@ -86,7 +93,7 @@ class LoadConnection final : private Client::Handler {
   void Begin(MonotonicTime now);
   // Open loop: one message more is due.
   void OnDue(MonotonicTime now);
-  // Sends no more: ends gracefully, unless answers are missing.
+  // Sends no more: ends gracefully, unless answers are missing, or once it is open.
   void EndIfIdle();
   // Ends at once, whatever is missing, without counting an error.
   void GiveUp();
@@ -94,10 +101,15 @@ class LoadConnection final : private Client::Handler {
   void CheckDeadline(MonotonicTime sent_before);
 
   // Open loop: how many messages were due and not sent.
-  uint64_t unsent() const { return shared_.schedule.has_value() ? may_send_ - sent_ : 0; }
+  uint64_t unsent() const { return shared_.schedule.has_value() ? allowed_ - sent_ : 0; }
 
  private:
+  void Allow(uint64_t allowed);
   void Fill(MonotonicTime now);
+  void ArmThinking();
+  void OnThought();
+  void OnOpened();
+  void Renew();
   void OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream);
   bool Take(absl::Span<const uint8_t> bytes, MonotonicTime now);
   void Fail(LoadErrors::Kind kind, absl::string_view what);
@@ -114,6 +126,7 @@ class LoadConnection final : private Client::Handler {
   LoadErrors::Kind EarlyOr(LoadErrors::Kind kind) const {
     return state_ == State::kHandshaking && kind != LoadErrors::kTls ? LoadErrors::kConnect : kind;
   }
+  bool thinks() const { return shared_.options.think_time > absl::ZeroDuration(); }
   MonotonicTime oldest_in_flight() const { return sent_at_[received_ % sent_at_.size()]; }
   // Where the latency of the next answer begins.
   MonotonicTime measured_from() const {
@@ -125,13 +138,19 @@ class LoadConnection final : private Client::Handler {
   const uint64_t number_;
   State state_ = State::kNew;
   bool blocked_ = false;
+  bool renewing_ = false;  // is ending, and opens again
   std::unique_ptr<Dialer::Attempt> attempt_;
   std::unique_ptr<Client> client_;
   uint64_t sent_ = 0;
   uint64_t received_ = 0;
-  uint64_t may_send_;    // up to so many in all
-  size_t position_ = 0;  // in the answer that is due
-  // Of those in flight, by sequence number modulo the pipeline.
+  // Up to so many in all: by rate or think time, and before the connection is renewed.
+  uint64_t allowed_;
+  uint64_t renewed_at_;
+  uint64_t may_send_ = 0;  // the lesser of both
+  size_t position_ = 0;    // in the answer that is due
+  MonotonicTime connecting_since_;
+  // By sequence number modulo the pipeline: when those in flight were sent, and, with a think time,
+  // when those that are not may be.
   std::vector<MonotonicTime> sent_at_;
 };
 

@@ -35,19 +35,14 @@ LoadResult& LoadResult::operator+=(const LoadResult& other) {
   unsent += other.unsent;
   elapsed = std::max(elapsed, other.elapsed);
   latency.Merge(other.latency);
+  time_to_connect.Merge(other.time_to_connect);
   errors += other.errors;
   return *this;
 }
 
-double LoadResult::messages_per_second() const {
+double LoadResult::PerSecond(uint64_t count) const {
   return elapsed > absl::ZeroDuration()
-             ? static_cast<double>(messages) / absl::ToDoubleSeconds(elapsed)
-             : 0;
-}
-
-double LoadResult::bytes_per_second() const {
-  return elapsed > absl::ZeroDuration()
-             ? static_cast<double>(bytes) / absl::ToDoubleSeconds(elapsed)
+             ? static_cast<double>(count) / absl::ToDoubleSeconds(elapsed)
              : 0;
 }
 

@@ -28,7 +28,10 @@ struct LoadOptions {
   int connections = 50;
   int pipeline = 1;  // messages in flight on each: so many, or, with a rate, at most
   std::optional<double> rate = std::nullopt;  // open loop: so many a second, over all connections
-  size_t size = 1024;                         // of a message
+  absl::Duration think_time = {};  // closed loop: from an answer to the message it makes room for
+  std::optional<uint64_t> reconnect = std::nullopt;  // after so many messages of a connection
+  size_t size = 1024;                                // of a message
+  absl::Duration warm_up = {};                       // finite; load that is not counted, before
   absl::Duration duration = absl::Seconds(5);
   absl::Duration timeout = absl::Seconds(5);  // for a connection to open, and for an answer
   int threads = 1;
@@ -60,22 +63,27 @@ struct LoadErrors {
 };
 
 struct LoadResult {
-  int connections = 0;    // that opened
+  int connections = 0;    // that opened, before the first message
   int compressed = 0;     // of these, with a server that agreed to compress
   uint64_t messages = 0;  // answers
   uint64_t bytes = 0;     // that they carried, which is as much as was sent for them
   uint64_t unsent = 0;    // open loop: due, and not sent before the end
   absl::Duration elapsed =
-      {};                  // from the first message to the end of sending, or to the last answer
-  Histogram latency = {};  // from Send, or when it was due by the rate, to the whole answer
+      {};  // from the first message that counts to the end of sending, or to the last answer
+  Histogram latency = {};          // from Send, or when it was due by the rate, to the whole answer
+  Histogram time_to_connect = {};  // of connections that followed others, until they were open
   LoadErrors errors = {};
 
   // The result of both together, at the same time.
   LoadResult& operator+=(const LoadResult& other);
-  double messages_per_second() const;
-  double bytes_per_second() const;
+  double messages_per_second() const { return PerSecond(messages); }
+  double bytes_per_second() const { return PerSecond(bytes); }
+  double reconnects_per_second() const { return PerSecond(time_to_connect.count()); }
   // Whether as many were answered a second as were asked for, but for 1%.
   bool ReachedRate(double rate) const { return messages_per_second() >= 0.99 * rate; }
+
+ private:
+  double PerSecond(uint64_t count) const;
 };
 
 }  // namespace sluice::tools

@@ -14,6 +14,7 @@
 #include "sluice/tools/load.h"
 #include "sluice/tools/printable.h"
 #include "sluice/tools/progress.h"
+#include "sluice/tools/table.h"
 
 namespace sluice::tools {
 namespace {
@@ -41,6 +42,22 @@ std::string RateLine(const LoadOptions& options, const LoadResult& result,
                       result.unsent == 1 ? "was" : "were", " due had not been sent at the end\n");
 }
 
+// Of the connections that followed others.
+std::string ReconnectLines(const LoadOptions& options, const LoadResult& result,
+                           const Terminal& terminal) {
+  if (!options.reconnect.has_value()) return "";
+  const Histogram& time = result.time_to_connect;
+  Table table({"connections", "connections/s", "mean", "p50", "p90", "p99", "p99.9", "max"});
+  table.AddRow(
+      {FormatCount(time.count()), FormatRate(result.reconnects_per_second()),
+       FormatLatency(time.mean(), terminal), FormatLatency(time.Quantile(0.5), terminal),
+       FormatLatency(time.Quantile(0.9), terminal), FormatLatency(time.Quantile(0.99), terminal),
+       FormatLatency(time.Quantile(0.999), terminal), FormatLatency(time.max(), terminal)});
+  return absl::StrCat("Each connection was closed after ",
+                      FormatCounted(*options.reconnect, "message"),
+                      "; the next one took so long to open\n\n", table.Render(terminal), "\n");
+}
+
 std::string CompressionLine(const LoadOptions& options, const LoadResult& result) {
   if (!options.compress) return "";
   return absl::StrCat("compression agreed on for ",
@@ -52,6 +69,10 @@ std::string CompressionLine(const LoadOptions& options, const LoadResult& result
 std::string ProgressLine(const LoadOptions& options, const Load::Progress& progress) {
   const std::string errors =
       progress.errors == 0 ? "" : absl::StrCat("  ", FormatCounted(progress.errors, "error"));
+  if (progress.warming_up) {
+    return absl::StrCat("warming up  ", FormatCount(static_cast<uint64_t>(progress.open)), " open",
+                        errors);
+  }
   if (progress.connecting) {
     return absl::StrCat("connecting: ", FormatCount(static_cast<uint64_t>(progress.open)), " of ",
                         FormatCount(static_cast<uint64_t>(options.connections)), " open", errors);
@@ -66,6 +87,10 @@ std::string ProgressLine(const LoadOptions& options, const Load::Progress& progr
 std::string LoopText(const LoadOptions& options) {
   const std::string in_flight =
       absl::StrCat(FormatCount(static_cast<uint64_t>(options.pipeline)), " in flight on each");
+  if (options.think_time > absl::ZeroDuration()) {
+    return absl::StrCat(in_flight, ", ", absl::FormatDuration(options.think_time),
+                        " from an answer to the next");
+  }
   if (!options.rate.has_value()) return in_flight;
   return absl::StrCat(FormatRate(*options.rate), " messages/s, at most ", in_flight);
 }
@@ -84,6 +109,7 @@ std::string LoadReport(absl::string_view title, const LoadOptions& options,
                                           .per_second = result.messages_per_second(),
                                           .bytes_per_second = result.bytes_per_second()},
                                          result.latency, terminal));
+  absl::StrAppend(&report, ReconnectLines(options, result, terminal));
   absl::StrAppend(&report, RateLine(options, result, terminal));
   absl::StrAppend(&report, ErrorsLine(result.errors, terminal));
   if (result.errors.total() == 0) {
@@ -113,6 +139,12 @@ std::string LoadReportJson(absl::string_view url, const LoadOptions& options,
                                ? std::optional<bool>(result.ReachedRate(*options.rate))
                                : std::nullopt)
       .Add("unsent", result.unsent)
+      .Add("think_time_seconds", absl::ToDoubleSeconds(options.think_time))
+      .Add("warm_up_seconds", absl::ToDoubleSeconds(options.warm_up))
+      .Add("reconnect", options.reconnect)
+      .Add("reconnects", result.time_to_connect.count())
+      .Add("reconnects_per_second", result.reconnects_per_second())
+      .Add("time_to_connect_ns", LatencyJson(result.time_to_connect))
       .Add("text", options.text)
       .Add("threads", int64_t{options.threads})
       .Add("seconds", absl::ToDoubleSeconds(result.elapsed))

@@ -58,13 +58,14 @@ LoadWorker::~LoadWorker() = default;
 void LoadWorker::Run() {
   if (phase_ != Phase::kReady) return;
   phase_ = Phase::kRunning;
-  began_ = loop_.NowExact();
+  const MonotonicTime now = loop_.NowExact();
+  began_ = shared_.counted_from = now + options_.warm_up;
   if (options_.duration < absl::InfiniteDuration())
     loop_.ArmTimer(end_, began_ + options_.duration);
   shared_.sending = true;
   for (const auto& connection : connections_) connection->Begin(loop_.NowExact());
   if (shared_.schedule.has_value()) {
-    shared_.schedule->Begin(began_);
+    shared_.schedule->Begin(now);
     SendWhatIsDue(loop_.NowExact());
   }
   loop_.ArmTimer(check_, absl::ZeroDuration());
@@ -84,7 +85,7 @@ void LoadWorker::Finish() {
     const MonotonicTime now = loop_.NowExact();
     if (shared_.schedule.has_value())
       SendWhatIsDue(std::min(now, began_ + options_.duration - absl::Nanoseconds(1)));
-    shared_.result.elapsed = now - began_;
+    shared_.result.elapsed = std::max(now - began_, absl::ZeroDuration());
     shared_.sending = false;
     for (const auto& connection : connections_) shared_.result.unsent += connection->unsent();
   }
@@ -114,7 +115,7 @@ void LoadWorker::CheckPhase() {
     case Phase::kReady:
       break;
     case Phase::kRunning:
-      if (open_ == 0) Finish();
+      if (open_ + opening_ + ending_ == 0) Finish();
       break;
     case Phase::kFinishing:
       if (open_ + opening_ + ending_ == 0) {
@@ -168,7 +169,8 @@ int* LoadWorker::CounterOf(LoadConnection::State state) {
 void LoadWorker::OnChange(LoadConnection::State before, LoadConnection::State after) {
   if (int* counter = CounterOf(before)) --*counter;
   if (int* counter = CounterOf(after)) ++*counter;
-  if (after == LoadConnection::State::kOpen) ++shared_.result.connections;
+  if (after == LoadConnection::State::kOpen && phase_ == Phase::kOpening)
+    ++shared_.result.connections;
   // Not here, under the connection's feet.
   if (!check_.armed()) loop_.ArmTimer(check_, absl::ZeroDuration());
 }
@@ -185,7 +187,6 @@ LoadWorker::Progress LoadWorker::progress() const {
 LoadResult LoadWorker::TakeResult() {
   LoadResult& result = shared_.result;
   if (result.messages > 0) result.elapsed = std::max(result.elapsed, shared_.last_answer - began_);
-  result.bytes = result.messages * shared_.pattern.size();
   return std::move(result);
 }
 

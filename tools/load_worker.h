@@ -4,7 +4,8 @@
 // It goes through phases; each but the first begins when told or when the one before is over:
 //   opening     connects, some at a time
 //   ready       each connection is open or has failed; waits for Run
-//   running     sends messages (load_connection.h says when), for `duration` or until Finish
+//   running     sends messages (load_connection.h says when), for `warm_up`, of which nothing is
+//               counted, and `duration`, or until Finish
 //   finishing   waits for the answers that are missing, and closes
 //   done        no connection is left
 //
@@ -85,12 +86,12 @@ class LoadWorker final : private LoadConnection::Owner {
   int opening_ = 0;  // connections, by state
   int open_ = 0;
   int ending_ = 0;
-  MonotonicTime began_;
-  uint64_t due_ = 0;  // open loop: messages so far
-  Timer check_;       // CheckPhase, soon
-  Timer tick_;        // looks for late answers
-  Timer end_;         // of running, then of closing
-  Timer pace_;        // open loop: a message is due
+  MonotonicTime began_;  // after the warm-up
+  uint64_t due_ = 0;     // open loop: messages so far
+  Timer check_;          // CheckPhase, soon
+  Timer tick_;           // looks for late answers
+  Timer end_;            // of running, then of closing
+  Timer pace_;           // open loop: a message is due
 };
 
 }  // namespace sluice::tools

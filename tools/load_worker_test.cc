@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -10,7 +11,6 @@
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "sluice/core/dialer.h"
-#include "sluice/core/monotonic_time.h"
 #include "sluice/core/simulation.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/tcp.h"
@@ -27,11 +27,15 @@ namespace {
 class LoadWorkerTest : public testing::Test {
  protected:
   struct Echo final : StreamHandler {
-    void OnReceive(Stream& stream, absl::Span<uint8_t> bytes) override { stream.SendLent(bytes); }
+    void OnReceive(Stream& stream, absl::Span<uint8_t> received) override {
+      bytes += received.size();
+      stream.SendLent(received);
+    }
     void OnClose(Stream& /*stream*/, const absl::Status& status) override {
       ++ended;
       if (!status.ok()) ++failed;
     }
+    uint64_t bytes = 0;
     int accepted = 0;
     int ended = 0;
     int failed = 0;
@@ -61,14 +65,16 @@ class LoadWorkerTest : public testing::Test {
           *raw_->NewClientFactory({.max_message_bytes = options_.size}), first, end - first,
           [&] { ++ready; }, [&] { ++done; }));
     }
+    worker_ = workers[0].get();
     EXPECT_TRUE(network_.RunUntil([&] { return ready == options_.threads; }, absl::Minutes(1)));
-    began_ = network_.now();
     for (const auto& worker : workers) worker->Run();
     EXPECT_TRUE(network_.RunUntil([&] { return done == options_.threads; }, absl::Hours(1)))
         << network_.Describe();
     LoadResult total;
     for (const auto& worker : workers) total += worker->TakeResult();
+    if (expect_errors_) return total;
     EXPECT_EQ(total.errors.total(), 0u) << total.errors.first;
+    EXPECT_TRUE(network_.RunUntil([&] { return echo_.ended == echo_.accepted; }, absl::Minutes(1)));
     return total;
   }
 
@@ -83,7 +89,8 @@ class LoadWorkerTest : public testing::Test {
                           .size = 100,
                           .duration = absl::Seconds(10),
                           .timeout = absl::Seconds(2)};
-  MonotonicTime began_;
+  LoadWorker* worker_ = nullptr;  // the first one, while they run
+  bool expect_errors_ = false;
 };
 
 TEST_F(LoadWorkerTest, AClosedLoopWaitsForAnswers) {
@@ -152,6 +159,94 @@ TEST_F(LoadWorkerTest, WhatAServerCannotKeepUpWithIsUnsentAndNoError) {
   // Half of the time had passed since the last of them was due: more than the timeout, which counts
   // from when it was sent.
   EXPECT_GT(result.latency.max(), absl::Seconds(4.5));
+}
+
+TEST_F(LoadWorkerTest, AThinkingConnectionWaitsAfterEachAnswer) {
+  options_.think_time = absl::Milliseconds(480);  // so that each has two messages a second
+  for (const int pipeline : {1, 3}) {
+    options_.pipeline = pipeline;
+    const LoadResult result = Run();
+    EXPECT_NEAR(static_cast<double>(result.messages), 10 * pipeline * 2 * 10, 10 * pipeline);
+    EXPECT_GE(result.latency.min(), absl::Milliseconds(20));
+    EXPECT_LE(result.latency.max(), absl::Milliseconds(21));
+  }
+}
+
+TEST_F(LoadWorkerTest, ThinkingConnectionsDoNotAllSendAtOnce) {
+  options_.connections = 100;
+  options_.pipeline = 2;
+  options_.think_time = absl::Seconds(8);
+  options_.duration = absl::Seconds(4);
+  EXPECT_NEAR(static_cast<double>(Run().messages), 100, 2) << "half of the 200 had their turn";
+}
+
+TEST_F(LoadWorkerTest, TheWarmUpIsLoadThatIsNotCounted) {
+  options_.warm_up = absl::Seconds(3);
+  for (const std::optional<double> rate : {std::optional<double>(), std::optional<double>(100)}) {
+    options_.rate = rate;
+    const uint64_t before = echo_.bytes;
+    const LoadResult result = Run();
+    const double expected = rate.value_or(10 * 4 / 0.02);
+    EXPECT_NEAR(result.messages_per_second(), expected, expected / 50);
+    EXPECT_NEAR(absl::ToDoubleSeconds(result.elapsed), 10, 0.1);
+    EXPECT_EQ(result.latency.count(), result.messages);
+    EXPECT_NEAR(static_cast<double>(echo_.bytes - before), expected * 13 * 100,
+                expected * 13 * 100 / 50);
+  }
+}
+
+TEST_F(LoadWorkerTest, AWarmUpThatIsCutShortHasNoMessages) {
+  options_.warm_up = absl::Seconds(3);
+  network_.After(absl::Seconds(1), [&] { worker_->Finish(); });
+  const LoadResult result = Run();
+  EXPECT_EQ(result.messages, 0u);
+  EXPECT_EQ(result.elapsed, absl::ZeroDuration());
+  EXPECT_EQ(result.messages_per_second(), 0);
+}
+
+TEST_F(LoadWorkerTest, ConnectionsAreRenewedAfterSoManyMessages) {
+  options_.reconnect = 7;
+  options_.pipeline = 3;
+  const LoadResult result = Run();
+  const auto renewed = result.time_to_connect.count();
+  EXPECT_EQ(result.connections, 10);
+  EXPECT_EQ(static_cast<uint64_t>(echo_.accepted), 10 + renewed);
+  EXPECT_EQ(echo_.failed, 0) << "all ended gracefully";
+  EXPECT_GE(result.messages, renewed * 7);
+  EXPECT_LE(result.messages, (renewed + 10) * 7);
+  // Seven messages in three rounds, an end and its answer, and a connect: 20 ms each.
+  EXPECT_NEAR(result.reconnects_per_second(), 10 / 0.1, 5);
+  EXPECT_GE(result.time_to_connect.min(), absl::Milliseconds(20));
+  EXPECT_LE(result.time_to_connect.max(), absl::Milliseconds(22));
+}
+
+TEST_F(LoadWorkerTest, ConnectionsOfOneMessageEachAtARate) {
+  options_.reconnect = 1;
+  options_.rate = 100;
+  const LoadResult result = Run();
+  EXPECT_EQ(result.messages, 1000u);
+  EXPECT_NEAR(result.reconnects_per_second(), 100, 2);
+  EXPECT_LE(result.latency.max(), absl::Milliseconds(21)) << "it was open when it was due";
+  EXPECT_EQ(echo_.failed, 0);
+}
+
+TEST_F(LoadWorkerTest, RenewedConnectionsThinkToo) {
+  options_.reconnect = 1;
+  options_.pipeline = 1;
+  options_.think_time = absl::Milliseconds(480);
+  const LoadResult result = Run();
+  EXPECT_NEAR(static_cast<double>(result.messages), 10 * 2 * 10, 10);
+}
+
+TEST_F(LoadWorkerTest, ARunEndsWhenTheServerIsGoneWhileConnectionsAreRenewed) {
+  options_.reconnect = 2;
+  options_.duration = absl::InfiniteDuration();
+  network_.After(absl::Seconds(1), [&] {
+    listener_.reset();
+    server_.CrashNow(SimulatedHost::Crash::kProcess);
+  });
+  expect_errors_ = true;
+  EXPECT_EQ(Run().errors.total(), 10u);
 }
 
 }  // namespace
