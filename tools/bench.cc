@@ -39,10 +39,10 @@ namespace {
 // But for the peer.
 absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFromFlags() {
   const LoadOptions load = BenchOptionsFromFlags();
-  if (load.size < UdpExchange::kHeaderBytes || load.size > kMaxDatagramBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("--size=", load.size, ": over udp:// it is ",
-                                                   UdpExchange::kHeaderBytes, " to ",
-                                                   kMaxDatagramBytes));
+  if (load.size.smallest() < UdpExchange::kHeaderBytes || load.size.largest() > kMaxDatagramBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--size=", load.size.ToString(), ": over udp:// it is ",
+                     UdpExchange::kHeaderBytes, " to ", kMaxDatagramBytes));
   }
   const absl::Duration lost_after = absl::GetFlag(FLAGS_lost_after).value();
   if (lost_after == absl::InfiniteDuration())

@@ -40,7 +40,7 @@ absl::StatusOr<std::unique_ptr<EchoServer>> StartServer(const LoadOptions& load)
   options.listen = SocketAddress::Ipv4Loopback(0);
   options.poller = load.poller;
   options.threads = load.threads;
-  options.max_message_bytes = load.size;
+  options.max_message_bytes = load.size.largest();
   options.max_connections = std::max(load.connections, options.max_connections);
   return EchoServer::Start(options);
 }

@@ -57,6 +57,11 @@ JsonObject LatencyJson(const Histogram& latency) {
   return json;
 }
 
+std::string SizesText(const MessageSizes& sizes) {
+  const std::string mean = FormatBytes(sizes.mean());
+  return sizes.mixed() ? absl::StrCat(sizes.ToString(), " (", mean, " on average)") : mean;
+}
+
 std::string FormatSeconds(absl::Duration duration) {
   return absl::StrFormat("%.1f s", absl::ToDoubleSeconds(duration));
 }

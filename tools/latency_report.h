@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "sluice/tools/histogram.h"
 #include "sluice/tools/json.h"
+#include "sluice/tools/message_sizes.h"
 #include "sluice/tools/terminal.h"
 
 namespace sluice::tools {
@@ -27,6 +28,9 @@ std::string LatencyReport(absl::string_view noun, const AnswerSummary& answers,
 
 // "min", "mean", some percentiles and "max", in nanoseconds.
 JsonObject LatencyJson(const Histogram& latency);
+
+// "1.00 KiB"; of mixed ones "64:80,4096:20 (871 B on average)".
+std::string SizesText(const MessageSizes& sizes);
 
 // "12.3 s".
 std::string FormatSeconds(absl::Duration duration);

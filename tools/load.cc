@@ -55,7 +55,7 @@ absl::Status Load::StartWorkers() {
   std::vector<std::unique_ptr<ClientFactory>> clients;
   for (int i = 0; i < options_.threads; ++i) {
     absl::StatusOr<std::unique_ptr<ClientFactory>> factory =
-        options_.protocol->NewClientFactory({.max_message_bytes = options_.size,
+        options_.protocol->NewClientFactory({.max_message_bytes = options_.size.largest(),
                                              .handshake_timeout = options_.timeout,
                                              .compress = options_.compress,
                                              .url = options_.url});

@@ -17,10 +17,11 @@ constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
 // A pipeline may be queued whole.
 StreamLimits LimitsFor(const LoadOptions& options) {
   constexpr uint64_t kMaxHigh = 64 * 1024 * 1024;
-  const uint64_t pipeline = uint64_t{options.size} * static_cast<uint64_t>(options.pipeline);
+  const uint64_t largest = options.size.largest();
+  const uint64_t pipeline = largest * static_cast<uint64_t>(options.pipeline);
   StreamLimits limits;
   limits.high = static_cast<uint32_t>(std::clamp<uint64_t>(pipeline, limits.high, kMaxHigh));
-  const uint64_t hard = uint64_t{limits.high} + options.size + 1024 * 1024;
+  const uint64_t hard = uint64_t{limits.high} + largest + 1024 * 1024;
   limits.hard = static_cast<uint32_t>(
       std::clamp<uint64_t>(hard, limits.hard, std::numeric_limits<uint32_t>::max()));
   return limits;
@@ -211,21 +212,23 @@ void LoadConnection::OnClose(Client& /*client*/, const absl::Status& status) {
 // Takes answers, or a part of one where the protocol has no messages. False when they are not what
 // is due.
 bool LoadConnection::Take(absl::Span<const uint8_t> bytes, MonotonicTime now) {
-  const size_t size = shared_.pattern.size();
-  if (shared_.options.protocol->has_messages() && bytes.size() != size) return false;
+  if (shared_.options.protocol->has_messages() &&
+      bytes.size() != shared_.pattern.SizeOf(number_, received_)) {
+    return false;
+  }
   while (!bytes.empty()) {
     if (received_ == sent_) return false;
-    const size_t length = std::min(bytes.size(), size - position_);
-    if (shared_.options.verify) {
-      const absl::Span<const uint8_t> expected =
-          shared_.pattern.Message(number_, received_).subspan(position_, length);
-      if (std::memcmp(bytes.data(), expected.data(), length) != 0) return false;
+    const absl::Span<const uint8_t> expected = shared_.pattern.Message(number_, received_);
+    const size_t length = std::min(bytes.size(), expected.size() - position_);
+    if (shared_.options.verify &&
+        std::memcmp(bytes.data(), expected.data() + position_, length) != 0) {
+      return false;
     }
     bytes.remove_prefix(length);
     position_ += length;
-    if (position_ < size) break;
+    if (position_ < expected.size()) break;
     position_ = 0;
-    shared_.OnAnswer(measured_from(), now, size);
+    shared_.OnAnswer(measured_from(), now, expected.size());
     if (thinks()) sent_at_[received_ % sent_at_.size()] = now + shared_.options.think_time;
     ++received_;
   }

@@ -2,7 +2,6 @@
 #ifndef SLUICE_TOOLS_LOAD_OPTIONS_H_
 #define SLUICE_TOOLS_LOAD_OPTIONS_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -14,6 +13,7 @@
 #include "sluice/core/poller.h"
 #include "sluice/tools/encryption.h"
 #include "sluice/tools/histogram.h"
+#include "sluice/tools/message_sizes.h"
 #include "sluice/tools/protocol.h"
 #include "sluice/tools/url.h"
 
@@ -30,7 +30,7 @@ struct LoadOptions {
   std::optional<double> rate = std::nullopt;  // open loop: so many a second, over all connections
   absl::Duration think_time = {};  // closed loop: from an answer to the message it makes room for
   std::optional<uint64_t> reconnect = std::nullopt;  // after so many messages of a connection
-  size_t size = 1024;                                // of a message
+  MessageSizes size = 1024;                          // of a message
   absl::Duration warm_up = {};                       // finite; load that is not counted, before
   absl::Duration duration = absl::Seconds(5);
   absl::Duration timeout = absl::Seconds(5);  // for a connection to open, and for an answer

@@ -1,5 +1,6 @@
 #include "sluice/tools/load_report.h"
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <optional>
@@ -101,7 +102,7 @@ std::string LoadReport(absl::string_view title, const LoadOptions& options,
                        const LoadResult& result, const Terminal& terminal) {
   std::string report = absl::StrCat(
       title, "\n", FormatCounted(static_cast<uint64_t>(result.connections), "connection"), ", ",
-      LoopText(options), ", messages of ", FormatBytes(static_cast<double>(options.size)), ", ",
+      LoopText(options), ", messages of ", SizesText(options.size), ", ",
       FormatCounted(static_cast<uint64_t>(options.threads), "thread"), ", ",
       FormatSeconds(result.elapsed), "\n", CompressionLine(options, result), "\n");
   absl::StrAppend(&report, LatencyReport("messages",
@@ -133,7 +134,8 @@ std::string LoadReportJson(absl::string_view url, const LoadOptions& options,
       .Add("connections_opened", int64_t{result.connections})
       .Add("connections_compressed", int64_t{result.compressed})
       .Add("pipeline", int64_t{options.pipeline})
-      .Add("size", static_cast<uint64_t>(options.size))
+      .Add("size", static_cast<int64_t>(std::llround(options.size.mean())))
+      .Add("sizes", options.size.ToString())
       .Add("rate", options.rate)
       .Add("rate_reached", options.rate.has_value()
                                ? std::optional<bool>(result.ReachedRate(*options.rate))

@@ -16,6 +16,7 @@
 #include "sluice/core/tcp.h"
 #include "sluice/tools/load_options.h"
 #include "sluice/tools/message_pattern.h"
+#include "sluice/tools/message_sizes.h"
 #include "sluice/tools/protocol.h"
 #include "sluice/tools/raw_protocol.h"
 
@@ -62,8 +63,8 @@ class LoadWorkerTest : public testing::Test {
       const int end = options_.connections * (i + 1) / options_.threads;
       workers.push_back(std::make_unique<LoadWorker>(
           client_.loop(), options_, pattern,
-          *raw_->NewClientFactory({.max_message_bytes = options_.size}), first, end - first,
-          [&] { ++ready; }, [&] { ++done; }));
+          *raw_->NewClientFactory({.max_message_bytes = options_.size.largest()}), first,
+          end - first, [&] { ++ready; }, [&] { ++done; }));
     }
     worker_ = workers[0].get();
     EXPECT_TRUE(network_.RunUntil([&] { return ready == options_.threads; }, absl::Minutes(1)));
@@ -101,6 +102,15 @@ TEST_F(LoadWorkerTest, AClosedLoopWaitsForAnswers) {
   EXPECT_GE(result.latency.min(), absl::Milliseconds(20));
   EXPECT_EQ(result.unsent, 0u);
   EXPECT_EQ(echo_.failed, 0);
+}
+
+TEST_F(LoadWorkerTest, MessagesOfMixedSizesComeBack) {
+  options_.size = *MessageSizes::Parse("10:3,1000:1");
+  options_.pipeline = 7;  // so that pieces of the flow begin and end anywhere
+  const LoadResult result = Run();
+  EXPECT_GT(result.messages, 30'000u);
+  EXPECT_EQ(result.bytes, echo_.bytes);
+  EXPECT_NEAR(static_cast<double>(result.bytes) / static_cast<double>(result.messages), 257.5, 5);
 }
 
 TEST_F(LoadWorkerTest, ARateIsExact) {

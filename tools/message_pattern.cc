@@ -1,6 +1,7 @@
 #include "sluice/tools/message_pattern.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "sluice/core/internal/split_mix.h"
@@ -33,8 +34,10 @@ std::vector<uint8_t> Text(size_t size, uint64_t seed) {
 
 }  // namespace
 
-MessagePattern::MessagePattern(size_t size, uint64_t seed, Content content)
-    : size_(size),
-      block_(content == kText ? Text(size + kWindows, seed) : Noise(size + kWindows, seed)) {}
+MessagePattern::MessagePattern(MessageSizes sizes, uint64_t seed, Content content)
+    : sizes_(std::move(sizes)),
+      seed_(seed),
+      block_(content == kText ? Text(sizes_.largest() + kWindows, seed)
+                              : Noise(sizes_.largest() + kWindows, seed)) {}
 
 }  // namespace sluice::tools

@@ -4,6 +4,8 @@
 // window lies if fewer than kWindows lie between them, so that a lost, doubled or swapped answer
 // shows.
 //
+// Their sizes are a MessageSizes'.
+//
 // Example:
 //   MessagePattern pattern(1024, /*seed=*/1);
 //   client.Send(pattern.Message(connection, sequence));
@@ -17,6 +19,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "sluice/tools/message_sizes.h"
 
 namespace sluice::tools {
 
@@ -28,19 +31,24 @@ class MessagePattern {
   // either end. What compresses, compresses it to less than half, from a few hundred bytes on.
   enum Content : uint8_t { kNoise, kText };
 
-  MessagePattern(size_t size, uint64_t seed, Content content = kNoise);
+  MessagePattern(MessageSizes sizes, uint64_t seed, Content content = kNoise);
 
-  size_t size() const { return size_; }
+  const MessageSizes& sizes() const { return sizes_; }
+
+  size_t SizeOf(uint64_t connection, uint64_t sequence) const {
+    return sizes_.Of(seed_, connection, sequence);
+  }
 
   absl::Span<const uint8_t> Message(uint64_t connection, uint64_t sequence) const {
     // Any odd step visits all windows; this one keeps neighbours in sequence in neighbouring cache
     // lines.
     const size_t window = static_cast<size_t>(connection * 7919 + sequence * 67) % kWindows;
-    return absl::MakeConstSpan(block_).subspan(window, size_);
+    return absl::MakeConstSpan(block_).subspan(window, SizeOf(connection, sequence));
   }
 
  private:
-  const size_t size_;
+  const MessageSizes sizes_;
+  const uint64_t seed_;
   const std::vector<uint8_t> block_;
 };
 

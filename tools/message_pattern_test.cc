@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "sluice/protocols/websocket/deflate.h"
+#include "sluice/tools/message_sizes.h"
 
 namespace sluice::tools {
 namespace {
@@ -16,11 +17,22 @@ namespace {
 TEST(MessagePatternTest, MessagesHaveTheirSize) {
   for (size_t size : {1, 64, 100'000}) {
     const MessagePattern pattern(size, 1);
-    EXPECT_EQ(pattern.size(), size);
     for (uint64_t sequence = 0; sequence < 2 * MessagePattern::kWindows; ++sequence) {
       ASSERT_EQ(pattern.Message(3, sequence).size(), size);
     }
   }
+}
+
+TEST(MessagePatternTest, MessagesOfMixedSizesHaveTheirs) {
+  const MessagePattern pattern(*MessageSizes::Parse("10:1,2000:1"), 1);
+  int large = 0;
+  for (uint64_t sequence = 0; sequence < 1000; ++sequence) {
+    const size_t size = pattern.Message(3, sequence).size();
+    ASSERT_TRUE(size == 10 || size == 2000);
+    EXPECT_EQ(size, pattern.SizeOf(3, sequence));
+    if (size == 2000) ++large;
+  }
+  EXPECT_NEAR(large, 500, 100);
 }
 
 TEST(MessagePatternTest, NeighboursInSequenceDiffer) {

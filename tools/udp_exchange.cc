@@ -27,7 +27,7 @@ UdpExchange::UdpExchange(const MessagePattern& pattern, uint32_t connection, uin
   slots_[end()].previous = slots_[end()].next = end();
 }
 
-void UdpExchange::Next(MonotonicTime now, absl::Span<uint8_t> bytes) {
+absl::Span<const uint8_t> UdpExchange::Next(MonotonicTime now, absl::Span<uint8_t> bytes) {
   const uint32_t index = free_;
   Slot& slot = slots_[index];
   free_ = slot.next;
@@ -47,6 +47,7 @@ void UdpExchange::Next(MonotonicTime now, absl::Span<uint8_t> bytes) {
   std::memcpy(bytes.data(), &header, kHeaderBytes);
   std::memcpy(bytes.data() + kHeaderBytes, content.data() + kHeaderBytes,
               content.size() - kHeaderBytes);
+  return bytes.first(content.size());
 }
 
 void UdpExchange::Free(uint32_t index) {
@@ -61,7 +62,7 @@ void UdpExchange::Free(uint32_t index) {
 
 bool UdpExchange::IsSound(absl::Span<const uint8_t> bytes, const Header& header) const {
   if (header.connection != connection_ || header.sequence >= next_sequence_ ||
-      header.slot >= end()) {
+      header.slot >= end() || bytes.size() != pattern_.SizeOf(connection_, header.sequence)) {
     return false;
   }
   if (!verify_) return true;
@@ -79,8 +80,8 @@ bool UdpExchange::WasLost(uint64_t sequence) {
 
 UdpExchange::Taken UdpExchange::Take(absl::Span<const uint8_t> bytes, MonotonicTime now) {
   Header header = {};
-  if (bytes.size() == pattern_.size()) std::memcpy(&header, bytes.data(), kHeaderBytes);
-  if (bytes.size() != pattern_.size() || !IsSound(bytes, header)) {
+  if (bytes.size() >= kHeaderBytes) std::memcpy(&header, bytes.data(), kHeaderBytes);
+  if (bytes.size() < kHeaderBytes || !IsSound(bytes, header)) {
     ++counts_.damaged;
     return {Kind::kDamaged};
   }
@@ -94,7 +95,7 @@ UdpExchange::Taken UdpExchange::Take(absl::Span<const uint8_t> bytes, MonotonicT
     ++counts_.answers;
     if (header.sequence + 1 < after_highest_answer_) ++counts_.reordered;
     after_highest_answer_ = std::max(after_highest_answer_, header.sequence + 1);
-    return {Kind::kAnswer, now - slot.sent_at};
+    return {Kind::kAnswer, header.sequence, now - slot.sent_at};
   }
   if (WasLost(header.sequence)) {
     --counts_.lost;

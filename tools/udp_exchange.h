@@ -5,7 +5,7 @@
 //
 // Example:
 //   UdpExchange exchange(pattern, /*connection=*/0, /*pipeline=*/4, /*verify=*/true);
-//   while (exchange.has_room()) Send(exchange.Next(now));
+//   while (exchange.has_room()) Send(exchange.Next(now, bytes));
 //   ...                                                 // an answer has come
 //   switch (exchange.Take(bytes, now).kind) {...}
 //   exchange.GiveUp(now - absl::Seconds(1));            // what was sent before is lost
@@ -51,10 +51,11 @@ class UdpExchange {
   enum class Kind : uint8_t { kAnswer, kLate, kDuplicate, kDamaged };
   struct Taken {
     Kind kind;
+    uint64_t sequence = 0;        // of an answer: of the datagram it answers, from 0 on
     absl::Duration latency = {};  // of an answer
   };
 
-  // The pattern must outlive it; its size is that of a datagram. What distinguishes this exchange
+  // The pattern must outlive it; its sizes are those of datagrams. What distinguishes this exchange
   // from the others of a load is `connection`. Without `verify` only sizes and headers are looked
   // at.
   UdpExchange(const MessagePattern& pattern, uint32_t connection, uint32_t pipeline, bool verify);
@@ -63,8 +64,9 @@ class UdpExchange {
   bool has_room() const { return free_ != end(); }
   size_t in_flight() const { return in_flight_; }
 
-  // Writes the next datagram, which is in flight from now on, to `bytes`, which has room for it.
-  void Next(MonotonicTime now, absl::Span<uint8_t> bytes);
+  // Writes the next datagram, which is in flight from now on, to `bytes`, which has room for it,
+  // and returns the part that it takes.
+  absl::Span<const uint8_t> Next(MonotonicTime now, absl::Span<uint8_t> bytes);
 
   Taken Take(absl::Span<const uint8_t> bytes, MonotonicTime now);
 

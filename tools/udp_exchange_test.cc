@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/tools/message_pattern.h"
+#include "sluice/tools/message_sizes.h"
 
 namespace sluice::tools {
 namespace {
@@ -20,7 +21,7 @@ using Datagram = std::vector<uint8_t>;
 class UdpExchangeTest : public testing::Test {
  protected:
   Datagram Send() {
-    Datagram datagram(pattern_.size());
+    Datagram datagram(kSize);
     exchange_.Next(now_, absl::MakeSpan(datagram));
     now_ += absl::Milliseconds(1);
     return datagram;
@@ -48,7 +49,8 @@ class UdpExchangeTest : public testing::Test {
     return text;
   }
 
-  const MessagePattern pattern_{100, /*seed=*/1};
+  static constexpr size_t kSize = 100;
+  const MessagePattern pattern_{kSize, /*seed=*/1};
   MonotonicTime now_ = MonotonicTime() + absl::Hours(1);
   UdpExchange exchange_{pattern_, /*connection=*/5, /*pipeline=*/3, /*verify=*/true};
 };
@@ -78,7 +80,7 @@ TEST_F(UdpExchangeTest, AnAnswersLatencyIsTheTimeSinceItsDatagramLeft) {
 TEST_F(UdpExchangeTest, NoTwoDatagramsAreAlike) {
   std::vector<Datagram> sent = SendAll();
   UdpExchange other(pattern_, /*connection=*/6, /*pipeline=*/3, /*verify=*/true);
-  Datagram datagram(pattern_.size());
+  Datagram datagram(kSize);
   other.Next(now_, absl::MakeSpan(datagram));
   sent.push_back(datagram);
   std::sort(sent.begin(), sent.end());
@@ -138,15 +140,15 @@ TEST_F(UdpExchangeTest, LateOnesAreToldFromDuplicatesForAWhile) {
 }
 
 TEST_F(UdpExchangeTest, EachByteThatChangesIsSeen) {
-  for (size_t i = 0; i < pattern_.size(); ++i) {
+  for (size_t i = 0; i < kSize; ++i) {
     Datagram changed = Send();
     const Datagram sent = changed;
     changed[i] ^= 0x81;
     EXPECT_EQ(Take(changed), Kind::kDamaged) << i;
     EXPECT_EQ(Take(sent), Kind::kAnswer) << i;
   }
-  EXPECT_EQ(exchange_.counts().answers, pattern_.size());
-  EXPECT_EQ(exchange_.counts().damaged, pattern_.size());
+  EXPECT_EQ(exchange_.counts().answers, kSize);
+  EXPECT_EQ(exchange_.counts().damaged, kSize);
 }
 
 TEST_F(UdpExchangeTest, AnotherSizeIsDamage) {
@@ -161,7 +163,7 @@ TEST_F(UdpExchangeTest, AnotherSizeIsDamage) {
 
 TEST_F(UdpExchangeTest, WhatWasNeverSentIsDamage) {
   UdpExchange ahead(pattern_, /*connection=*/5, /*pipeline=*/3, /*verify=*/true);
-  Datagram datagram(pattern_.size());
+  Datagram datagram(kSize);
   ahead.Next(now_, absl::MakeSpan(datagram));
   EXPECT_EQ(Take(datagram), Kind::kDamaged);
   EXPECT_EQ(Counts(), "sent 0 damaged 1");
@@ -169,7 +171,7 @@ TEST_F(UdpExchangeTest, WhatWasNeverSentIsDamage) {
 
 TEST_F(UdpExchangeTest, WithoutVerifyingTheContentIsNotLookedAt) {
   UdpExchange trusting(pattern_, /*connection=*/5, /*pipeline=*/3, /*verify=*/false);
-  Datagram datagram(pattern_.size());
+  Datagram datagram(kSize);
   trusting.Next(now_, absl::MakeSpan(datagram));
   datagram.back() ^= 1;
   EXPECT_EQ(trusting.Take(datagram, now_).kind, Kind::kAnswer);
@@ -178,9 +180,27 @@ TEST_F(UdpExchangeTest, WithoutVerifyingTheContentIsNotLookedAt) {
 TEST(UdpExchangeSizeTest, AHeaderIsTheLeastThatADatagramHas) {
   const MessagePattern pattern(UdpExchange::kHeaderBytes, /*seed=*/1);
   UdpExchange exchange(pattern, 0, 1, /*verify=*/true);
-  Datagram datagram(pattern.size());
+  Datagram datagram(UdpExchange::kHeaderBytes);
   exchange.Next(MonotonicTime(), absl::MakeSpan(datagram));
   EXPECT_EQ(exchange.Take(datagram, MonotonicTime()).kind, Kind::kAnswer);
+}
+
+TEST(UdpExchangeSizesTest, DatagramsOfMixedSizesHaveTheirs) {
+  const MessagePattern pattern(*MessageSizes::Parse("30:1,300:1"), /*seed=*/1);
+  UdpExchange exchange(pattern, /*connection=*/0, /*pipeline=*/1, /*verify=*/true);
+  std::vector<uint8_t> room(300);
+  size_t large = 0;
+  for (uint64_t sequence = 0; sequence < 100; ++sequence) {
+    const absl::Span<const uint8_t> sent = exchange.Next(MonotonicTime(), absl::MakeSpan(room));
+    if (sent.size() == 300) ++large;
+    EXPECT_EQ(sent.size(), pattern.SizeOf(0, sequence));
+    EXPECT_EQ(exchange.Take(absl::MakeSpan(room).first(sent.size() - 1), MonotonicTime()).kind,
+              UdpExchange::Kind::kDamaged);
+    const UdpExchange::Taken taken = exchange.Take(sent, MonotonicTime());
+    EXPECT_EQ(taken.kind, UdpExchange::Kind::kAnswer);
+    EXPECT_EQ(taken.sequence, sequence);
+  }
+  EXPECT_GT(large, 20u);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@ namespace sluice::tools {
 
 UdpLoadResult& UdpLoadResult::operator+=(const UdpLoadResult& other) {
   counts += other.counts;
+  bytes += other.bytes;
   unread += other.unread;
   errors += other.errors;
   if (first_error.empty()) first_error = other.first_error;
@@ -14,9 +15,9 @@ UdpLoadResult& UdpLoadResult::operator+=(const UdpLoadResult& other) {
   return *this;
 }
 
-double UdpLoadResult::answers_per_second() const {
+double UdpLoadResult::PerSecond(uint64_t count) const {
   return elapsed > absl::ZeroDuration()
-             ? static_cast<double>(counts.answers) / absl::ToDoubleSeconds(elapsed)
+             ? static_cast<double>(count) / absl::ToDoubleSeconds(elapsed)
              : 0;
 }
 

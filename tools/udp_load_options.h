@@ -2,7 +2,6 @@
 #ifndef SLUICE_TOOLS_UDP_LOAD_OPTIONS_H_
 #define SLUICE_TOOLS_UDP_LOAD_OPTIONS_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -10,6 +9,7 @@
 #include "sluice/core/poller.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/tools/histogram.h"
+#include "sluice/tools/message_sizes.h"
 #include "sluice/tools/udp_exchange.h"
 
 namespace sluice::tools {
@@ -18,8 +18,8 @@ struct UdpLoadOptions {
   SocketAddress peer = {};
   PollerKind poller = PollerKind::kAuto;
   int sockets = 50;
-  int pipeline = 1;    // datagrams in flight on each
-  size_t size = 1024;  // of a datagram: UdpExchange::kHeaderBytes to kMaxDatagramBytes
+  int pipeline = 1;          // datagrams in flight on each
+  MessageSizes size = 1024;  // of a datagram: UdpExchange::kHeaderBytes to kMaxDatagramBytes
   absl::Duration duration = absl::Seconds(5);
   absl::Duration lost_after = absl::Seconds(1);  // finite
   int threads = 1;
@@ -30,6 +30,7 @@ struct UdpLoadOptions {
 
 struct UdpLoadResult {
   UdpCounts counts = {};
+  uint64_t bytes = 0;            // of answers
   uint64_t unread = 0;           // of the lost ones: arrived, and found no room in a receive buffer
   uint64_t errors = 0;           // that the network or the system has reported
   std::string first_error = {};  // the first of them, or what a damaged answer was
@@ -38,7 +39,11 @@ struct UdpLoadResult {
 
   // The result of both together, at the same time.
   UdpLoadResult& operator+=(const UdpLoadResult& other);
-  double answers_per_second() const;
+  double answers_per_second() const { return PerSecond(counts.answers); }
+  double bytes_per_second() const { return PerSecond(bytes); }
+
+ private:
+  double PerSecond(uint64_t count) const;
 };
 
 }  // namespace sluice::tools

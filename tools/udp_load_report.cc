@@ -1,5 +1,6 @@
 #include "sluice/tools/udp_load_report.h"
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 
@@ -30,10 +31,6 @@ std::string ShareOf(uint64_t part, uint64_t all) {
                          100.0 * static_cast<double>(part) / static_cast<double>(all));
 }
 
-double BytesPerSecond(const UdpLoadOptions& options, const UdpLoadResult& result) {
-  return result.answers_per_second() * static_cast<double>(options.size);
-}
-
 std::string CountsLine(const UdpCounts& counts) {
   return absl::StrCat(
       "sent ", FormatCount(counts.sent), ": lost ", ShareOf(counts.lost, counts.sent), ", late ",
@@ -62,18 +59,18 @@ absl::Status UdpLoadStatus(const UdpLoadOptions& options, const UdpLoadResult& r
 
 std::string UdpLoadReport(absl::string_view title, const UdpLoadOptions& options,
                           const UdpLoadResult& result, const Terminal& terminal) {
-  std::string report = absl::StrCat(
-      title, "\n", FormatCounted(static_cast<uint64_t>(options.sockets), "socket"), ", ",
-      FormatCount(static_cast<uint64_t>(options.pipeline)), " in flight on each, datagrams of ",
-      FormatBytes(static_cast<double>(options.size)), ", ",
-      FormatCounted(static_cast<uint64_t>(options.threads), "thread"), ", ",
-      FormatSeconds(result.elapsed), "\n\n",
-      LatencyReport("datagrams",
-                    {.count = result.counts.answers,
-                     .per_second = result.answers_per_second(),
-                     .bytes_per_second = BytesPerSecond(options, result)},
-                    result.latency, terminal),
-      CountsLine(result.counts));
+  std::string report =
+      absl::StrCat(title, "\n", FormatCounted(static_cast<uint64_t>(options.sockets), "socket"),
+                   ", ", FormatCount(static_cast<uint64_t>(options.pipeline)),
+                   " in flight on each, datagrams of ", SizesText(options.size), ", ",
+                   FormatCounted(static_cast<uint64_t>(options.threads), "thread"), ", ",
+                   FormatSeconds(result.elapsed), "\n\n",
+                   LatencyReport("datagrams",
+                                 {.count = result.counts.answers,
+                                  .per_second = result.answers_per_second(),
+                                  .bytes_per_second = result.bytes_per_second()},
+                                 result.latency, terminal),
+                   CountsLine(result.counts));
   if (result.unread > 0) {
     absl::StrAppend(&report, FormatCounted(result.unread, "answer"),
                     " came and found the receive buffers of this side full\n");
@@ -94,15 +91,16 @@ std::string UdpLoadReportJson(absl::string_view url, const UdpLoadOptions& optio
       .Add("protocol", "udp")
       .Add("connections", int64_t{options.sockets})
       .Add("pipeline", int64_t{options.pipeline})
-      .Add("size", static_cast<uint64_t>(options.size))
+      .Add("size", static_cast<int64_t>(std::llround(options.size.mean())))
+      .Add("sizes", options.size.ToString())
       .Add("text", options.text)
       .Add("threads", int64_t{options.threads})
       .Add("lost_after_seconds", absl::ToDoubleSeconds(options.lost_after))
       .Add("seconds", absl::ToDoubleSeconds(result.elapsed))
       .Add("messages", result.counts.answers)
       .Add("messages_per_second", result.answers_per_second())
-      .Add("bytes", result.counts.answers * options.size)
-      .Add("bytes_per_second", BytesPerSecond(options, result))
+      .Add("bytes", result.bytes)
+      .Add("bytes_per_second", result.bytes_per_second())
       .Add("latency_ns", LatencyJson(result.latency))
       .Add("sent", result.counts.sent)
       .Add("lost", result.counts.lost)

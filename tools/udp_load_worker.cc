@@ -16,7 +16,7 @@ UdpSocket::Options OptionsFor(const UdpLoadOptions& load) {
   UdpSocket::Options options;
   const auto pipeline = static_cast<size_t>(load.pipeline);
   options.max_queued_datagrams = std::max(options.max_queued_datagrams, pipeline);
-  options.max_queued_bytes = std::max(options.max_queued_bytes, pipeline * load.size);
+  options.max_queued_bytes = std::max(options.max_queued_bytes, pipeline * load.size.largest());
   return options;
 }
 
@@ -40,8 +40,7 @@ class UdpLoadWorker::Socket final : private UdpHandler {
   // Brings what is in flight up to the pipeline.
   void Fill(MonotonicTime now) {
     while (worker_.sending_ && exchange_.has_room()) {
-      exchange_.Next(now, absl::MakeSpan(worker_.datagram_));
-      socket_->Send(worker_.datagram_);
+      socket_->Send(exchange_.Next(now, absl::MakeSpan(worker_.datagram_)));
     }
     CountBusy();
   }
@@ -60,7 +59,8 @@ class UdpLoadWorker::Socket final : private UdpHandler {
     const MonotonicTime now = worker_.loop_.NowExact();
     for (const ReceivedDatagram& datagram : datagrams) {
       const UdpExchange::Taken taken = exchange_.Take(datagram.bytes, now);
-      if (taken.kind == UdpExchange::Kind::kAnswer) worker_.OnAnswer(taken.latency, now);
+      if (taken.kind == UdpExchange::Kind::kAnswer)
+        worker_.OnAnswer(taken.latency, now, datagram.bytes.size());
       if (taken.kind == UdpExchange::Kind::kDamaged) worker_.OnDamaged(datagram);
     }
     Fill(now);
@@ -91,7 +91,7 @@ UdpLoadWorker::UdpLoadWorker(EventLoop& loop, const UdpLoadOptions& options,
       options_(options),
       pattern_(pattern),
       on_done_(std::move(on_done)),
-      datagram_(options.size),
+      datagram_(options.size.largest()),
       check_([this] { Check(); }),
       tick_([this] { GiveUp(); }),
       end_([this] { Finish(); }) {
@@ -142,7 +142,8 @@ void UdpLoadWorker::GiveUp() {
                  std::clamp(options_.lost_after / 8, absl::Milliseconds(1), absl::Seconds(1)));
 }
 
-void UdpLoadWorker::OnAnswer(absl::Duration latency, MonotonicTime now) {
+void UdpLoadWorker::OnAnswer(absl::Duration latency, MonotonicTime now, size_t size) {
+  result_.bytes += size;
   result_.latency.Record(latency);
   last_answer_ = now;
   progress_.answers.store(result_.latency.count(), std::memory_order_relaxed);

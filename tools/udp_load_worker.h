@@ -6,6 +6,7 @@
 #define SLUICE_TOOLS_UDP_LOAD_WORKER_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -57,7 +58,7 @@ class UdpLoadWorker {
   void GiveUp();
 
   // From sockets.
-  void OnAnswer(absl::Duration latency, MonotonicTime now);
+  void OnAnswer(absl::Duration latency, MonotonicTime now, size_t size);
   void OnDamaged(const ReceivedDatagram& datagram);
   void OnError(absl::string_view what);
 
