@@ -37,8 +37,7 @@ namespace sluice::tools {
 namespace {
 
 // But for the peer.
-absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFromFlags() {
-  const LoadOptions load = BenchOptionsFromFlags();
+absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFrom(const LoadOptions& load) {
   if (load.size.smallest() < UdpExchange::kHeaderBytes || load.size.largest() > kMaxDatagramBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("--size=", load.size.ToString(), ": over udp:// it is ",
@@ -47,7 +46,7 @@ absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFromFlags() {
   const absl::Duration lost_after = absl::GetFlag(FLAGS_lost_after).value();
   if (lost_after == absl::InfiniteDuration())
     return absl::InvalidArgumentError("--lost_after=inf: a datagram may get lost");
-  return UdpLoadOptions{.poller = absl::GetFlag(FLAGS_poller),
+  return UdpLoadOptions{.poller = load.poller,
                         .sockets = load.connections,
                         .pipeline = load.pipeline,
                         .size = load.size,
@@ -55,15 +54,16 @@ absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFromFlags() {
                         .lost_after = lost_after,
                         .threads = load.threads,
                         .text = absl::GetFlag(FLAGS_text),
-                        .verify = absl::GetFlag(FLAGS_verify)};
+                        .verify = load.verify};
 }
 
-int RunUdpBench(const ProtocolTable& protocols, const Invocation& invocation) {
+int RunUdpBench(const ProtocolTable& protocols, const LoadOptions& load,
+                const Invocation& invocation) {
   const std::string& text = invocation.arguments[0];
   const absl::StatusOr<Endpoint> endpoint = ReadUdpTarget(
-      protocols, invocation, {"timeout", "rate", "think_time", "reconnect", "warm_up"});
+      protocols, invocation, {"timeout", "rate", "think_time", "reconnect", "warm_up", "pid"});
   if (!endpoint.ok()) return invocation.BadUsage(endpoint.status().message());
-  absl::StatusOr<UdpLoadOptions> options = UdpLoadOptionsFromFlags();
+  absl::StatusOr<UdpLoadOptions> options = UdpLoadOptionsFrom(load);
   if (!options.ok()) return invocation.BadUsage(options.status().message());
   const absl::StatusOr<SocketAddress> peer = LookUp(*endpoint);
   if (!peer.ok()) return invocation.Failure(peer.status().message());
@@ -81,18 +81,14 @@ int RunUdpBench(const ProtocolTable& protocols, const Invocation& invocation) {
 
 int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   const std::string& text = invocation.arguments[0];
-  LoadOptions options = BenchOptionsFromFlags();
+  absl::StatusOr<LoadOptions> read = BenchOptionsFromFlags();
+  if (absl::IsInvalidArgument(read.status())) return invocation.BadUsage(read.status().message());
+  if (!read.ok()) return invocation.Failure(read.status().message());
+  LoadOptions& options = *read;
   options.poller = absl::GetFlag(FLAGS_poller);
   options.timeout = absl::GetFlag(FLAGS_timeout).value();
   options.verify = absl::GetFlag(FLAGS_verify);
-  if (options.threads > options.connections) {
-    return invocation.BadUsage("--threads may not be more than --connections");
-  }
-  if (options.rate.has_value() && options.think_time > absl::ZeroDuration()) {
-    return invocation.BadUsage(
-        "--think_time and --rate do not go together: with a rate messages do not wait for answers");
-  }
-  if (NamesUdp(invocation)) return RunUdpBench(protocols, invocation);
+  if (NamesUdp(invocation)) return RunUdpBench(protocols, options, invocation);
   const absl::StatusOr<Target> target = ReadTarget(protocols, invocation);
   if (!target.ok()) return invocation.BadUsage(target.status().message());
   options.protocol = target->protocol.get();

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "sluice/tools/load_options.h"
 
 namespace sluice::tools {
@@ -12,8 +13,9 @@ namespace sluice::tools {
 // Their names, behind those of LoadFlagNames().
 std::vector<std::string> BenchFlagNames();
 
-// What all of them say; protocol and url are the caller's to set.
-LoadOptions BenchOptionsFromFlags();
+// What all of them say; protocol and url are the caller's to set. Bad usage is kInvalidArgument;
+// another error is that of ProcessMeter::Attach.
+absl::StatusOr<LoadOptions> BenchOptionsFromFlags();
 
 }  // namespace sluice::tools
 

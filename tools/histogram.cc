@@ -52,6 +52,20 @@ void Histogram::Merge(const Histogram& other) {
   count_ += other.count_;
 }
 
+Histogram Histogram::Since(const Histogram& earlier) const {
+  Histogram recent;
+  for (size_t i = 0; i < kBuckets; ++i) {
+    recent.counts_[i] = counts_[i] - earlier.counts_[i];
+    if (recent.counts_[i] == 0) continue;
+    const int64_t middle = std::clamp(MiddleOf(i), min_, max_);
+    if (recent.count_ == 0) recent.min_ = middle;
+    recent.max_ = middle;
+    recent.count_ += recent.counts_[i];
+  }
+  recent.sum_ = recent.count_ == 0 ? 0 : sum_ - earlier.sum_;
+  return recent;
+}
+
 absl::Duration Histogram::min() const { return absl::Nanoseconds(min_); }
 
 absl::Duration Histogram::max() const { return absl::Nanoseconds(max_); }

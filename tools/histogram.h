@@ -8,6 +8,7 @@
 //   latency.Record(absl::Microseconds(12));
 //   latency.Quantile(0.99);                   // the 99th percentile
 //   total.Merge(latency);                     // of another thread, when that has ended
+//   latency.Since(a_second_ago).Quantile(0.99);
 //
 // Thread-compatible. Takes 37 KiB. Longer values than kMax count as kMax in a bucket; max() and
 // mean() know them exactly.
@@ -31,6 +32,9 @@ class Histogram {
   void RecordNanoseconds(int64_t value);
 
   void Merge(const Histogram& other);
+
+  // What was recorded since it was `earlier`; min() and max() are then near, as quantiles are.
+  Histogram Since(const Histogram& earlier) const;
 
   uint64_t count() const { return count_; }
 

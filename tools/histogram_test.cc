@@ -131,5 +131,22 @@ TEST(HistogramTest, CountBetweenPartitionsTheValues) {
   EXPECT_NEAR(static_cast<double>(below), 250, 2);
 }
 
+TEST(HistogramTest, SinceIsWhatWasRecordedAfterwards) {
+  Histogram histogram;
+  histogram.Record(absl::Nanoseconds(5));
+  histogram.Record(absl::Milliseconds(5));
+  const Histogram earlier = histogram;
+  EXPECT_EQ(histogram.Since(earlier).count(), 0u);
+  EXPECT_EQ(histogram.Since(earlier).max(), absl::ZeroDuration());
+  histogram.Record(absl::Nanoseconds(7));
+  histogram.Record(absl::Nanoseconds(9));
+  const Histogram recent = histogram.Since(earlier);
+  EXPECT_EQ(recent.count(), 2u);
+  EXPECT_EQ(recent.min(), absl::Nanoseconds(7));
+  EXPECT_EQ(recent.max(), absl::Nanoseconds(9));
+  EXPECT_EQ(recent.mean(), absl::Nanoseconds(8));
+  EXPECT_EQ(histogram.Since(Histogram()).Quantile(1), absl::Milliseconds(5));
+}
+
 }  // namespace
 }  // namespace sluice::tools

@@ -1,5 +1,6 @@
 #include "sluice/tools/latency_report.h"
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -60,6 +61,43 @@ JsonObject LatencyJson(const Histogram& latency) {
 std::string SizesText(const MessageSizes& sizes) {
   const std::string mean = FormatBytes(sizes.mean());
   return sizes.mixed() ? absl::StrCat(sizes.ToString(), " (", mean, " on average)") : mean;
+}
+
+std::string UsageLines(const LoadSeries& series, const Terminal& terminal) {
+  std::string lines;
+  if (const std::optional<MeasuredUsage> usage = series.usage()) {
+    lines = absl::StrCat("the server used ", absl::StrFormat("%.3g%%", 100 * usage->share()),
+                         " of a processor (user ", FormatSeconds(usage->user), ", system ",
+                         FormatSeconds(usage->system), "), ",
+                         FormatLatency(usage->cpu_per_message(), terminal), " for each message, ",
+                         FormatBytes(static_cast<double>(usage->anonymous_bytes)),
+                         " of anonymous memory, and at its peak ",
+                         FormatBytes(static_cast<double>(usage->peak_bytes)), " in all\n");
+  }
+  if (!series.meter_status().ok()) {
+    absl::StrAppend(&lines, terminal.warning(), "the server could not be looked at to the end: ",
+                    series.meter_status().message(), terminal.plain(), "\n");
+  }
+  return lines;
+}
+
+std::optional<JsonObject> UsageJson(const LoadSeries& series) {
+  const std::optional<MeasuredUsage> usage = series.usage();
+  if (!usage.has_value() && series.meter_status().ok()) return std::nullopt;
+  JsonObject json;
+  if (usage.has_value()) {
+    json.Add("seconds", absl::ToDoubleSeconds(usage->time))
+        .Add("messages", usage->messages)
+        .Add("user_seconds", absl::ToDoubleSeconds(usage->user))
+        .Add("system_seconds", absl::ToDoubleSeconds(usage->system))
+        .Add("cpu_share", usage->share())
+        .Add("cpu_ns_per_message", absl::ToDoubleNanoseconds(usage->user + usage->system) /
+                                       static_cast<double>(usage->messages))
+        .Add("anonymous_bytes", usage->anonymous_bytes)
+        .Add("peak_bytes", usage->peak_bytes);
+  }
+  if (!series.meter_status().ok()) json.Add("error", series.meter_status().message());
+  return json;
 }
 
 std::string FormatSeconds(absl::Duration duration) {

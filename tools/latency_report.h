@@ -5,12 +5,14 @@
 #define SLUICE_TOOLS_LATENCY_REPORT_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "sluice/tools/histogram.h"
 #include "sluice/tools/json.h"
+#include "sluice/tools/load_series.h"
 #include "sluice/tools/message_sizes.h"
 #include "sluice/tools/terminal.h"
 
@@ -31,6 +33,10 @@ JsonObject LatencyJson(const Histogram& latency);
 
 // "1.00 KiB"; of mixed ones "64:80,4096:20 (871 B on average)".
 std::string SizesText(const MessageSizes& sizes);
+
+// What the server has used, or why that is not known; empty where nobody looked.
+std::string UsageLines(const LoadSeries& series, const Terminal& terminal);
+std::optional<JsonObject> UsageJson(const LoadSeries& series);
 
 // "12.3 s".
 std::string FormatSeconds(absl::Duration duration);

@@ -6,12 +6,18 @@
 #include "sluice/tools/signal_scope.h"
 
 namespace sluice::tools {
+namespace {
+
+constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
+
+}  // namespace
 
 Load::Load(const LoadOptions& options)
     : options_(options),
       pattern_(options.size, options.seed,
                options.text ? MessagePattern::kText : MessagePattern::kNoise),
-      watch_(options.threads) {}
+      watch_(options.threads),
+      series_(options.meter) {}
 
 Load::~Load() {
   if (group_ == nullptr) return;
@@ -29,26 +35,42 @@ absl::StatusOr<LoadResult> Load::Run(absl::Duration interval, Show show) {
   watch_.Begin();
   if (absl::Status status = StartWorkers(); !status.ok()) return status;
 
-  const auto show_progress = [&] { show(TakeProgress()); };
+  const absl::Duration look_interval = std::min(interval, kLookInterval);
+  const auto look = [&] { Look(interval, show); };
   const auto on_each = [&](void (LoadWorker::*act)()) {
     group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
       (workers_[static_cast<size_t>(index)].get()->*act)();
     });
   };
-  if (watch_.AwaitReady(interval, show_progress)) {
+  if (watch_.AwaitReady(look_interval, look)) {
     connecting_ = false;
     watch_.Begin();
+    series_.Add(-options_.warm_up, latency_);
     on_each(&LoadWorker::Run);
-    watch_.AwaitDone(/*or_stop=*/true, interval, show_progress);
+    watch_.AwaitDone(/*or_stop=*/true, look_interval, look);
+    Look(absl::InfiniteDuration(), show);
   }
   on_each(&LoadWorker::Finish);
-  watch_.AwaitDone(/*or_stop=*/false, interval, show_progress);
+  watch_.AwaitDone(/*or_stop=*/false, interval, [&] { show(TakeProgress()); });
 
   LoadResult total;
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
     total += workers_[static_cast<size_t>(index)]->TakeResult();
   });
+  total.series = std::move(series_);
   return total;
+}
+
+// Adds to the series, and shows how far it has come when it is time to.
+void Load::Look(absl::Duration interval, Show show) {
+  if (!connecting_) {
+    latency_ = Histogram();
+    group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
+      latency_.Merge(workers_[static_cast<size_t>(index)]->latency());
+    });
+    series_.Add(watch_.elapsed() - options_.warm_up, latency_);
+  }
+  if (watch_.since_shown() >= interval) show(TakeProgress());
 }
 
 absl::Status Load::StartWorkers() {
@@ -90,6 +112,8 @@ Load::Progress Load::TakeProgress() {
     progress.errors += part.errors;
     progress.open += part.open;
   });
+  progress.p99 = latency_.Since(shown_).Quantile(0.99);
+  shown_ = latency_;
   progress.messages_per_second = watch_.RateOf(progress.messages);
   return progress;
 }

@@ -25,7 +25,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/core/loop_group.h"
+#include "sluice/tools/histogram.h"
 #include "sluice/tools/load_options.h"
+#include "sluice/tools/load_series.h"
 #include "sluice/tools/load_watch.h"
 #include "sluice/tools/load_worker.h"
 #include "sluice/tools/message_pattern.h"
@@ -40,6 +42,7 @@ class Load {
     absl::Duration elapsed = {};  // since they were, and the load was warm
     uint64_t messages = 0;
     double messages_per_second = 0;  // since the progress before
+    absl::Duration p99 = {};         // of the answers since the progress before
     int open = 0;
     uint64_t errors = 0;
   };
@@ -59,6 +62,7 @@ class Load {
   using Show = absl::FunctionRef<void(const Progress&)>;
 
   absl::Status StartWorkers();
+  void Look(absl::Duration interval, Show show);
   Progress TakeProgress();
 
   const LoadOptions options_;
@@ -67,6 +71,9 @@ class Load {
   std::vector<std::unique_ptr<LoadWorker>> workers_;  // one a loop, touched on its thread
   bool connecting_ = true;
   LoadWatch watch_;
+  Histogram latency_;  // of all workers, when last looked at
+  Histogram shown_;    // the same, when last shown
+  LoadSeries series_;
 };
 
 }  // namespace sluice::tools

@@ -13,7 +13,9 @@
 #include "sluice/core/poller.h"
 #include "sluice/tools/encryption.h"
 #include "sluice/tools/histogram.h"
+#include "sluice/tools/load_series.h"
 #include "sluice/tools/message_sizes.h"
+#include "sluice/tools/process_meter.h"
 #include "sluice/tools/protocol.h"
 #include "sluice/tools/url.h"
 
@@ -25,6 +27,7 @@ struct LoadOptions {
   std::shared_ptr<const ClientEncryption> encryption = nullptr;  // the dialer's; null for none
   Url url = {};
   PollerKind poller = PollerKind::kAuto;
+  std::optional<ProcessMeter> meter = std::nullopt;  // of the server
   int connections = 50;
   int pipeline = 1;  // messages in flight on each: so many, or, with a rate, at most
   std::optional<double> rate = std::nullopt;  // open loop: so many a second, over all connections
@@ -73,6 +76,7 @@ struct LoadResult {
   Histogram latency = {};          // from Send, or when it was due by the rate, to the whole answer
   Histogram time_to_connect = {};  // of connections that followed others, until they were open
   LoadErrors errors = {};
+  LoadSeries series = LoadSeries();  // of the whole load: has no part in the sum
 
   // The result of both together, at the same time.
   LoadResult& operator+=(const LoadResult& other);

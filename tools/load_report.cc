@@ -67,7 +67,8 @@ std::string CompressionLine(const LoadOptions& options, const LoadResult& result
                       options.text ? "" : "; random bytes do not become less (--text)", "\n");
 }
 
-std::string ProgressLine(const LoadOptions& options, const Load::Progress& progress) {
+std::string ProgressLine(const LoadOptions& options, const Load::Progress& progress,
+                         const Terminal& terminal) {
   const std::string errors =
       progress.errors == 0 ? "" : absl::StrCat("  ", FormatCounted(progress.errors, "error"));
   if (progress.warming_up) {
@@ -79,9 +80,10 @@ std::string ProgressLine(const LoadOptions& options, const Load::Progress& progr
                         FormatCount(static_cast<uint64_t>(options.connections)), " open", errors);
   }
   return absl::StrCat(FormatSeconds(progress.elapsed), "  ",
-                      FormatRate(progress.messages_per_second), " messages/s  ",
-                      FormatCount(progress.messages), " in all  ",
-                      FormatCount(static_cast<uint64_t>(progress.open)), " open", errors);
+                      FormatRate(progress.messages_per_second), " messages/s  p99 ",
+                      FormatLatency(progress.p99, terminal), "  ", FormatCount(progress.messages),
+                      " in all  ", FormatCount(static_cast<uint64_t>(progress.open)), " open",
+                      errors);
 }
 
 // "16 in flight on each", "1.00 k messages/s, at most 16 in flight on each".
@@ -111,6 +113,7 @@ std::string LoadReport(absl::string_view title, const LoadOptions& options,
                                           .bytes_per_second = result.bytes_per_second()},
                                          result.latency, terminal));
   absl::StrAppend(&report, ReconnectLines(options, result, terminal));
+  absl::StrAppend(&report, UsageLines(result.series, terminal));
   absl::StrAppend(&report, RateLine(options, result, terminal));
   absl::StrAppend(&report, ErrorsLine(result.errors, terminal));
   if (result.errors.total() == 0) {
@@ -158,16 +161,18 @@ std::string LoadReportJson(absl::string_view url, const LoadOptions& options,
       .Add("errors", errors)
       .Add("errors_total", result.errors.total())
       .Add("first_error", result.errors.first)
+      .Add("server", UsageJson(result.series))
       .Add("verified", options.verify)
       .Add("ok", result.errors.total() == 0);
   return report.ToString();
 }
 
 absl::StatusOr<LoadResult> RunLoad(const LoadOptions& options) {
-  Progress line(stderr, DetectTerminal(stderr));
+  const Terminal terminal = DetectTerminal(stderr);
+  Progress line(stderr, terminal);
   Load load(options);
   return load.Run(line.interval(), [&](const Load::Progress& progress) {
-    line.Show(ProgressLine(options, progress));
+    line.Show(ProgressLine(options, progress, terminal));
   });
 }
 

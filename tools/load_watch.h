@@ -43,6 +43,8 @@ class LoadWatch {
   // The time is counted from here on.
   void Begin() { began_ = shown_at_ = Clock::now(); }
   absl::Duration elapsed() const { return absl::FromChrono(Clock::now() - began_); }
+  // Since RateOf was called, or Begin.
+  absl::Duration since_shown() const { return absl::FromChrono(Clock::now() - shown_at_); }
   // How many there were in a second, of what is `count` now, since this was last asked.
   double RateOf(uint64_t count);
 

@@ -26,6 +26,7 @@
 #include "sluice/core/event_loop.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/timer.h"
+#include "sluice/tools/histogram.h"
 #include "sluice/tools/load_connection.h"
 #include "sluice/tools/load_options.h"
 #include "sluice/tools/message_pattern.h"
@@ -57,6 +58,7 @@ class LoadWorker final : private LoadConnection::Owner {
   void Finish();
 
   Progress progress() const;
+  const Histogram& latency() const { return shared_.result.latency; }
   LoadResult TakeResult();
 
  private:

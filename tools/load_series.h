@@ -1,0 +1,94 @@
+// LoadSeries is how a load went on in time: what was answered in each piece of the measured time,
+// and, where a process is looked at, what that used. It is told from time to time what has come so
+// far, and keeps at most kMaxSamples pieces, all of about the same length: of a longer run they are
+// longer.
+//
+// Example:
+//   LoadSeries series(meter);
+//   series.Add(absl::ZeroDuration(), latency);          // as the measured time begins
+//   series.Add(absl::Seconds(1), latency);              // and every now and then
+//   for (const LoadSeries::Sample& sample : series.samples()) sample.latency.Quantile(0.99);
+//
+// Thread-compatible. Takes 37 KiB a sample.
+#ifndef SLUICE_TOOLS_LOAD_SERIES_H_
+#define SLUICE_TOOLS_LOAD_SERIES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "sluice/tools/histogram.h"
+#include "sluice/tools/process_meter.h"
+
+namespace sluice::tools {
+
+// What a process has used from one time to another.
+struct MeasuredUsage {
+  absl::Duration time = {};
+  uint64_t messages = 0;  // that were answered meanwhile
+  absl::Duration user = {};
+  absl::Duration system = {};
+  uint64_t anonymous_bytes = 0;  // at the end
+  uint64_t peak_bytes = 0;       // since the process began
+
+  // Of one processor: 1 is all of it.
+  double share() const { return absl::FDivDuration(user + system, time); }
+  absl::Duration cpu_per_message() const {
+    return messages == 0 ? absl::ZeroDuration() : (user + system) / static_cast<int64_t>(messages);
+  }
+};
+
+class LoadSeries {
+ public:
+  static constexpr size_t kMaxSamples = 120;
+
+  struct Sample {
+    absl::Duration from;
+    absl::Duration to;
+    Histogram latency;                 // of what was answered
+    std::optional<ProcessUsage> used;  // processor time meanwhile, memory at the end
+    double per_second() const {
+      return static_cast<double>(latency.count()) / absl::ToDoubleSeconds(to - from);
+    }
+  };
+
+  explicit LoadSeries(std::optional<ProcessMeter> meter = std::nullopt)
+      : meter_(std::move(meter)) {}
+
+  // The measured time has come to `at`, with `latency` of all answers since it began. The first
+  // call begins the series; one before that time (in a warm-up) is ignored.
+  void Add(absl::Duration at, const Histogram& latency);
+
+  absl::Span<const Sample> samples() const { return samples_; }
+
+  // From the first Add to the last; none where no process is looked at, or it could not be.
+  std::optional<MeasuredUsage> usage() const;
+  // Why it could not be, once that was so.
+  const absl::Status& meter_status() const { return meter_status_; }
+
+ private:
+  void Begin(absl::Duration at, const Histogram& latency);
+  std::optional<ProcessUsage> ReadMeter();
+  void HalveSamples();
+
+  std::optional<ProcessMeter> meter_;
+  absl::Status meter_status_;
+  bool begun_ = false;
+  absl::Duration shortest_ = absl::Milliseconds(90);  // of a sample
+  absl::Duration began_at_;
+  uint64_t began_count_ = 0;
+  std::optional<ProcessUsage> began_usage_;
+  absl::Duration last_at_;
+  Histogram last_latency_;
+  std::optional<ProcessUsage> last_usage_;
+  std::vector<Sample> samples_;
+};
+
+}  // namespace sluice::tools
+
+#endif  // SLUICE_TOOLS_LOAD_SERIES_H_
