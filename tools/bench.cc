@@ -1,6 +1,7 @@
 #include "sluice/tools/bench.h"
 
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,15 +10,18 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "sluice/core/datagram.h"
 #include "sluice/core/dialer.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/tools/bench_flags.h"
+#include "sluice/tools/bench_page.h"
 #include "sluice/tools/load_options.h"
 #include "sluice/tools/load_report.h"
 #include "sluice/tools/poller_flag.h"
 #include "sluice/tools/process_limits.h"
+#include "sluice/tools/report_file.h"
 #include "sluice/tools/shared_flags.h"
 #include "sluice/tools/target.h"
 #include "sluice/tools/terminal.h"
@@ -36,6 +40,30 @@ ABSL_FLAG(
 namespace sluice::tools {
 namespace {
 
+// Where the results go: to standard output, and into the file of --report, if there is one.
+class Results {
+ public:
+  static absl::StatusOr<Results> Open() {
+    absl::StatusOr<std::unique_ptr<ReportFile>> file = OpenReportFromFlags();
+    if (!file.ok()) return file.status();
+    return Results(*std::move(file));
+  }
+
+  // `text` is with a newline. An error is the file's.
+  template <typename Options, typename Result>
+  absl::Status Write(absl::string_view text, absl::string_view url, const Options& options,
+                     const Result& result) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    if (file_ == nullptr) return absl::OkStatus();
+    return file_->Write(BenchPage(url, absl::Now(), options, result));
+  }
+
+ private:
+  explicit Results(std::unique_ptr<ReportFile> file) : file_(std::move(file)) {}
+
+  std::unique_ptr<ReportFile> file_;  // null for none
+};
+
 // But for the peer.
 absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFrom(const LoadOptions& load) {
   if (load.size.smallest() < UdpExchange::kHeaderBytes || load.size.largest() > kMaxDatagramBytes) {
@@ -47,9 +75,12 @@ absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFrom(const LoadOptions& load) {
   if (lost_after == absl::InfiniteDuration())
     return absl::InvalidArgumentError("--lost_after=inf: a datagram may get lost");
   return UdpLoadOptions{.poller = load.poller,
+                        .meter = load.meter,
                         .sockets = load.connections,
                         .pipeline = load.pipeline,
                         .size = load.size,
+                        .rate = load.rate,
+                        .warm_up = load.warm_up,
                         .duration = load.duration,
                         .lost_after = lost_after,
                         .threads = load.threads,
@@ -60,22 +91,24 @@ absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFrom(const LoadOptions& load) {
 int RunUdpBench(const ProtocolTable& protocols, const LoadOptions& load,
                 const Invocation& invocation) {
   const std::string& text = invocation.arguments[0];
-  const absl::StatusOr<Endpoint> endpoint = ReadUdpTarget(
-      protocols, invocation, {"timeout", "rate", "think_time", "reconnect", "warm_up", "pid"});
+  const absl::StatusOr<Endpoint> endpoint =
+      ReadUdpTarget(protocols, invocation, {"timeout", "think_time", "reconnect"});
   if (!endpoint.ok()) return invocation.BadUsage(endpoint.status().message());
   absl::StatusOr<UdpLoadOptions> options = UdpLoadOptionsFrom(load);
   if (!options.ok()) return invocation.BadUsage(options.status().message());
   const absl::StatusOr<SocketAddress> peer = LookUp(*endpoint);
   if (!peer.ok()) return invocation.Failure(peer.status().message());
   options->peer = *peer;
+  absl::StatusOr<Results> results = Results::Open();
+  if (!results.ok()) return invocation.Failure(results.status().message());
   RaiseDescriptorLimit();
   const absl::StatusOr<UdpLoadResult> result = RunUdpLoad(*options);
   if (!result.ok()) return invocation.Failure(result.status().message());
   const std::string report = absl::GetFlag(FLAGS_json)
                                  ? absl::StrCat(UdpLoadReportJson(text, *options, *result), "\n")
                                  : UdpLoadReport(text, *options, *result, DetectTerminal(stdout));
-  std::fwrite(report.data(), 1, report.size(), stdout);
-  const absl::Status status = UdpLoadStatus(*options, *result);
+  absl::Status status = results->Write(report, text, *options, *result);
+  status.Update(UdpLoadStatus(*options, *result));
   return status.ok() ? kSuccess : invocation.Failure(status.message());
 }
 
@@ -98,13 +131,16 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   options.compress = target->compress;
   options.text = absl::GetFlag(FLAGS_text) || target->protocol->info().text_only;
 
+  absl::StatusOr<Results> results = Results::Open();
+  if (!results.ok()) return invocation.Failure(results.status().message());
   RaiseDescriptorLimit();
   const absl::StatusOr<LoadResult> result = RunLoad(options);
   if (!result.ok()) return invocation.Failure(result.status().message());
   const std::string report = absl::GetFlag(FLAGS_json)
                                  ? absl::StrCat(LoadReportJson(text, options, *result), "\n")
                                  : LoadReport(text, options, *result, DetectTerminal(stdout));
-  std::fwrite(report.data(), 1, report.size(), stdout);
+  const absl::Status status = results->Write(report, text, options, *result);
+  if (!status.ok()) return invocation.Failure(status.message());
   return result->errors.total() == 0 ? kSuccess : kFailure;
 }
 

@@ -33,12 +33,14 @@ ABSL_FLAG(Pause, warm_up, Pause(absl::ZeroDuration()),
 ABSL_FLAG(Pid, pid, Pid(),
           "the server's process, on this machine: tells its processor time, in all and for each "
           "message, and its memory (Linux)");
+ABSL_FLAG(std::string, report, "",
+          "writes what came of it into this file, too: one HTML page with pictures, for a browser");
 
 namespace sluice::tools {
 
 std::vector<std::string> BenchFlagNames() {
   std::vector<std::string> names = LoadFlagNames();
-  names.insert(names.end(), {"rate", "think_time", "reconnect", "warm_up", "pid"});
+  names.insert(names.end(), {"rate", "think_time", "reconnect", "warm_up", "pid", "report"});
   return names;
 }
 
@@ -62,6 +64,16 @@ absl::StatusOr<LoadOptions> BenchOptionsFromFlags() {
     options.meter = *std::move(meter);
   }
   return options;
+}
+
+absl::StatusOr<std::unique_ptr<ReportFile>> OpenReportFromFlags() {
+  const std::string name = absl::GetFlag(FLAGS_report);
+  if (name.empty()) return nullptr;
+  absl::StatusOr<ReportFile> file = ReportFile::Open(name);
+  if (!file.ok()) {
+    return absl::Status(file.status().code(), absl::StrCat("--report: ", file.status().message()));
+  }
+  return std::make_unique<ReportFile>(*std::move(file));
 }
 
 }  // namespace sluice::tools

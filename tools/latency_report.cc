@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "sluice/tools/format.h"
 #include "sluice/tools/latency_picture.h"
 #include "sluice/tools/table.h"
@@ -60,7 +61,18 @@ JsonObject LatencyJson(const Histogram& latency) {
 
 std::string SizesText(const MessageSizes& sizes) {
   const std::string mean = FormatBytes(sizes.mean());
-  return sizes.mixed() ? absl::StrCat(sizes.ToString(), " (", mean, " on average)") : mean;
+  if (!sizes.mixed()) return mean;
+  return absl::StrCat(absl::StrReplaceAll(sizes.ToString(), {{",", ", "}}), " (", mean,
+                      " on average)");
+}
+
+std::string RateLine(absl::string_view noun, double rate, bool reached, uint64_t unsent,
+                     const Terminal& terminal) {
+  const std::string asked = absl::StrCat(FormatRate(rate), " ", noun, "s/s");
+  if (reached) return absl::StrCat("the rate of ", asked, " was reached\n");
+  return absl::StrCat(terminal.warning(), "the rate of ", asked, " was not reached",
+                      terminal.plain(), "; ", FormatCounted(unsent, noun), " that ",
+                      unsent == 1 ? "was" : "were", " due had not been sent at the end\n");
 }
 
 std::string UsageLines(const LoadSeries& series, const Terminal& terminal) {

@@ -31,8 +31,12 @@ std::string LatencyReport(absl::string_view noun, const AnswerSummary& answers,
 // "min", "mean", some percentiles and "max", in nanoseconds.
 JsonObject LatencyJson(const Histogram& latency);
 
-// "1.00 KiB"; of mixed ones "64:80,4096:20 (871 B on average)".
+// "1.00 KiB"; of mixed ones "64:80, 4096:20 (871 B on average)".
 std::string SizesText(const MessageSizes& sizes);
+
+// Whether an open loop has kept its rate; `noun` is what is sent, in the singular.
+std::string RateLine(absl::string_view noun, double rate, bool reached, uint64_t unsent,
+                     const Terminal& terminal);
 
 // What the server has used, or why that is not known; empty where nobody looked.
 std::string UsageLines(const LoadSeries& series, const Terminal& terminal);

@@ -32,17 +32,6 @@ std::string ErrorsLine(const LoadErrors& errors, const Terminal& terminal) {
                       "\n  the first: ", PrintableLine(errors.first), "\n");
 }
 
-std::string RateLine(const LoadOptions& options, const LoadResult& result,
-                     const Terminal& terminal) {
-  if (!options.rate.has_value()) return "";
-  if (result.ReachedRate(*options.rate)) return "the rate that was asked for was reached\n";
-  return absl::StrCat(terminal.warning(),
-                      "the rate was not reached: ", FormatRate(result.messages_per_second()),
-                      " messages/s of ", FormatRate(*options.rate), terminal.plain(), "; ",
-                      FormatCounted(result.unsent, "message"), " that ",
-                      result.unsent == 1 ? "was" : "were", " due had not been sent at the end\n");
-}
-
 // Of the connections that followed others.
 std::string ReconnectLines(const LoadOptions& options, const LoadResult& result,
                            const Terminal& terminal) {
@@ -114,7 +103,10 @@ std::string LoadReport(absl::string_view title, const LoadOptions& options,
                                          result.latency, terminal));
   absl::StrAppend(&report, ReconnectLines(options, result, terminal));
   absl::StrAppend(&report, UsageLines(result.series, terminal));
-  absl::StrAppend(&report, RateLine(options, result, terminal));
+  if (options.rate.has_value()) {
+    absl::StrAppend(&report, RateLine("message", *options.rate, result.ReachedRate(*options.rate),
+                                      result.unsent, terminal));
+  }
   absl::StrAppend(&report, ErrorsLine(result.errors, terminal));
   if (result.errors.total() == 0) {
     absl::StrAppend(&report, "no errors",

@@ -73,7 +73,8 @@ void LoadWorker::Run() {
 
 // Also what the timer has come too late for: so the rate is right on average.
 void LoadWorker::SendWhatIsDue(MonotonicTime now) {
-  for (const uint64_t due = shared_.schedule->DueBy(now); due_ < due; ++due_)
+  const MonotonicTime last = began_ + options_.duration - absl::Nanoseconds(1);
+  for (const uint64_t due = shared_.schedule->DueBy(std::min(now, last)); due_ < due; ++due_)
     connections_[due_ % shared_.count]->OnDue(now);
   loop_.ArmTimer(pace_, shared_.schedule->DueAt(due_));
 }
@@ -83,8 +84,7 @@ void LoadWorker::Finish() {
   const bool was_running = phase_ == Phase::kRunning;
   if (was_running) {
     const MonotonicTime now = loop_.NowExact();
-    if (shared_.schedule.has_value())
-      SendWhatIsDue(std::min(now, began_ + options_.duration - absl::Nanoseconds(1)));
+    if (shared_.schedule.has_value()) SendWhatIsDue(now);
     shared_.result.elapsed = std::max(now - began_, absl::ZeroDuration());
     shared_.sending = false;
     for (const auto& connection : connections_) shared_.result.unsent += connection->unsent();

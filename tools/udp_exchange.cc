@@ -97,13 +97,22 @@ UdpExchange::Taken UdpExchange::Take(absl::Span<const uint8_t> bytes, MonotonicT
     after_highest_answer_ = std::max(after_highest_answer_, header.sequence + 1);
     return {Kind::kAnswer, header.sequence, now - slot.sent_at};
   }
+  const bool counts = header.sequence >= counted_from_;
   if (WasLost(header.sequence)) {
-    --counts_.lost;
-    ++counts_.late;
+    if (counts) {
+      --counts_.lost;
+      ++counts_.late;
+    }
     return {Kind::kLate};
   }
-  ++counts_.duplicated;
+  if (counts) ++counts_.duplicated;
   return {Kind::kDuplicate};
+}
+
+void UdpExchange::BeginCounting() {
+  const uint32_t oldest = slots_[end()].next;
+  counted_from_ = oldest == end() ? next_sequence_ : slots_[oldest].sequence;
+  counts_ = {.sent = in_flight_};
 }
 
 size_t UdpExchange::GiveUp(MonotonicTime sent_before) {

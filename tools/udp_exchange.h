@@ -73,6 +73,8 @@ class UdpExchange {
   // Those in flight that left before `sent_before` are lost. Returns how many.
   size_t GiveUp(MonotonicTime sent_before);
 
+  // Counts from here on; what is in flight now is as if sent afterwards.
+  void BeginCounting();
   const UdpCounts& counts() const { return counts_; }
 
  private:
@@ -106,6 +108,7 @@ class UdpExchange {
   uint32_t free_;
   size_t in_flight_ = 0;
   uint64_t next_sequence_ = 0;
+  uint64_t counted_from_ = 0;  // a sequence number
   uint64_t after_highest_answer_ = 0;
   std::deque<uint64_t> lost_;  // sequence numbers, ascending
   UdpCounts counts_;

@@ -185,6 +185,24 @@ TEST(UdpExchangeSizeTest, AHeaderIsTheLeastThatADatagramHas) {
   EXPECT_EQ(exchange.Take(datagram, MonotonicTime()).kind, Kind::kAnswer);
 }
 
+TEST_F(UdpExchangeTest, CountingBeginsWithWhatIsInFlight) {
+  std::vector<Datagram> before = SendAll();
+  now_ += absl::Seconds(1);
+  exchange_.GiveUp(now_);
+  std::vector<Datagram> in_flight = SendAll();
+  exchange_.BeginCounting();
+  EXPECT_EQ(Counts(), "sent 3");
+  EXPECT_EQ(Take(before[0]), Kind::kLate);
+  EXPECT_EQ(Take(before[0]), Kind::kDuplicate);
+  EXPECT_EQ(Counts(), "sent 3");
+  EXPECT_EQ(Take(in_flight[0]), Kind::kAnswer);
+  EXPECT_EQ(Take(in_flight[0]), Kind::kDuplicate);
+  now_ += absl::Seconds(1);
+  exchange_.GiveUp(now_);
+  EXPECT_EQ(Take(in_flight[1]), Kind::kLate);
+  EXPECT_EQ(Counts(), "sent 3 answers 1 late 1 lost 1 duplicated 1");
+}
+
 TEST(UdpExchangeSizesTest, DatagramsOfMixedSizesHaveTheirs) {
   const MessagePattern pattern(*MessageSizes::Parse("30:1,300:1"), /*seed=*/1);
   UdpExchange exchange(pattern, /*connection=*/0, /*pipeline=*/1, /*verify=*/true);

@@ -1,15 +1,24 @@
 #include "sluice/tools/udp_load.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/status/status.h"
 #include "sluice/tools/signal_scope.h"
 
 namespace sluice::tools {
+namespace {
+
+constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
+
+}  // namespace
 
 UdpLoad::UdpLoad(const UdpLoadOptions& options)
     : options_(options),
       pattern_(options.size, options.seed,
                options.text ? MessagePattern::kText : MessagePattern::kNoise),
-      watch_(options.threads) {}
+      watch_(options.threads),
+      series_(options.meter) {}
 
 UdpLoad::~UdpLoad() {
   if (group_ == nullptr) return;
@@ -26,23 +35,36 @@ absl::StatusOr<UdpLoadResult> UdpLoad::Run(absl::Duration interval, Show show) {
   SignalScope signals(group_->loop(0), [this] { watch_.Stop(); });
   if (absl::Status status = StartWorkers(); !status.ok()) return status;
 
-  const auto show_progress = [&] { show(TakeProgress()); };
+  const auto look = [&] { Look(interval, show); };
   const auto on_each = [&](void (UdpLoadWorker::*act)()) {
     group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
       (workers_[static_cast<size_t>(index)].get()->*act)();
     });
   };
   watch_.Begin();
+  series_.Add(-options_.warm_up, latency_);
   on_each(&UdpLoadWorker::Run);
-  watch_.AwaitDone(/*or_stop=*/true, interval, show_progress);
+  watch_.AwaitDone(/*or_stop=*/true, std::min(interval, kLookInterval), look);
+  Look(absl::InfiniteDuration(), show);
   on_each(&UdpLoadWorker::Finish);
-  watch_.AwaitDone(/*or_stop=*/false, interval, show_progress);
+  watch_.AwaitDone(/*or_stop=*/false, interval, [&] { show(TakeProgress()); });
 
   UdpLoadResult total;
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
     total += workers_[static_cast<size_t>(index)]->TakeResult();
   });
+  total.series = std::move(series_);
   return total;
+}
+
+// Adds to the series, and shows how far it has come when it is time to.
+void UdpLoad::Look(absl::Duration interval, Show show) {
+  latency_ = Histogram();
+  group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
+    latency_.Merge(workers_[static_cast<size_t>(index)]->latency());
+  });
+  series_.Add(watch_.elapsed() - options_.warm_up, latency_);
+  if (watch_.since_shown() >= interval) show(TakeProgress());
 }
 
 absl::Status UdpLoad::StartWorkers() {
@@ -63,11 +85,15 @@ absl::Status UdpLoad::StartWorkers() {
 
 UdpLoad::Progress UdpLoad::TakeProgress() {
   Progress progress;
-  progress.elapsed = watch_.elapsed();
-  for (const std::unique_ptr<UdpLoadWorker>& worker : workers_) {
-    progress.answers += worker->progress().answers.load(std::memory_order_relaxed);
-    progress.lost += worker->progress().lost.load(std::memory_order_relaxed);
-  }
+  progress.elapsed = std::max(watch_.elapsed() - options_.warm_up, absl::ZeroDuration());
+  progress.warming_up = watch_.elapsed() < options_.warm_up;
+  group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
+    const UdpLoadWorker::Progress part = workers_[static_cast<size_t>(index)]->progress();
+    progress.answers += part.answers;
+    progress.lost += part.lost;
+  });
+  progress.p99 = latency_.Since(shown_).Quantile(0.99);
+  shown_ = latency_;
   progress.answers_per_second = watch_.RateOf(progress.answers);
   return progress;
 }

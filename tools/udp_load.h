@@ -1,5 +1,6 @@
-// UdpLoad puts a closed-loop load on a server that sends datagrams back: each socket keeps a number
-// of them in flight, and sends the next when an answer has come or one is taken for lost.
+// UdpLoad puts a load on a server that sends datagrams back. In a closed loop each socket keeps a
+// number of them in flight, and sends the next when an answer has come or one is taken for lost; in
+// an open loop (UdpLoadOptions::rate) they leave when they are due, as Load's messages do.
 //
 // Example:
 //   UdpLoad load({.peer = server, .sockets = 50});
@@ -20,6 +21,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/core/loop_group.h"
+#include "sluice/tools/histogram.h"
+#include "sluice/tools/load_series.h"
 #include "sluice/tools/load_watch.h"
 #include "sluice/tools/message_pattern.h"
 #include "sluice/tools/udp_load_options.h"
@@ -30,9 +33,11 @@ namespace sluice::tools {
 class UdpLoad {
  public:
   struct Progress {
+    bool warming_up = false;
     absl::Duration elapsed = {};
     uint64_t answers = 0;
     double answers_per_second = 0;  // since the progress before
+    absl::Duration p99 = {};        // of the answers since the progress before
     uint64_t lost = 0;
   };
 
@@ -50,6 +55,7 @@ class UdpLoad {
   using Show = absl::FunctionRef<void(const Progress&)>;
 
   absl::Status StartWorkers();
+  void Look(absl::Duration interval, Show show);
   Progress TakeProgress();
 
   const UdpLoadOptions options_;
@@ -57,6 +63,9 @@ class UdpLoad {
   std::unique_ptr<LoopGroup> group_;
   std::vector<std::unique_ptr<UdpLoadWorker>> workers_;  // one a loop, touched on its thread
   LoadWatch watch_;
+  Histogram latency_;  // of all workers, when last looked at
+  Histogram shown_;    // the same, when last shown
+  LoadSeries series_;
 };
 
 }  // namespace sluice::tools

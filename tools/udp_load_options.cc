@@ -8,6 +8,7 @@ UdpLoadResult& UdpLoadResult::operator+=(const UdpLoadResult& other) {
   counts += other.counts;
   bytes += other.bytes;
   unread += other.unread;
+  unsent += other.unsent;
   errors += other.errors;
   if (first_error.empty()) first_error = other.first_error;
   elapsed = std::max(elapsed, other.elapsed);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -17,10 +18,12 @@
 namespace sluice::tools {
 namespace {
 
-std::string ProgressLine(const UdpLoad::Progress& progress) {
+std::string ProgressLine(const UdpLoad::Progress& progress, const Terminal& terminal) {
+  if (progress.warming_up) return "warming up";
   return absl::StrCat(
       FormatSeconds(progress.elapsed), "  ", FormatRate(progress.answers_per_second),
-      " datagrams/s  ", FormatCount(progress.answers), " in all",
+      " datagrams/s  p99 ", FormatLatency(progress.p99, terminal), "  ",
+      FormatCount(progress.answers), " in all",
       progress.lost == 0 ? "" : absl::StrCat("  ", FormatCount(progress.lost), " lost"));
 }
 
@@ -37,6 +40,14 @@ std::string CountsLine(const UdpCounts& counts) {
       ShareOf(counts.late, counts.sent), ", duplicated ", ShareOf(counts.duplicated, counts.sent),
       ", reordered ", ShareOf(counts.reordered, counts.sent), ", damaged ",
       ShareOf(counts.damaged, counts.sent), "\n");
+}
+
+// "16 in flight on each", "1.00 k datagrams/s, at most 16 in flight on each".
+std::string LoopText(const UdpLoadOptions& options) {
+  const std::string in_flight =
+      absl::StrCat(FormatCount(static_cast<uint64_t>(options.pipeline)), " in flight on each");
+  if (!options.rate.has_value()) return in_flight;
+  return absl::StrCat(FormatRate(*options.rate), " datagrams/s, at most ", in_flight);
 }
 
 }  // namespace
@@ -61,8 +72,7 @@ std::string UdpLoadReport(absl::string_view title, const UdpLoadOptions& options
                           const UdpLoadResult& result, const Terminal& terminal) {
   std::string report =
       absl::StrCat(title, "\n", FormatCounted(static_cast<uint64_t>(options.sockets), "socket"),
-                   ", ", FormatCount(static_cast<uint64_t>(options.pipeline)),
-                   " in flight on each, datagrams of ", SizesText(options.size), ", ",
+                   ", ", LoopText(options), ", datagrams of ", SizesText(options.size), ", ",
                    FormatCounted(static_cast<uint64_t>(options.threads), "thread"), ", ",
                    FormatSeconds(result.elapsed), "\n\n",
                    LatencyReport("datagrams",
@@ -70,7 +80,11 @@ std::string UdpLoadReport(absl::string_view title, const UdpLoadOptions& options
                                   .per_second = result.answers_per_second(),
                                   .bytes_per_second = result.bytes_per_second()},
                                  result.latency, terminal),
-                   CountsLine(result.counts));
+                   CountsLine(result.counts), UsageLines(result.series, terminal));
+  if (options.rate.has_value()) {
+    absl::StrAppend(&report, RateLine("datagram", *options.rate, result.ReachedRate(*options.rate),
+                                      result.unsent, terminal));
+  }
   if (result.unread > 0) {
     absl::StrAppend(&report, FormatCounted(result.unread, "answer"),
                     " came and found the receive buffers of this side full\n");
@@ -93,6 +107,12 @@ std::string UdpLoadReportJson(absl::string_view url, const UdpLoadOptions& optio
       .Add("pipeline", int64_t{options.pipeline})
       .Add("size", static_cast<int64_t>(std::llround(options.size.mean())))
       .Add("sizes", options.size.ToString())
+      .Add("rate", options.rate)
+      .Add("rate_reached", options.rate.has_value()
+                               ? std::optional<bool>(result.ReachedRate(*options.rate))
+                               : std::nullopt)
+      .Add("unsent", result.unsent)
+      .Add("warm_up_seconds", absl::ToDoubleSeconds(options.warm_up))
       .Add("text", options.text)
       .Add("threads", int64_t{options.threads})
       .Add("lost_after_seconds", absl::ToDoubleSeconds(options.lost_after))
@@ -111,16 +131,19 @@ std::string UdpLoadReportJson(absl::string_view url, const UdpLoadOptions& optio
       .Add("unread", result.unread)
       .Add("errors_total", result.errors)
       .Add("first_error", result.first_error)
+      .Add("server", UsageJson(result.series))
       .Add("verified", options.verify)
       .Add("ok", UdpLoadStatus(options, result).ok());
   return report.ToString();
 }
 
 absl::StatusOr<UdpLoadResult> RunUdpLoad(const UdpLoadOptions& options) {
-  Progress line(stderr, DetectTerminal(stderr));
+  const Terminal terminal = DetectTerminal(stderr);
+  Progress line(stderr, terminal);
   UdpLoad load(options);
-  return load.Run(line.interval(),
-                  [&](const UdpLoad::Progress& progress) { line.Show(ProgressLine(progress)); });
+  return load.Run(line.interval(), [&](const UdpLoad::Progress& progress) {
+    line.Show(ProgressLine(progress, terminal));
+  });
 }
 
 }  // namespace sluice::tools

@@ -185,6 +185,48 @@ TEST_F(SimulatedUdpLoadTest, APartitionLosesWhatIsInFlightAndItGoesOnAfterwards)
   EXPECT_GT(result.counts.answers, 10'000u);
 }
 
+TEST_F(SimulatedUdpLoadTest, ARateIsExact) {
+  options_.rate = 333.25;
+  const UdpLoadResult result = Run();
+  EXPECT_EQ(result.counts.answers, 6665u);
+  EXPECT_TRUE(result.ReachedRate(333.25));
+  EXPECT_EQ(result.unsent, 0u);
+  EXPECT_GE(result.latency.min(), absl::Milliseconds(40));
+  EXPECT_LE(result.latency.max(), absl::Milliseconds(41));
+}
+
+TEST_F(SimulatedUdpLoadTest, AStallShowsInWhatWasDueMeanwhile) {
+  options_.rate = 100;
+  network_.After(absl::Seconds(5), [&] { server_host_.Stall(); });
+  network_.After(absl::Milliseconds(5500), [&] { server_host_.Resume(); });
+  const UdpLoadResult result = Run();
+  EXPECT_EQ(result.counts.answers, 2000u);
+  const uint64_t slow =
+      result.latency.CountBetween(absl::Milliseconds(50), absl::InfiniteDuration());
+  EXPECT_NEAR(static_cast<double>(slow), 50, 3);
+}
+
+TEST_F(SimulatedUdpLoadTest, WhatThereIsNoRoomForIsUnsent) {
+  options_.rate = 2000;  // of which there is room for half
+  const UdpLoadResult result = Run();
+  EXPECT_NEAR(result.answers_per_second(), 1000, 20);
+  EXPECT_EQ(result.counts.sent + result.unsent, 40'000u);
+  EXPECT_EQ(result.counts.lost, 0u) << "lateness counts from sending";
+  EXPECT_FALSE(result.ReachedRate(2000));
+}
+
+TEST_F(SimulatedUdpLoadTest, TheWarmUpIsNotCounted) {
+  options_.warm_up = absl::Seconds(10);
+  network_.After(absl::Seconds(5), [&] { network_.Partition(server_host_, client_host_); });
+  network_.After(absl::Seconds(6), [&] { network_.Heal(server_host_, client_host_); });
+  const UdpLoadResult result = Run();
+  EXPECT_EQ(result.counts.lost, 0u);
+  EXPECT_EQ(result.counts.sent, result.counts.answers);
+  EXPECT_EQ(result.latency.count(), result.counts.answers);
+  EXPECT_NEAR(result.answers_per_second(), 1000, 20);
+  EXPECT_NEAR(absl::ToDoubleSeconds(result.elapsed), 20, 0.1);
+}
+
 TEST_F(SimulatedUdpLoadTest, DamageIsAFailure) {
   int count = 0;
   server_.answer = [&](UdpSocket& of, const ReceivedDatagram& datagram) {

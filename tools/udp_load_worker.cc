@@ -1,6 +1,7 @@
 #include "sluice/tools/udp_load_worker.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -26,6 +27,8 @@ class UdpLoadWorker::Socket final : private UdpHandler {
  public:
   Socket(UdpLoadWorker& worker, int number)
       : worker_(worker),
+        number_(static_cast<uint64_t>(number)),
+        may_send_(worker.schedule_.has_value() ? 0 : std::numeric_limits<uint64_t>::max()),
         exchange_(worker.pattern_, static_cast<uint32_t>(number),
                   static_cast<uint32_t>(worker.options_.pipeline), worker.options_.verify) {}
 
@@ -37,12 +40,25 @@ class UdpLoadWorker::Socket final : private UdpHandler {
     return absl::OkStatus();
   }
 
-  // Brings what is in flight up to the pipeline.
+  // Brings what is in flight up to the pipeline, as far as it may go.
   void Fill(MonotonicTime now) {
-    while (worker_.sending_ && exchange_.has_room()) {
+    while (worker_.sending_ && sent_ < may_send_ && exchange_.has_room()) {
+      ++sent_;
       socket_->Send(exchange_.Next(now, absl::MakeSpan(worker_.datagram_)));
     }
     CountBusy();
+  }
+
+  // Open loop: one datagram more is due.
+  void OnDue(MonotonicTime now) {
+    ++may_send_;
+    Fill(now);
+  }
+  uint64_t unsent() const { return worker_.schedule_.has_value() ? may_send_ - sent_ : 0; }
+
+  void BeginCounting() {
+    exchange_.BeginCounting();
+    unread_before_ = socket_->counters().dropped_system;
   }
 
   void GiveUp(MonotonicTime sent_before) {
@@ -51,7 +67,7 @@ class UdpLoadWorker::Socket final : private UdpHandler {
   }
 
   const UdpCounts& counts() const { return exchange_.counts(); }
-  uint64_t unread() const { return socket_->counters().dropped_system; }
+  uint64_t unread() const { return socket_->counters().dropped_system - unread_before_; }
 
  private:
   // UdpHandler:
@@ -60,7 +76,7 @@ class UdpLoadWorker::Socket final : private UdpHandler {
     for (const ReceivedDatagram& datagram : datagrams) {
       const UdpExchange::Taken taken = exchange_.Take(datagram.bytes, now);
       if (taken.kind == UdpExchange::Kind::kAnswer)
-        worker_.OnAnswer(taken.latency, now, datagram.bytes.size());
+        worker_.OnAnswer(LatencyOf(taken, now), now, datagram.bytes.size());
       if (taken.kind == UdpExchange::Kind::kDamaged) worker_.OnDamaged(datagram);
     }
     Fill(now);
@@ -68,6 +84,12 @@ class UdpLoadWorker::Socket final : private UdpHandler {
   void OnError(UdpSocket& /*socket*/, const absl::Status& status,
                const SocketAddress& /*peer*/) override {
     worker_.OnError(status.message());
+  }
+
+  absl::Duration LatencyOf(const UdpExchange::Taken& taken, MonotonicTime now) const {
+    if (!worker_.schedule_.has_value()) return taken.latency;
+    return now - worker_.schedule_->DueAt(taken.sequence * worker_.sockets_.size() + number_ -
+                                          worker_.first_);
   }
 
   void CountBusy() {
@@ -79,7 +101,11 @@ class UdpLoadWorker::Socket final : private UdpHandler {
   }
 
   UdpLoadWorker& worker_;
+  const uint64_t number_;
+  uint64_t may_send_;  // up to so many in all
+  uint64_t sent_ = 0;
   UdpExchange exchange_;
+  uint64_t unread_before_ = 0;  // counting began
   std::unique_ptr<UdpSocket> socket_;
   bool is_busy_ = false;
 };
@@ -92,9 +118,16 @@ UdpLoadWorker::UdpLoadWorker(EventLoop& loop, const UdpLoadOptions& options,
       pattern_(pattern),
       on_done_(std::move(on_done)),
       datagram_(options.size.largest()),
+      first_(static_cast<size_t>(first)),
       check_([this] { Check(); }),
       tick_([this] { GiveUp(); }),
-      end_([this] { Finish(); }) {
+      end_([this] { Finish(); }),
+      warm_([this] { BeginCounting(); }),
+      pace_([this] { SendWhatIsDue(loop_.NowExact()); }) {
+  if (options.rate.has_value()) {
+    schedule_.emplace(*options.rate * count / options.sockets,
+                      static_cast<double>(first) / options.sockets);
+  }
   for (int i = 0; i < count; ++i) sockets_.push_back(std::make_unique<Socket>(*this, first + i));
 }
 
@@ -109,17 +142,44 @@ absl::Status UdpLoadWorker::Open() {
 
 void UdpLoadWorker::Run() {
   sending_ = true;
-  began_ = loop_.NowExact();
+  const MonotonicTime now = loop_.NowExact();
+  began_ = now + options_.warm_up;
+  if (options_.warm_up > absl::ZeroDuration()) loop_.ArmTimer(warm_, began_);
   if (options_.duration < absl::InfiniteDuration())
     loop_.ArmTimer(end_, began_ + options_.duration);
   for (const auto& socket : sockets_) socket->Fill(loop_.NowExact());
+  if (schedule_.has_value()) {
+    schedule_->Begin(now);
+    SendWhatIsDue(loop_.NowExact());
+  }
   GiveUp();
 }
 
+// What was sent and answered until now was the warm-up.
+void UdpLoadWorker::BeginCounting() {
+  began_ = loop_.NowExact();
+  for (const auto& socket : sockets_) socket->BeginCounting();
+}
+
+// Also what the timer has come too late for: so the rate is right on average.
+void UdpLoadWorker::SendWhatIsDue(MonotonicTime now) {
+  const MonotonicTime last = began_ + options_.duration - absl::Nanoseconds(1);
+  for (const uint64_t due = schedule_->DueBy(std::min(now, last)); due_ < due; ++due_)
+    sockets_[due_ % sockets_.size()]->OnDue(now);
+  loop_.ArmTimer(pace_, schedule_->DueAt(due_));
+}
+
 void UdpLoadWorker::Finish() {
-  if (!std::exchange(sending_, false)) return;
+  if (!sending_) return;
+  const MonotonicTime now = loop_.NowExact();
+  if (warm_.armed()) BeginCounting();  // there will be nothing
+  if (schedule_.has_value()) SendWhatIsDue(now);
+  sending_ = false;
+  for (const auto& socket : sockets_) result_.unsent += socket->unsent();
+  loop_.CancelTimer(pace_);
   loop_.CancelTimer(end_);
-  result_.elapsed = loop_.NowExact() - began_;
+  loop_.CancelTimer(warm_);
+  result_.elapsed = std::max(now - began_, absl::ZeroDuration());
   loop_.ArmTimer(check_, absl::ZeroDuration());
 }
 
@@ -131,22 +191,19 @@ void UdpLoadWorker::Check() {
 
 void UdpLoadWorker::GiveUp() {
   const MonotonicTime now = loop_.NowExact();
-  uint64_t lost = 0;
   for (const auto& socket : sockets_) {
     socket->GiveUp(now - options_.lost_after);
     socket->Fill(now);
-    lost += socket->counts().lost;
   }
-  progress_.lost.store(lost, std::memory_order_relaxed);
   loop_.ArmTimer(tick_,
                  std::clamp(options_.lost_after / 8, absl::Milliseconds(1), absl::Seconds(1)));
 }
 
 void UdpLoadWorker::OnAnswer(absl::Duration latency, MonotonicTime now, size_t size) {
+  if (warm_.armed()) return;
   result_.bytes += size;
   result_.latency.Record(latency);
   last_answer_ = now;
-  progress_.answers.store(result_.latency.count(), std::memory_order_relaxed);
 }
 
 void UdpLoadWorker::OnDamaged(const ReceivedDatagram& datagram) {
@@ -158,6 +215,12 @@ void UdpLoadWorker::OnDamaged(const ReceivedDatagram& datagram) {
 void UdpLoadWorker::OnError(absl::string_view what) {
   ++result_.errors;
   if (result_.first_error.empty()) result_.first_error = std::string(what);
+}
+
+UdpLoadWorker::Progress UdpLoadWorker::progress() const {
+  Progress progress = {.answers = result_.latency.count()};
+  for (const auto& socket : sockets_) progress.lost += socket->counts().lost;
+  return progress;
 }
 
 UdpLoadResult UdpLoadWorker::TakeResult() {

@@ -1,14 +1,14 @@
 // UdpLoadWorker is the part of a UdpLoad that lives on one loop: its sockets, each with its
 // exchange.
 //
-// Loop-bound, except progress().
+// Loop-bound.
 #ifndef SLUICE_TOOLS_UDP_LOAD_WORKER_H_
 #define SLUICE_TOOLS_UDP_LOAD_WORKER_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -19,17 +19,18 @@
 #include "sluice/core/event_loop.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/timer.h"
+#include "sluice/tools/histogram.h"
 #include "sluice/tools/message_pattern.h"
+#include "sluice/tools/message_schedule.h"
 #include "sluice/tools/udp_load_options.h"
 
 namespace sluice::tools {
 
 class UdpLoadWorker {
  public:
-  // What other threads may read meanwhile.
   struct Progress {
-    std::atomic<uint64_t> answers{0};
-    std::atomic<uint64_t> lost{0};
+    uint64_t answers = 0;
+    uint64_t lost = 0;
   };
 
   // Its sockets are number `first` to `first + count - 1` of the load. `on_done` is called once, on
@@ -43,17 +44,21 @@ class UdpLoadWorker {
 
   // Opens the sockets. Error: that of the first that does not open.
   absl::Status Open();
-  // Keeps `pipeline` datagrams in flight on each, for `duration` or until Finish.
+  // Keeps `pipeline` datagrams in flight on each, or sends as many as are due by the rate while
+  // there is room for them, for `warm_up`, which is not counted, and `duration`, or until Finish.
   void Run();
   // Sends no more; done when what is in flight was answered or is lost.
   void Finish();
 
-  const Progress& progress() const { return progress_; }
+  Progress progress() const;
+  const Histogram& latency() const { return result_.latency; }
   UdpLoadResult TakeResult();
 
  private:
   class Socket;
 
+  void BeginCounting();
+  void SendWhatIsDue(MonotonicTime now);
   void Check();
   void GiveUp();
 
@@ -73,10 +78,14 @@ class UdpLoadWorker {
   MonotonicTime began_;
   MonotonicTime last_answer_;
   UdpLoadResult result_;
-  Progress progress_;
-  Timer check_;  // Check, soon
-  Timer tick_;   // looks for lost datagrams
-  Timer end_;    // of sending
+  const size_t first_;
+  std::optional<MessageSchedule> schedule_;  // open loop; as that of LoadConnection::Shared
+  uint64_t due_ = 0;                         // open loop: datagrams so far
+  Timer check_;                              // Check, soon
+  Timer tick_;                               // looks for lost datagrams
+  Timer end_;                                // of sending
+  Timer warm_;                               // the warm-up is over
+  Timer pace_;                               // open loop: a datagram is due
 };
 
 }  // namespace sluice::tools
