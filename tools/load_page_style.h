@@ -59,8 +59,8 @@ th { padding-right: 16px; text-align: left; font-weight: 400; color: var(--soft)
 td { text-align: right; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 td.short { white-space: nowrap; }
 svg { display: block; width: 100%; height: auto; overflow: visible; }
-svg text { fill: var(--soft); font-size: 13px; font-variant-numeric: tabular-nums; }
-svg .unit { font-size: 12px; }
+svg text { fill: var(--soft); font-size: 14px; font-variant-numeric: tabular-nums; }
+svg .unit { font-size: 13px; }
 .grid { stroke: var(--grid); stroke-width: 1; }
 .axis { stroke: var(--axis); stroke-width: 1; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
@@ -69,13 +69,13 @@ svg .unit { font-size: 12px; }
 .dashed { stroke-dasharray: 6 5; }
 .bars { fill: var(--fill); }
 @media (max-width: 480px) {
-  main { padding: 28px 16px 48px; }
+  main { padding: 28px 12px 48px; }
   h1 { font-size: 1.375rem; }
   dl { gap: 12px; grid-template-columns: repeat(2, 1fr); margin: 24px 0; }
   dl div { padding: 12px 14px; }
   dd { font-size: 1.25rem; }
-  figure { padding: 16px 10px 12px; }
-  figcaption { padding: 0 6px; }
+  figure { padding: 16px 8px 12px; }
+  figcaption { padding: 0 8px; }
   section { padding: 16px; }
 }
 @media print {

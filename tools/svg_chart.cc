@@ -14,12 +14,12 @@ namespace {
 
 // In the units of the view box, which a narrow screen shows at about 0.7 pixels each.
 constexpr double kWidth = 460;
-constexpr double kHeight = 270;
-constexpr double kLeft = 62;
+constexpr double kHeight = 275;
+constexpr double kLeft = 68;
 constexpr double kRight = 18;
 constexpr double kTop = 34;
-constexpr double kBottom = 50;
-constexpr double kCharacter = 7.5;  // the width of one, more or less
+constexpr double kBottom = 55;
+constexpr double kCharacter = 8;  // the width of one, more or less
 
 using Axis = SvgChart::Axis;
 using Line = SvgChart::Line;
@@ -121,7 +121,7 @@ std::string Axes(const Scale& x, const Scale& y) {
   for (const double tick : y.ticks) {
     const double at = y.Place(tick);
     absl::StrAppend(&svg, Stroke(kLeft, at, kWidth - kRight, at, "grid"),
-                    Text(kLeft - 8, at + 4, " text-anchor=\"end\"", y.axis.label(tick)));
+                    Text(kLeft - 8, at + 5, " text-anchor=\"end\"", y.axis.label(tick)));
   }
   double taken = -kWidth;  // by labels, from the left
   for (const double tick : x.ticks) {
@@ -132,7 +132,7 @@ std::string Axes(const Scale& x, const Scale& y) {
     const double middle = std::min(at, kWidth - half);
     if (middle - half < taken) continue;
     taken = middle + half + kCharacter;
-    absl::StrAppend(&svg, Text(middle, kHeight - kBottom + 19, " text-anchor=\"middle\"", label));
+    absl::StrAppend(&svg, Text(middle, kHeight - kBottom + 24, " text-anchor=\"middle\"", label));
   }
   absl::StrAppend(&svg,
                   Stroke(kLeft, kHeight - kBottom, kWidth - kRight, kHeight - kBottom, "axis"),

@@ -14,34 +14,16 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import urllib.parse
 
-from harness import Process, Server, TestCase, main, require
+from chromium import Chromium
+from harness import Server, TestCase, main, require
 from tls_harness import chain_and_key, identity, run
 
 SCHEME, COMPRESSION = sys.argv[1:]
 ENCRYPTED = SCHEME == "wss"
 
 Closed = collections.namedtuple("Closed", ["code", "by", "reason", "clean", "status"])
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",  # the page is our own, and the sandbox needs rights that not everyone who runs tests has
-    "--no-first-run",
-    "--no-proxy-server",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--disable-background-networking",
-    "--disable-breakpad",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-dev-shm-usage",
-    "--disable-extensions",
-    "--disable-gpu",
-    "--disable-sync",
-    "--log-level=3",  # only what is fatal: it misses a desktop's services at length
-]
-
 
 def fingerprint(name):
     """Of a certificate's key, as Chromium wants it."""
@@ -51,24 +33,6 @@ def fingerprint(name):
         raise AssertionError(text)
     key = base64.b64decode("".join(text.splitlines()[1:-1]))
     return base64.b64encode(hashlib.sha256(key).digest()).decode()
-
-
-class Chromium(Process):
-    """With a profile of its own. All of its processes have ended when the with block has."""
-
-    def __init__(self, url, *flags):
-        require(shutil.which("chromium"), "Chromium (Debian's chromium)")
-        self._profile = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
-        # There it has Unix sockets, for which other paths are too long.
-        self._temporary = tempfile.TemporaryDirectory(dir="/tmp")
-        super().__init__(["env", f"HOME={self._profile.name}", f"TMPDIR={self._temporary.name}", "chromium", *FLAGS,
-                          *flags, f"--user-data-dir={self._profile.name}", url])
-
-    def __exit__(self, *_):
-        super().__exit__()
-        self.read_rest()  # to its end, which comes when the last process that can write is gone
-        self._profile.cleanup()
-        self._temporary.cleanup()
 
 
 class Page:
