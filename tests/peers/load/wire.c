@@ -1,0 +1,164 @@
+#include "wire.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#define KEY "dGhlIHNhbXBsZSBub25jZQ=="
+#define ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+static const uint8_t kMask[4] = {0x37, 0xfa, 0x21, 0x3d};
+
+void die(const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  fputs("load: ", stderr);
+  vfprintf(stderr, format, arguments);
+  fputc('\n', stderr);
+  exit(1);
+}
+
+void* allocate(size_t count) {
+  void* memory = calloc(1, count ? count : 1);
+  if (!memory) die("out of memory");
+  return memory;
+}
+
+/* Random bytes; with deflate records as in JSON, which become less than half. */
+static uint8_t* make_payload(size_t count, bool text) {
+  uint8_t* payload = allocate(count + 128);
+  uint32_t random = 1;
+  for (size_t i = 0; i < count;) {
+    random = random * 1664525 + 1013904223;
+    if (text)
+      i += (size_t)sprintf((char*)payload + i,
+                           "{\"id\":%u,\"name\":\"client-%u\",\"price\":%u.%02u},", random >> 12,
+                           random >> 25, random >> 20 & 0xfff, random % 100);
+    else
+      payload[i++] = (uint8_t)(random >> 24);
+  }
+  return payload;
+}
+
+static size_t deflate_message(uint8_t* out, size_t room, const uint8_t* bytes, size_t count) {
+  z_stream stream = {0};
+  deflateInit2(&stream, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
+  stream.next_in = (uint8_t*)bytes;
+  stream.avail_in = (unsigned)count;
+  stream.next_out = out;
+  stream.avail_out = (unsigned)room;
+  deflate(&stream, Z_SYNC_FLUSH);
+  const size_t made = room - stream.avail_out - 4; /* without the 00 00 ff ff */
+  deflateEnd(&stream);
+  return made;
+}
+
+static size_t websocket_header(uint8_t* out, uint8_t first, uint8_t mask_bit, size_t count) {
+  out[0] = first;
+  if (count < 126) {
+    out[1] = mask_bit | (uint8_t)count;
+    return 2;
+  }
+  const unsigned length_bytes = count < 65536 ? 2 : 8;
+  out[1] = mask_bit | (count < 65536 ? 126 : 127);
+  for (unsigned i = 0; i < length_bytes; ++i)
+    out[2 + i] = (uint8_t)((uint64_t)count >> (8 * (length_bytes - 1 - i)));
+  return 2 + length_bytes;
+}
+
+/* One message as this side sends it (masked), or as the server does. */
+static size_t encode(const struct wire* wire, bool of_client, const uint8_t* bytes, size_t count,
+                     uint8_t* out) {
+  size_t header = 0;
+  if (wire->protocol == FRAME) {
+    for (unsigned i = 0; i < 4; ++i) out[i] = (uint8_t)(count >> (24 - 8 * i));
+    header = 4;
+  } else if (wire->protocol == WEBSOCKET) {
+    header = websocket_header(out, wire->deflate ? 0xc1 : 0x82, of_client ? 0x80 : 0, count);
+    if (of_client) {
+      memcpy(out + header, kMask, 4);
+      header += 4;
+    }
+  }
+  memcpy(out + header, bytes, count);
+  if (wire->protocol == WEBSOCKET && of_client)
+    for (size_t i = 0; i < count; ++i) out[header + i] ^= kMask[i % 4];
+  return header + count;
+}
+
+void wire_make(struct wire* wire, enum protocol protocol, bool deflate, size_t payload_bytes,
+               size_t copies) {
+  wire->protocol = protocol;
+  wire->deflate = deflate;
+  wire->payload_bytes = payload_bytes;
+  wire->payload = make_payload(payload_bytes, deflate);
+  const uint8_t* body = wire->payload;
+  size_t body_bytes = payload_bytes;
+  if (deflate) {
+    uint8_t* compressed = allocate(payload_bytes + 1024);
+    body_bytes = deflate_message(compressed, payload_bytes + 1024, wire->payload, payload_bytes);
+    body = compressed;
+  }
+  wire->copies = copies;
+  wire->requests = allocate(copies * (body_bytes + 14));
+  wire->request_bytes = encode(wire, true, body, body_bytes, wire->requests);
+  for (size_t i = 1; i < copies; ++i)
+    memcpy(wire->requests + i * wire->request_bytes, wire->requests, wire->request_bytes);
+  if (deflate) {
+    free((uint8_t*)body);
+    return;
+  }
+  wire->answer = allocate(payload_bytes + 14);
+  wire->answer_bytes = encode(wire, false, wire->payload, payload_bytes, wire->answer);
+}
+
+const char* upgrade_request(const struct wire* wire) {
+  return wire->deflate
+             ? "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               "Sec-WebSocket-Key: " KEY
+               "\r\nSec-WebSocket-Version: 13\r\n"
+               "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; "
+               "client_no_context_takeover\r\n\r\n"
+             : "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               "Sec-WebSocket-Key: " KEY "\r\nSec-WebSocket-Version: 13\r\n\r\n";
+}
+
+bool upgrade_is_accepted(const struct wire* wire, const char* answer) {
+  return strncmp(answer, "HTTP/1.1 101", 12) == 0 && strstr(answer, ACCEPT) &&
+         (strstr(answer, "permessage-deflate") != NULL) == wire->deflate &&
+         (!wire->deflate || strstr(answer, "server_no_context_takeover"));
+}
+
+bool wire_learn(struct wire* wire, const uint8_t* bytes, size_t count) {
+  if (count < 2) return false;
+  const size_t length_bytes = bytes[1] == 126 ? 2 : bytes[1] == 127 ? 8 : 0;
+  const size_t header = 2 + length_bytes;
+  if (count < header) return false;
+  size_t body = length_bytes ? 0 : bytes[1];
+  for (size_t i = 0; i < length_bytes; ++i) body = body << 8 | bytes[2 + i];
+  if (count < header + body) return false;
+  if (bytes[0] != 0xc1)
+    die("the first answer is no whole compressed text but begins with 0x%02x", bytes[0]);
+
+  uint8_t *compressed = allocate(body + 4), *text = allocate(wire->payload_bytes + 1);
+  memcpy(compressed, bytes + header, body);
+  memcpy(compressed + body, "\0\0\xff\xff", 4);
+  z_stream stream = {0};
+  inflateInit2(&stream, -15);
+  stream.next_in = compressed;
+  stream.avail_in = (unsigned)body + 4;
+  stream.next_out = text;
+  stream.avail_out = (unsigned)wire->payload_bytes + 1;
+  inflate(&stream, Z_SYNC_FLUSH);
+  if (stream.avail_out != 1 || memcmp(text, wire->payload, wire->payload_bytes) != 0)
+    die("the first compressed answer is not what was sent");
+  inflateEnd(&stream);
+  free(compressed);
+  free(text);
+  wire->answer_bytes = header + body;
+  wire->answer = allocate(wire->answer_bytes);
+  memcpy(wire->answer, bytes, wire->answer_bytes);
+  return true;
+}
