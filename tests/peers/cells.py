@@ -37,6 +37,9 @@ CELLS = (
     *(_echo("raw", "raw echo", size, pipeline) for size in (64, 1024, 16384) for pipeline in (1, 16)),
     *(_echo("frame", "framed echo", size, pipeline) for size, pipeline in ((1024, 1), (1024, 16), (16384, 16))),
     *(_echo("websocket", "WebSocket echo", size, pipeline) for size in (64, 1024, 16384) for pipeline in (1, 16)),
+    *(_echo("wss", "WebSocket echo over TLS", size, pipeline)
+      for size, pipeline in ((1024, 1), (1024, 16), (16384, 16))),
+    *(_echo("deflate", "compressed WebSocket echo", size, pipeline) for size, pipeline in ((1024, 1), (1024, 16))),
 )
 
 BY_NAME = {cell.name: cell for cell in CELLS}

@@ -4,6 +4,7 @@ import contextlib
 import glob
 import hashlib
 import os
+import socket
 import subprocess
 from typing import Callable, NamedTuple, Optional, Tuple
 
@@ -147,10 +148,81 @@ def make_certificate(place):
                    "-keyout", key, "-out", chain], "the certificate")
 
 
+# --- programs of other languages
+
+
+def build_go(place, source, environment):
+    program = os.path.join(place.folder, os.path.splitext(source)[0])
+    # Go looks by itself whether it is still made of the same.
+    output_of(["go", "build", "-o", program, os.path.join(SERVERS, source)], f"building {source}",
+              env={**os.environ, "GO111MODULE": "off", "GOFLAGS": "", "GOPATH": "/usr/share/gocode",
+                   "GOCACHE": os.path.join(place.folder, "go"), **environment})
+    return program
+
+
+def go_peer(name, source, wires, package=None):
+    def version():
+        packages = f", {package} {package_version(package)}" if package else ""
+        return output_of(["go", "version"], "go").removeprefix("go version ") + packages
+
+    return Peer(name, wires, build=lambda place: build_go(place, source, {}),
+                command=lambda place, program, wire: [program, *arguments_of(place, wire)],
+                version=version, environment={"GOMAXPROCS": "1"})
+
+
+def python_peer(name, source, wires, module, first=()):
+    def version():
+        expression = f"import sys, {module} as it; print(getattr(it, '__version__', ''), 'on Python', sys.version.split()[0])"
+        return output_of([PYTHON, "-c", expression], f"Python's {module}")
+
+    return Peer(name, wires, build=lambda place: version(),
+                command=lambda place, _, wire: [PYTHON, "-B", os.path.join(SERVERS, source), *first,
+                                                *arguments_of(place, wire)],
+                version=lambda: version().strip())
+
+
+NODE = {"NODE_PATH": os.path.join(HERE, "..", "integration", "node_modules"), "NODE_ENV": "production"}
+
+
+def node_version():
+    expression = "console.log(require('ws/package.json').version, 'on Node', process.version)"
+    return output_of(["node", "-e", expression], "npm's ws", env={**os.environ, **NODE})
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def redis_command(place, _, wire):
+    return ["redis-server", "--bind", "127.0.0.1", "--port", str(free_port()), "--save", "", "--appendonly", "no",
+            "--tcp-backlog", "4096", "--dir", place.folder]
+
+
 # --- all of them
+
+WEBSOCKET = ("websocket", "wss", "deflate", "broadcast")
 
 PEERS = (
     compiled_peer("floor", "floor.c", ("raw", "frame", "websocket", "broadcast"), (), ["-lcrypto"], flags=["-O3"]),
     Peer("sluice", WIRES, build=lambda place: None, command=sluice_command, version=sluice_version),
     compiled_peer("libuv", "libuv.c", ("raw", "frame"), ["libuv1-dev"], ["-luv"]),
+    compiled_peer("libevent", "libevent.c", ("raw", "frame"), ["libevent-dev"], ["-levent_core"]),
+    compiled_peer("asio", "asio.cc", ("raw", "frame"), ["libboost-dev"], ["-lpthread"], "g++"),
+    go_peer("go", "go_net.go", ("raw", "frame")),
+    python_peer("asyncio", "asyncio_echo.py", ("raw", "frame"), "asyncio", ("asyncio",)),
+    python_peer("uvloop", "asyncio_echo.py", ("raw", "frame"), "uvloop", ("uvloop",)),
+    compiled_peer("beast", "beast.cc", WEBSOCKET, ["libboost-dev"], ["-lssl", "-lcrypto", "-lpthread"], "g++"),
+    compiled_peer("libwebsockets", "libwebsockets.c", WEBSOCKET, ["libwebsockets-dev"], ["-lwebsockets"]),
+    compiled_peer("websocketpp", "websocketpp.cc", WEBSOCKET, ["libwebsocketpp-dev"],
+                  ["-lssl", "-lcrypto", "-lz", "-lpthread"], "g++"),
+    go_peer("gorilla", "gorilla.go", WEBSOCKET, "golang-github-gorilla-websocket-dev"),
+    python_peer("websockets", "websockets_echo.py", WEBSOCKET, "websockets"),
+    python_peer("aiohttp", "aiohttp_echo.py", WEBSOCKET, "aiohttp"),
+    Peer("ws", WEBSOCKET, build=lambda place: node_version(),
+         command=lambda place, _, wire: ["node", os.path.join(SERVERS, "ws.js"), *arguments_of(place, wire)],
+         version=node_version, environment=NODE),
+    Peer("redis", ("resp",), build=lambda place: output_of(["redis-server", "--version"], "redis-server"),
+         command=redis_command, version=lambda: output_of(["redis-server", "--version"], "redis-server")),
 )
