@@ -12,6 +12,7 @@ class Figure(NamedTuple):
 
 PROCESSOR = Figure("processor", "µs a message")
 RATE = Figure("rate", "messages a second", 0, more_is_better=True)
+IDLE_CONNECTIONS = 2000
 
 
 class Cell(NamedTuple):
@@ -33,13 +34,51 @@ def _echo(wire, title, size, pipeline):
                 (PROCESSOR, RATE), {"mode": "echo", "size": size, "pipeline": pipeline})
 
 
+def _resp():
+    for command, size in (("set", 64), ("get", 64), ("get", 1024)):
+        yield Cell(f"resp_{command}_{size}", f"RESP {command.upper()}, {_size(size)}, 16 in flight", "resp",
+                   "resp_get" if command == "get" else "echo", (PROCESSOR, RATE),
+                   {"protocol": f"resp_{command}", "mode": "echo", "size": size, "pipeline": 16})
+
+
+def _latency(wire, title):
+    return Cell(f"latency_{wire}", f"{title} echo, 1 KiB, at half of the saturating rate", wire, "latency",
+                (Figure("p99", "µs", 0), Figure("p99.9", "µs", 0)), {"mode": "rate", "size": 1024})
+
+
+def _calls(wire, title):
+    return Cell(f"calls_{wire}", f"{title} echo, 1 KiB, 16 in flight", wire, "calls",
+                (Figure("calls", "system calls a message"),),
+                {"mode": "lockstep", "size": 1024, "pipeline": 16, "connections": 1, "messages": 1600}, once=True)
+
+
+def _set_up(wire, title):
+    return Cell(f"set_up_{wire}", f"{title} connections: opened, 64 B of echo, closed", wire, "echo",
+                (Figure("processor", "µs a connection", 1), Figure("rate", "connections a second", 0, True)),
+                {"mode": "set_up", "size": 64})
+
+
+def _memory(wire, title):
+    return Cell(f"memory_{wire}", f"{title} connections that have spoken and are silent", wire, "memory",
+                (Figure("memory", "bytes a connection", 0),),
+                {"mode": "hold", "size": 64, "connections": IDLE_CONNECTIONS}, once=True)
+
+
 CELLS = (
     *(_echo("raw", "raw echo", size, pipeline) for size in (64, 1024, 16384) for pipeline in (1, 16)),
     *(_echo("frame", "framed echo", size, pipeline) for size, pipeline in ((1024, 1), (1024, 16), (16384, 16))),
     *(_echo("websocket", "WebSocket echo", size, pipeline) for size in (64, 1024, 16384) for pipeline in (1, 16)),
     *(_echo("wss", "WebSocket echo over TLS", size, pipeline)
-      for size, pipeline in ((1024, 1), (1024, 16), (16384, 16))),
+      for size, pipeline in ((1024, 1), (1024, 16), (16384, 1), (16384, 16))),
     *(_echo("deflate", "compressed WebSocket echo", size, pipeline) for size, pipeline in ((1024, 1), (1024, 16))),
+    *_resp(),
+    *(_latency(wire, title) for wire, title in (("raw", "raw"), ("frame", "framed"), ("websocket", "WebSocket"))),
+    *(_calls(wire, title) for wire, title in (("raw", "raw"), ("frame", "framed"), ("websocket", "WebSocket"))),
+    Cell("broadcast_1024", "WebSocket broadcast to 200, 1 KiB", "broadcast", "echo",
+         (Figure("processor", "µs a delivery"), Figure("rate", "deliveries a second", 0, more_is_better=True)),
+         {"mode": "broadcast", "size": 1024, "connections": 200}),
+    *(_set_up(wire, title) for wire, title in (("raw", "TCP"), ("websocket", "WebSocket"), ("wss", "WebSocket over TLS"))),
+    *(_memory(wire, title) for wire, title in (("raw", "TCP"), ("websocket", "WebSocket"), ("wss", "WebSocket over TLS"))),
 )
 
 BY_NAME = {cell.name: cell for cell in CELLS}

@@ -4,11 +4,16 @@ Processor time is what the kernel says that the server's threads took (schedstat
 when nothing is under way.
 """
 
+import contextlib
 import json
 import os
 import queue
 import re
+import signal
+import socket
+import statistics
 import subprocess
+import tempfile
 import threading
 
 import peers
@@ -49,15 +54,20 @@ class Server:
         self._lines.put(None)
 
     def _await_address(self):
-        try:
-            line = self._lines.get(timeout=DEADLINE)
-        except queue.Empty:
-            line = f"nothing in {DEADLINE} s"
-        match = re.fullmatch(r"listening on (.+)", line or "")
-        if not match:
-            self.stop()
-            raise Failed(f"{self._command[0]} said {line or 'nothing'} instead of where it listens")
-        return match.group(1)
+        lines = []
+        while True:
+            try:
+                line = self._lines.get(timeout=DEADLINE)
+            except queue.Empty:
+                line = None
+            match = re.fullmatch(self.peer.ready, line or "")
+            if match:
+                # One that does not tell it was told.
+                return match.groupdict().get("address") or f"127.0.0.1:{self._command[self._command.index('--port') + 1]}"
+            if line is None:
+                self.stop()
+                raise Failed(f"{self._command[0]} did not say that it listens, but: {' '.join(lines)[-200:]}")
+            lines.append(line)
 
     @property
     def pid(self):
@@ -77,6 +87,7 @@ class Bench:
         self._load = load
         self._seconds = seconds
         self._servers = {}
+        self._rates = {}
 
     def __enter__(self):
         return self
@@ -97,8 +108,9 @@ class Bench:
 
     def _load_command(self, server, wire, flags):
         switches = {"wss": ["--tls"], "deflate": ["--deflate"]}.get(wire, [])
-        return [self._load, f"--address={server.address}", f"--protocol={peers.protocol_of(wire)}", *switches,
-                *(f"--{name}={value}" for name, value in flags.items())]
+        flags = {"protocol": peers.protocol_of(wire), **flags}
+        return [self._load, f"--address={server.address}", *switches,
+                *(f"--{name}" if value is None else f"--{name}={value}" for name, value in flags.items())]
 
     def _run_load(self, server, cell, **more):
         flags = {"seconds": self._seconds, "warm_up": self._seconds / 3, "pid": server.pid, **cell.load, **more}
@@ -115,3 +127,93 @@ class Bench:
     def _measure_echo(self, cell, peer):
         told = self._run_load(self._server(peer, cell.wire), cell)
         return {"processor": told["processor_seconds"] * 1e6 / told["count"], "rate": told["count"] / told["seconds"]}
+
+    def _measure_resp_get(self, cell, peer):
+        """There has to be a value."""
+        server = self._server(peer, cell.wire)
+        host, port = server.address.rsplit(":", 1)
+        size = cell.load["size"]
+        with socket.create_connection((host, int(port)), DEADLINE) as connection:
+            connection.sendall(b"*3\r\n$3\r\nSET\r\n$2\r\nit\r\n$%d\r\n%s\r\n" % (size, b"x" * size))
+            connection.recv(64)
+        return self._measure_echo(cell, peer)
+
+    def _measure_latency(self, cell, peer):
+        """At half of the rate that sluice reaches with one message in flight on each connection."""
+        if cell.name not in self._rates:
+            sluice = self._server(peers.SLUICE, cell.wire)
+            told = [self._run_load(sluice, cell, mode="echo") for _ in range(3)]
+            self._rates[cell.name] = statistics.median(one["count"] / one["seconds"] for one in told) / 2
+        told = self._run_load(self._server(peer, cell.wire), cell, rate=self._rates[cell.name],
+                              seconds=3 * self._seconds)
+        return {"p99": told["p99_us"], "p99.9": told["p999_us"]}
+
+    def _measure_calls(self, cell, peer):
+        server = self._server(peer, cell.wire)
+        with self._gated(server, cell.wire, {**cell.load, "pid": server.pid}) as load, SystemCalls(server.pid) as calls:
+            load.stdin.write(b"go\n")
+            load.stdin.flush()
+            json.loads(load.stdout.readline())
+        return {"calls": calls.count / cell.load["messages"]}
+
+    def _measure_memory(self, cell, peer):
+        """The second thousands of connections, so that what grows once is there."""
+        server = Server(peer, self._place, self._built[peer.name], cell.wire)
+        count = cell.load["connections"]
+        try:
+            with self._gated(server, cell.wire, {**cell.load, "connections": max(count // 10, 1)}):
+                before = anonymous_bytes(server.pid)
+                with self._gated(server, cell.wire, cell.load):
+                    return {"memory": (anonymous_bytes(server.pid) - before) / count}
+        finally:
+            server.stop()
+
+    @contextlib.contextmanager
+    def _gated(self, server, wire, flags):
+        """A load that has all its connections open, and waits for a line."""
+        command = self._load_command(server, wire, {**flags, "gate": None})
+        load = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                preexec_fn=_on(processors()[1]))
+        try:
+            if load.stdout.readline() != b"ready\n":
+                raise Failed(load.stderr.read().decode(errors="replace").strip()[:300])
+            yield load
+        finally:
+            load.kill()
+            load.communicate()
+
+
+def anonymous_bytes(pid):
+    """Memory that is the process's own: no file's, nobody else's."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return int(re.search(r"^Anonymous:\s+(\d+) kB$", file.read(), re.M).group(1)) * 1024
+
+
+class SystemCalls:
+    """Counts those of a process, and of all its threads, in the with block."""
+
+    def __init__(self, pid):
+        self._pid = pid
+        self.count = None
+
+    def __enter__(self):
+        self._summary = tempfile.NamedTemporaryFile(prefix="calls.")
+        try:
+            self._strace = subprocess.Popen(["strace", "-f", "-c", "-o", self._summary.name, "-p", str(self._pid)],
+                                            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        except FileNotFoundError:
+            raise Failed("strace is not installed") from None
+        line = self._strace.stderr.readline().decode(errors="replace")
+        if "attached" not in line:
+            self._strace.wait(DEADLINE)
+            raise Failed(f"strace: {line.strip()}")
+        return self
+
+    def __exit__(self, *_):
+        self._strace.send_signal(signal.SIGINT)
+        self._strace.communicate(timeout=DEADLINE)
+        with self._summary:
+            lines = self._summary.read().decode().splitlines()
+        # % time, seconds, usecs/call, calls, errors if any, and the name.
+        rows = [line.split() for line in lines if re.match(r"\s*[\d.]+\s", line)]
+        self.count = sum(int(row[3]) for row in rows if row[-1] != "total")

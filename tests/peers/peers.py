@@ -6,7 +6,7 @@ import hashlib
 import os
 import socket
 import subprocess
-from typing import Callable, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple, Tuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVERS = os.path.join(HERE, "servers")
@@ -15,7 +15,7 @@ PYTHON = "/usr/bin/python3"
 
 OPTIMIZED = "-O2"
 # Paths under bazel-bin; each is the target of that name.
-SLUICE_TARGETS = ("tools/sluice",)
+SLUICE_TARGETS = ("tools/sluice", "protocols/resp/key_value_server", "tests/peers/broadcast")
 
 
 class Unavailable(Exception):
@@ -40,7 +40,7 @@ class Peer(NamedTuple):
     command: Callable  # (Place, what build gave, wire) -> the arguments of the process
     version: Callable  # () -> text
     environment: dict = {}
-    address: Optional[str] = None  # of one that does not tell it
+    ready: str = r"listening on (?P<address>.+)"  # the line it prints once it accepts
 
     def serves(self, wire):
         return wire in self.wires
@@ -200,13 +200,15 @@ def redis_command(place, _, wire):
             "--tcp-backlog", "4096", "--dir", place.folder]
 
 
+SLUICE = Peer("sluice", WIRES, build=lambda place: None, command=sluice_command, version=sluice_version)
+
 # --- all of them
 
 WEBSOCKET = ("websocket", "wss", "deflate", "broadcast")
 
 PEERS = (
     compiled_peer("floor", "floor.c", ("raw", "frame", "websocket", "broadcast"), (), ["-lcrypto"], flags=["-O3"]),
-    Peer("sluice", WIRES, build=lambda place: None, command=sluice_command, version=sluice_version),
+    SLUICE,
     compiled_peer("libuv", "libuv.c", ("raw", "frame"), ["libuv1-dev"], ["-luv"]),
     compiled_peer("libevent", "libevent.c", ("raw", "frame"), ["libevent-dev"], ["-levent_core"]),
     compiled_peer("asio", "asio.cc", ("raw", "frame"), ["libboost-dev"], ["-lpthread"], "g++"),
@@ -224,5 +226,5 @@ PEERS = (
          command=lambda place, _, wire: ["node", os.path.join(SERVERS, "ws.js"), *arguments_of(place, wire)],
          version=node_version, environment=NODE),
     Peer("redis", ("resp",), build=lambda place: output_of(["redis-server", "--version"], "redis-server"),
-         command=redis_command, version=lambda: output_of(["redis-server", "--version"], "redis-server")),
+         command=redis_command, ready=".*Ready to accept connections.*", version=lambda: output_of(["redis-server", "--version"], "redis-server")),
 )

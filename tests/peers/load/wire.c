@@ -26,9 +26,11 @@ void* allocate(size_t count) {
   return memory;
 }
 
-/* Random bytes; with deflate records as in JSON, which become less than half. */
-static uint8_t* make_payload(size_t count, bool text) {
+/* Random bytes; with deflate records as in JSON, which become less than half; for RESP the letter
+ * x. */
+static uint8_t* make_payload(size_t count, bool text, bool letters) {
   uint8_t* payload = allocate(count + 128);
+  if (letters) return memset(payload, 'x', count);
   uint32_t random = 1;
   for (size_t i = 0; i < count;) {
     random = random * 1664525 + 1013904223;
@@ -88,30 +90,59 @@ static size_t encode(const struct wire* wire, bool of_client, const uint8_t* byt
   return header + count;
 }
 
+/* The value of the key `it`, to which a value of this size has been set for GET. */
+static void make_resp(struct wire* wire) {
+  const size_t count = wire->payload_bytes;
+  char *request = allocate(count + 64), *value = allocate(count + 32);
+  const int header = sprintf(value, "$%zu\r\n", count);
+  memcpy(value + header, wire->payload, count);
+  memcpy(value + header + count, "\r\n", 2);
+  const size_t value_bytes = (size_t)header + count + 2;
+  const bool is_set = wire->protocol == RESP_SET;
+  const char* command =
+      is_set ? "*3\r\n$3\r\nSET\r\n$2\r\nit\r\n" : "*2\r\n$3\r\nGET\r\n$2\r\nit\r\n";
+  wire->request_bytes = strlen(command);
+  memcpy(request, command, wire->request_bytes);
+  if (is_set) {
+    memcpy(request + wire->request_bytes, value, value_bytes);
+    wire->request_bytes += value_bytes;
+  }
+  wire->requests = (uint8_t*)request;
+  wire->answer = (uint8_t*)(is_set ? "+OK\r\n" : value);
+  wire->answer_bytes = is_set ? 5 : value_bytes;
+}
+
+static void make_message(struct wire* wire) {
+  const uint8_t* body = wire->payload;
+  size_t body_bytes = wire->payload_bytes;
+  if (wire->deflate) {
+    uint8_t* compressed = allocate(body_bytes + 1024);
+    body_bytes = deflate_message(compressed, body_bytes + 1024, wire->payload, body_bytes);
+    body = compressed;
+  }
+  wire->requests = allocate(body_bytes + 14);
+  wire->request_bytes = encode(wire, true, body, body_bytes, wire->requests);
+  if (wire->deflate) return;
+  wire->answer = allocate(body_bytes + 14);
+  wire->answer_bytes = encode(wire, false, body, body_bytes, wire->answer);
+}
+
 void wire_make(struct wire* wire, enum protocol protocol, bool deflate, size_t payload_bytes,
                size_t copies) {
+  const bool is_resp = protocol == RESP_SET || protocol == RESP_GET;
   wire->protocol = protocol;
   wire->deflate = deflate;
   wire->payload_bytes = payload_bytes;
-  wire->payload = make_payload(payload_bytes, deflate);
-  const uint8_t* body = wire->payload;
-  size_t body_bytes = payload_bytes;
-  if (deflate) {
-    uint8_t* compressed = allocate(payload_bytes + 1024);
-    body_bytes = deflate_message(compressed, payload_bytes + 1024, wire->payload, payload_bytes);
-    body = compressed;
-  }
+  wire->payload = make_payload(payload_bytes, deflate, is_resp);
   wire->copies = copies;
-  wire->requests = allocate(copies * (body_bytes + 14));
-  wire->request_bytes = encode(wire, true, body, body_bytes, wire->requests);
-  for (size_t i = 1; i < copies; ++i)
-    memcpy(wire->requests + i * wire->request_bytes, wire->requests, wire->request_bytes);
-  if (deflate) {
-    free((uint8_t*)body);
-    return;
-  }
-  wire->answer = allocate(payload_bytes + 14);
-  wire->answer_bytes = encode(wire, false, wire->payload, payload_bytes, wire->answer);
+  if (is_resp)
+    make_resp(wire);
+  else
+    make_message(wire);
+  uint8_t* many = allocate(copies * wire->request_bytes);
+  for (size_t i = 0; i < copies; ++i)
+    memcpy(many + i * wire->request_bytes, wire->requests, wire->request_bytes);
+  wire->requests = many;
 }
 
 const char* upgrade_request(const struct wire* wire) {

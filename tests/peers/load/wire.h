@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum protocol { RAW, FRAME, WEBSOCKET };
+enum protocol { RAW, FRAME, WEBSOCKET, RESP_SET, RESP_GET };
 
 struct wire {
   enum protocol protocol;
