@@ -12,7 +12,6 @@ class Figure(NamedTuple):
 
 PROCESSOR = Figure("processor", "µs a message")
 RATE = Figure("rate", "messages a second", 0, more_is_better=True)
-IDLE_CONNECTIONS = 2000
 
 
 class Cell(NamedTuple):
@@ -42,26 +41,26 @@ def _resp():
 
 
 def _latency(wire, title):
-    return Cell(f"latency_{wire}", f"{title} echo, 1 KiB, at half of the saturating rate", wire, "latency",
+    return Cell(f"latency_{wire}", f"latency of {title} echo, 1 KiB, half of the saturating rate", wire, "latency",
                 (Figure("p99", "µs", 0), Figure("p99.9", "µs", 0)), {"mode": "rate", "size": 1024})
 
 
 def _calls(wire, title):
-    return Cell(f"calls_{wire}", f"{title} echo, 1 KiB, 16 in flight", wire, "calls",
+    return Cell(f"calls_{wire}", f"system calls of {title} echo, 1 KiB, 16 in flight", wire, "calls",
                 (Figure("calls", "system calls a message"),),
                 {"mode": "lockstep", "size": 1024, "pipeline": 16, "connections": 1, "messages": 1600}, once=True)
 
 
 def _set_up(wire, title):
-    return Cell(f"set_up_{wire}", f"{title} connections: opened, 64 B of echo, closed", wire, "echo",
+    return Cell(f"set_up_{wire}", f"{title} connections opened, used, closed", wire, "echo",
                 (Figure("processor", "µs a connection", 1), Figure("rate", "connections a second", 0, True)),
                 {"mode": "set_up", "size": 64})
 
 
 def _memory(wire, title):
-    return Cell(f"memory_{wire}", f"{title} connections that have spoken and are silent", wire, "memory",
+    return Cell(f"memory_{wire}", f"memory of idle {title} connections", wire, "memory",
                 (Figure("memory", "bytes a connection", 0),),
-                {"mode": "hold", "size": 64, "connections": IDLE_CONNECTIONS}, once=True)
+                {"mode": "hold", "size": 64}, once=True)
 
 
 CELLS = (

@@ -81,11 +81,12 @@ class Server:
 class Bench:
     """All servers that were started, and the load for them."""
 
-    def __init__(self, place, built, load, seconds):
+    def __init__(self, place, built, load, seconds, idle_connections):
         self._place = place
         self._built = built
         self._load = load
         self._seconds = seconds
+        self._idle_connections = idle_connections
         self._servers = {}
         self._rates = {}
 
@@ -157,13 +158,13 @@ class Bench:
         return {"calls": calls.count / cell.load["messages"]}
 
     def _measure_memory(self, cell, peer):
-        """The second thousands of connections, so that what grows once is there."""
+        """Of further connections: what a server needs once is there by then."""
         server = Server(peer, self._place, self._built[peer.name], cell.wire)
-        count = cell.load["connections"]
+        count = self._idle_connections
         try:
-            with self._gated(server, cell.wire, {**cell.load, "connections": max(count // 10, 1)}):
+            with self._gated(server, cell.wire, {**cell.load, "connections": count // 10}):
                 before = anonymous_bytes(server.pid)
-                with self._gated(server, cell.wire, cell.load):
+                with self._gated(server, cell.wire, {**cell.load, "connections": count}):
                     return {"memory": (anonymous_bytes(server.pid) - before) / count}
         finally:
             server.stop()
