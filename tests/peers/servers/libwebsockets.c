@@ -105,6 +105,7 @@ static int on_event(struct lws* wsi, enum lws_callback_reasons reason, void* use
     case LWS_CALLBACK_ESTABLISHED:
       memset(session, 0, sizeof *session);
       session->wsi = wsi;
+      lws_set_extension_option(wsi, "permessage-deflate", "compression_level", "1");
       session->next = all;
       all = session;
       return 0;
