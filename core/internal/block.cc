@@ -15,14 +15,14 @@ constexpr size_t CapacityOf(PoolClass pool_class) {
 }
 
 // A size class serves who asks for half of it or more, so that a queue of blocks costs no more than
-// twice its bytes. The smallest serves from 1,000 bytes on: malloc is as fast only up to there.
+// twice its bytes.
 struct SizeClass {
   PoolClass pool_class;
   size_t above;
   size_t up_to;
 };
 constexpr SizeClass kSizeClasses[] = {
-    {PoolClass::k4KiB, 1'000, CapacityOf(PoolClass::k4KiB)},
+    {PoolClass::k4KiB, internal::kPoolMediumAbove, CapacityOf(PoolClass::k4KiB)},
     {PoolClass::k17KiB, CapacityOf(PoolClass::k17KiB) / 2, CapacityOf(PoolClass::k17KiB)},
     {PoolClass::k65KiB, CapacityOf(PoolClass::k65KiB) / 2, CapacityOf(PoolClass::k65KiB)},
 };
@@ -48,15 +48,15 @@ Block* Block::New(size_t capacity) {
 
 Block* Block::NewExact(size_t capacity) {
   size_t bytes = RoundUpToMalloc(sizeof(Block) + capacity);
-  void* memory = bytes > internal::kPoolLargeAbove ? internal::PoolAcquireLarge(bytes) : nullptr;
+  void* memory = bytes > internal::kPoolMediumAbove ? internal::PoolAcquirePiece(bytes) : nullptr;
   if (memory == nullptr) memory = ::operator new(bytes);
   return new (memory) Block(Kind::kHeap, bytes - sizeof(Block));
 }
 
 Block* Block::TryNewExact(size_t capacity) noexcept {
   size_t bytes = RoundUpToMalloc(sizeof(Block) + capacity);
-  void* memory = bytes > internal::kPoolLargeAbove ? internal::PoolAcquireLarge(bytes)
-                                                   : ::operator new(bytes, std::nothrow);
+  void* memory = bytes > internal::kPoolMediumAbove ? internal::PoolAcquirePiece(bytes)
+                                                    : ::operator new(bytes, std::nothrow);
   if (memory == nullptr) return nullptr;
   return new (memory) Block(Kind::kHeap, bytes - sizeof(Block));
 }
@@ -68,8 +68,8 @@ void Block::Free() noexcept {
     case Kind::k65KiB:
       return internal::PoolRelease(kSizeClasses[static_cast<int>(kind_)].pool_class, this);
     case Kind::kHeap:
-      if (footprint() > internal::kPoolLargeAbove)
-        return internal::PoolReleaseLarge(this, footprint());
+      if (footprint() > internal::kPoolMediumAbove)
+        return internal::PoolReleasePiece(this, footprint());
       return ::operator delete(this);
     case Kind::kForeign: {
       ForeignBlock* self = static_cast<ForeignBlock*>(this);

@@ -40,7 +40,8 @@ class Block {
   static Block* New(size_t capacity);
 
   // The same from the heap, of `capacity` rounded up to the granularity of malloc (3 bytes cost
-  // 32): for bytes that are kept. A large one may come from the pool and be an eighth larger.
+  // 32): for bytes that are kept. One of more than 1,000 bytes may come from the pool and be an
+  // eighth larger.
   static Block* NewExact(size_t capacity);
 
   // The same, but null when there is no memory, for sizes that a peer decides.

@@ -166,6 +166,24 @@ TEST_F(PoolTest, LargeMemoryServesAgain) {
   block->Unref();
 }
 
+TEST_F(PoolTest, MediumMemoryServesAgainAndLeavesLargeOneInPeace) {
+  BlockPtr(Block::NewExact(kMiB)).reset();
+  for (size_t size : {1'500, 16'500, 60'000}) BlockPtr(Block::NewExact(size)).reset();
+  const int64_t before = CountAllocations().ever;
+  for (int i = 0; i < 10; ++i) {
+    for (size_t size : {1'500, 16'500, 60'000})
+      EXPECT_GE(BlockPtr(Block::NewExact(size))->capacity(), size);
+  }
+  EXPECT_EQ(BlockPtr(Block::NewExact(16'000))->capacity() / 100, 165u) << "an eighth more at most";
+  EXPECT_EQ(CountAllocations().ever, before);
+  {
+    std::vector<BlockPtr> blocks;
+    for (int i = 0; i < 100; ++i) blocks.emplace_back(Block::NewExact(1'500));
+  }
+  EXPECT_LT(PooledBytes(), kMiB + kMiB / 8 + 10 * 1'600);
+  EXPECT_GE(PooledBytes(), kMiB + 8 * 1'500);
+}
+
 TEST_F(PoolTest, LargeMemoryServesOnlyWhoNeedsNearlyAllOfIt) {
   BlockPtr(Block::NewExact(kMiB)).reset();
   EXPECT_LT(BlockPtr(Block::NewExact(kMiB / 2))->capacity(), kMiB * 9 / 16);

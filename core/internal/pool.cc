@@ -28,9 +28,16 @@ struct FreeList {
   uint32_t room;
 };
 
-struct LargePiece {
+struct Piece {
   void* memory;
   size_t bytes;
+};
+
+// Medium ones, or large ones.
+struct PieceList {
+  uint32_t count;
+  size_t bytes;
+  Piece pieces[kPoolPieces];  // the one released last is the last
 };
 
 enum class State : uint8_t { kUnused, kOpen, kClosed };
@@ -38,9 +45,8 @@ enum class State : uint8_t { kUnused, kOpen, kClosed };
 struct ThreadPool {
   FreeList lists[kPoolClasses];
   State state;
-  uint32_t large_count;
-  size_t large_bytes;
-  LargePiece large[kPoolLargePieces];  // the one released last is the last
+  PieceList medium;
+  PieceList large;
 };
 
 // Constant-initialized and trivially destructible: reading it needs no guard, and it is still there
@@ -80,12 +86,15 @@ void ForgetContents([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes
 #endif
 }
 
-void* TakeLarge(uint32_t index) {
-  ThreadPool& pool = thread_pool;
-  const LargePiece piece = pool.large[index];
-  std::copy(pool.large + index + 1, pool.large + pool.large_count, pool.large + index);
-  --pool.large_count;
-  pool.large_bytes -= piece.bytes;
+PieceList& ListFor(size_t bytes) {
+  return bytes > kPoolLargeAbove ? thread_pool.large : thread_pool.medium;
+}
+
+void* Take(PieceList& list, uint32_t index) {
+  const Piece piece = list.pieces[index];
+  std::copy(list.pieces + index + 1, list.pieces + list.count, list.pieces + index);
+  --list.count;
+  list.bytes -= piece.bytes;
   Unhide(piece.memory, piece.bytes);
   return piece.memory;
 }
@@ -130,31 +139,33 @@ void PoolRelease(PoolClass pool_class, void* memory) noexcept {
   Hide(memory, kPoolBytes[i]);
 }
 
-void* PoolAcquireLarge(size_t& bytes) noexcept {
-  for (uint32_t i = thread_pool.large_count; i-- > 0;) {
-    const size_t kept = thread_pool.large[i].bytes;
+void* PoolAcquirePiece(size_t& bytes) noexcept {
+  PieceList& list = ListFor(bytes);
+  for (uint32_t i = list.count; i-- > 0;) {
+    const size_t kept = list.pieces[i].bytes;
     if (kept < bytes || kept - bytes > bytes / 8) continue;
     bytes = kept;
-    void* memory = TakeLarge(i);
+    void* memory = Take(list, i);
     ForgetContents(memory, bytes);
     return memory;
   }
   return ::operator new(bytes, std::nothrow);
 }
 
-void PoolReleaseLarge(void* memory, size_t bytes) noexcept {
-  ThreadPool& pool = thread_pool;
-  if (pool.state == State::kUnused) Open();
-  if (pool.state == State::kClosed || bytes > kPoolLargeBytes) return ::operator delete(memory);
-  while (pool.large_count == kPoolLargePieces || pool.large_bytes + bytes > kPoolLargeBytes)
-    ::operator delete(TakeLarge(0));
-  pool.large[pool.large_count++] = {memory, bytes};
-  pool.large_bytes += bytes;
+void PoolReleasePiece(void* memory, size_t bytes) noexcept {
+  if (thread_pool.state == State::kUnused) Open();
+  if (thread_pool.state == State::kClosed || bytes > kPoolLargeBytes)
+    return ::operator delete(memory);
+  PieceList& list = ListFor(bytes);
+  while (list.count == kPoolPieces || list.bytes + bytes > kPoolLargeBytes)
+    ::operator delete(Take(list, 0));
+  list.pieces[list.count++] = {memory, bytes};
+  list.bytes += bytes;
   Hide(memory, bytes);
 }
 
 size_t PooledBytes() {
-  size_t bytes = thread_pool.large_bytes;
+  size_t bytes = thread_pool.medium.bytes + thread_pool.large.bytes;
   for (int i = 0; i < kPoolClasses; ++i) bytes += thread_pool.lists[i].count * kPoolBytes[i];
   return bytes;
 }
@@ -165,7 +176,9 @@ void TrimPool() {
     if (thread_pool.state == State::kOpen) list.room += list.count;
     while (list.head != nullptr) ::operator delete(Pop(list, kPoolBytes[i]));
   }
-  while (thread_pool.large_count > 0) ::operator delete(TakeLarge(0));
+  for (PieceList* list : {&thread_pool.medium, &thread_pool.large}) {
+    while (list->count > 0) ::operator delete(Take(*list, 0));
+  }
 }
 
 }  // namespace sluice::internal

@@ -15,11 +15,13 @@ namespace sluice::internal {
 // goes back to operator delete at once, and the rest when the thread ends. Under AddressSanitizer,
 // memory in a free list is poisoned.
 //
-// Large memory, of any size above the largest class, is for messages that are gathered. malloc
-// gives such memory back to the system as soon as it is free, and each page then costs a fault
-// when it is used again: twice the price of an echo of 1 MiB. So a thread keeps a few of the pieces
-// that it has released last (kPoolLargePieces and kPoolLargeBytes), also while it is idle; older
-// ones make room for newer ones. In all, a thread keeps no more than 6 MiB.
+// Memory of other sizes is for messages that are gathered, and so mostly of the size of the ones
+// before. A thread keeps a few of the pieces that it has released last, also while it is idle;
+// older ones make room for newer ones: of medium ones (kPoolMediumAbove) as many as
+// kPoolPieces, and as many large ones (kPoolLargeAbove), of no more than kPoolLargeBytes together.
+// Large memory malloc would give back to the system as soon as it is free, and each page then costs
+// a fault when it is used again: twice the price of an echo of 1 MiB. In all, a thread keeps no
+// more than 6 MiB.
 //
 // Thread-safe.
 enum class PoolClass : uint8_t { kNode, k4KiB, k17KiB, k65KiB };
@@ -36,19 +38,24 @@ inline constexpr uint32_t kPoolLimit[kPoolClasses] = {1024, 64, 16, 7};
 void* PoolAcquire(PoolClass pool_class);
 void PoolRelease(PoolClass pool_class, void* memory) noexcept;
 
+// Memory of more than this is medium; malloc is as fast only up to there.
+inline constexpr size_t kPoolMediumAbove = 1'000;
+
 // Memory of more than this is large.
 inline constexpr size_t kPoolLargeAbove = kPoolBytes[static_cast<int>(PoolClass::k65KiB)];
 
-// How many free large pieces a thread keeps, and of how many bytes together: four messages of 1 MiB
-// with room for what a protocol puts around them, and a receive buffer.
-inline constexpr uint32_t kPoolLargePieces = 8;
+// How many free pieces a thread keeps, medium and large ones each.
+inline constexpr uint32_t kPoolPieces = 8;
+
+// Of how many bytes the large ones are together: four messages of 1 MiB with room for what a
+// protocol puts around them, and a receive buffer.
 inline constexpr size_t kPoolLargeBytes = 4 * 1024 * 1024 + 512 * 1024;
 
-// `bytes`, above kPoolLargeAbove, becomes the size of what is handed out: at most an eighth more.
+// `bytes`, above kPoolMediumAbove, becomes the size of what is handed out: at most an eighth more.
 // Null when there is no memory.
-void* PoolAcquireLarge(size_t& bytes) noexcept;
+void* PoolAcquirePiece(size_t& bytes) noexcept;
 // `bytes` as they were then.
-void PoolReleaseLarge(void* memory, size_t bytes) noexcept;
+void PoolReleasePiece(void* memory, size_t bytes) noexcept;
 
 // The bytes that the calling thread keeps free.
 size_t PooledBytes();
