@@ -49,6 +49,7 @@
 #include "sluice/core/stream.h"
 #include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/codec/internal/codec_stream_base.h"
+#include "sluice/protocols/codec/prepared_message.h"
 
 namespace sluice {
 
@@ -123,6 +124,12 @@ class CodecStream final : public internal::CodecStreamBase {
       result = codec_.Encode(std::forward<M>(message), sink.buffer());
     }
     return result == EncodeResult::kEncoded ? SendEncoded(sink) : SendResult::kRefused;
+  }
+
+  // Sends a message that was encoded before, for many streams: without a copy.
+  SendResult Send(const PreparedMessage<C>& message) {
+    if (message.result() != EncodeResult::kEncoded) return SendResult::kRefused;
+    return SendShared(message.frame());
   }
 
   // Sends the message of the current OnMessage back, whose bytes may have been changed: its frame

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,11 +18,39 @@
 #include "sluice/core/slice.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
+#include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/codec/codec_stream_fixture.h"
+#include "sluice/protocols/codec/prepared_message.h"
+#include "sluice/protocols/codec/short_text_codec.h"
+
+namespace {
+
+// The example of prepared_message.h, as it stands there.
+using TextStream = sluice::CodecStream<ShortTextCodec>;
+class Room : public sluice::CodecHandler<ShortTextCodec> {
+ public:
+  void Add(std::unique_ptr<sluice::Stream> stream) {
+    members_.insert(&TextStream::Run(std::move(stream), codec_, *this));
+  }
+
+ private:
+  void OnMessage(TextStream& /*from*/, absl::Span<uint8_t> text) override {
+    const sluice::PreparedMessage<ShortTextCodec> message(codec_, text);
+    for (TextStream* member : members_) member->Send(message);
+  }
+  void OnClose(TextStream& stream, const absl::Status& /*status*/) override {
+    members_.erase(&stream);
+  }
+  ShortTextCodec codec_;
+  std::set<TextStream*> members_;
+};
+
+}  // namespace
 
 namespace sluice::codec_stream_test {
 namespace {
 
+using ::testing::Each;
 using ::testing::ElementsAre;
 
 // Sending.
@@ -142,6 +171,45 @@ TEST_F(CodecStreamTest, AShortMessageIsSentAsOnePieceAndALongOneAsABuffer) {
   stream.Send(AsSpan(Pattern(2000)));
   stream.Send(AsSpan(Pattern(3000)));
   EXPECT_THAT(sends.calls, ElementsAre("copy", "buffer"));
+}
+
+TEST_F(CodecStreamTest, APreparedMessageIsSharedByAllThatSendIt) {
+  LengthCodec codec(10'000);
+  const PreparedMessage<LengthCodec> message(codec, AsSpan(Pattern(1000)));
+  EXPECT_EQ(message.frame().AsStringView(), LengthCodec::Frame(Pattern(1000)));
+  auto transport = std::make_unique<SendRecorder>(loop_.loop());
+  SendRecorder& sends = *transport;
+  CodecStream<LengthCodec> stream(std::move(transport), codec, script_);
+  EXPECT_EQ(stream.Send(message), SendResult::kSent);
+  EXPECT_EQ(stream.Send(PreparedMessage<LengthCodec>(message)), SendResult::kSent);
+  EXPECT_THAT(sends.calls, Each(std::string("slice")));
+  EXPECT_THAT(sends.places, ElementsAre(message.frame().data(), message.frame().data()));
+}
+
+TEST_F(CodecStreamTest, AMessageThatCannotBePreparedIsRefusedAndTheStreamLivesOn) {
+  Start(LengthCodec(10));
+  const PreparedMessage<LengthCodec> message(stream_->codec(), AsSpan("eleven byte"));
+  EXPECT_EQ(message.result(), EncodeResult::kTooLong);
+  EXPECT_EQ(stream_->Send(message), SendResult::kRefused);
+  EXPECT_FALSE(stream_->closing());
+}
+
+TEST(PreparedMessageTest, HeaderExample) {
+  VirtualLoop loop;
+  Room room;
+  StreamPair ann_pair(loop.loop()), bob_pair(loop.loop());
+  room.Add(ann_pair.TakeServer());
+  room.Add(bob_pair.TakeServer());
+  StreamRecorder ann(ann_pair.TakeClient());
+  auto bob = std::make_unique<StreamRecorder>(bob_pair.TakeClient());
+  bob->stream().Send("\5hello");
+  loop.RunUntilIdle();
+  EXPECT_EQ(bob->received(), "\5hello");
+  bob.reset();
+  loop.RunUntilIdle();
+  ann.stream().Send("\3bye");
+  loop.RunUntilIdle();
+  EXPECT_EQ(ann.received(), "\5hello\3bye");
 }
 
 TEST_F(CodecStreamTest, SendInPlaceOfAPartOrOfAnythingElseIsASend) {

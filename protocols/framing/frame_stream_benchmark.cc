@@ -12,11 +12,13 @@
 #include "benchmark/benchmark.h"
 #include "sluice/core/buffer.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/core/passive_stream.h"
 #include "sluice/core/slice.h"
 #include "sluice/core/stream.h"
 #include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/codec/codec_stream.h"
+#include "sluice/protocols/codec/prepared_message.h"
 #include "sluice/protocols/framing/frame_codec.h"
 #include "sluice/protocols/framing/frame_stream.h"
 
@@ -35,9 +37,10 @@ class NullStream final : public PassiveStream {
       bytes.remove_prefix(place.size());
     }
     if (!bytes.empty()) handler()->OnReceive(*this, bytes);
-    queue_.Clear();
+    Flush();
     lent_ = 0;
   }
+  void Flush() { queue_.Clear(); }
 
   SendResult Send(absl::Span<const uint8_t> bytes) override {
     queue_.Append(bytes);
@@ -101,6 +104,7 @@ void BM_Receive(benchmark::State& state) {
   NullStream& null = *transport;
   Handler handler;
   FrameStream stream(std::move(transport), FrameCodec(), handler);
+  const sluice::internal::BenchmarkCalls calls(state, static_cast<int64_t>(frames));
   for (auto _ : state) {
     absl::Span<uint8_t> rest = absl::MakeSpan(bytes);
     while (!rest.empty()) {
@@ -119,6 +123,50 @@ BENCHMARK_TEMPLATE(BM_Receive, EchoInPlace)
     ->SIZES->Args({1024 * 1024, 65'536})
     ->Args({1024 * 1024, 10'000});
 BENCHMARK_TEMPLATE(BM_Receive, EchoCopied)->SIZES;
+
+// One message to so many streams; per stream.
+struct Receivers {
+  explicit Receivers(int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      auto transport = std::make_unique<NullStream>(*loop);
+      transports.push_back(transport.get());
+      streams.push_back(std::make_unique<FrameStream>(std::move(transport), FrameCodec(), handler));
+    }
+  }
+
+  const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  Ignore handler;
+  std::vector<NullStream*> transports;
+  std::vector<std::unique_ptr<FrameStream>> streams;
+};
+
+void BM_SendToMany(benchmark::State& state) {
+  Receivers receivers(state.range(0));
+  const std::string message(static_cast<size_t>(state.range(1)), 'm');
+  const sluice::internal::BenchmarkCalls calls(state, state.range(0));
+  for (auto _ : state) {
+    for (const auto& stream : receivers.streams) stream->Send(message);
+    for (NullStream* transport : receivers.transports) transport->Flush();
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+
+void BM_SendPreparedToMany(benchmark::State& state) {
+  Receivers receivers(state.range(0));
+  const std::string message(static_cast<size_t>(state.range(1)), 'm');
+  FrameCodec codec;
+  const sluice::internal::BenchmarkCalls calls(state, state.range(0));
+  for (auto _ : state) {
+    const PreparedMessage<FrameCodec> prepared(codec, message);
+    for (const auto& stream : receivers.streams) stream->Send(prepared);
+    for (NullStream* transport : receivers.transports) transport->Flush();
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+
+#define RECEIVERS ArgsProduct({{1, 100, 10'000}, {64, 1024, 16 * 1024}})
+BENCHMARK(BM_SendToMany)->RECEIVERS;
+BENCHMARK(BM_SendPreparedToMany)->RECEIVERS;
 
 }  // namespace
 }  // namespace sluice::framing

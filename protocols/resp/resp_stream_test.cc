@@ -20,6 +20,7 @@
 #include "sluice/core/tcp.h"
 #include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/codec/codec_conversation_testing.h"
+#include "sluice/protocols/codec/prepared_message.h"
 #include "sluice/protocols/resp/command_codec.h"
 #include "sluice/protocols/resp/encode.h"
 #include "sluice/protocols/resp/reply_codec.h"
@@ -187,6 +188,28 @@ TEST(RespStreamTest, ConversesOverABadNetwork) {
         return Words{{"ECHO", text(random)}};
       },
       TalkingServer(), [&](std::minstd_rand& random) { return Text{text(random)}; });
+}
+
+TEST(RespStreamTest, APushIsEncodedOnceForAllThatSubscribe) {
+  VirtualLoop loop;
+  Pong pong;
+  Recorder recorder;
+  CommandCodec codec;
+  codec.set_version(Version::kResp3);
+  const PreparedMessage<CommandCodec> push(codec, [](auto& reply) {
+    reply.Push(2);
+    reply.BulkString("message");
+    reply.BulkString("news");
+  });
+  for (int i = 0; i < 2; ++i) {
+    StreamPair pair(loop.loop());
+    ServerStream server(pair.TakeServer(), codec, pong);
+    ClientStream client(pair.TakeClient(), ReplyCodec(), recorder);
+    EXPECT_EQ(server.Send(push), SendResult::kSent);
+    loop.RunUntilIdle();
+  }
+  const std::string received = ">2\r\n$7\r\nmessage\r\n$4\r\nnews\r\n";
+  EXPECT_EQ(recorder.replies, received + received);
 }
 
 }  // namespace

@@ -135,6 +135,7 @@ class CodecStreamBase : private StreamHandler {
   bool owns_handler() const { return owns_handler_; }
 
   SendResult SendEncoded(MessageSink& sink) { return Sent(sink.SendOn(*transport_)); }
+  SendResult SendShared(Slice frame) { return Sent(transport_->Send(std::move(frame))); }
 
   bool IsCurrent(absl::Span<const uint8_t> message) const {
     return dispatch_ != nullptr && dispatch_->message_.data() == message.data() &&
