@@ -147,7 +147,7 @@ class Buffer {
 
   static absl::Span<const uint8_t> AsBytes(absl::string_view text) { return Slice::AsBytes(text); }
 
-  static Node* NewNode(Slice slice);
+  static Node* NewNode(Slice&& slice);
   static void FreeNode(Node* node);
   static uint8_t* Writable(const Slice& slice);
   static uint8_t* WritableEnd(const Slice& slice);
@@ -155,9 +155,10 @@ class Buffer {
   void FreeChain();
   Buffer TakeSlices(size_t size);
   void CutFront(size_t size);
-  void LinkLast(Slice slice);
+  void ShareFrom(Block& block, absl::Span<const uint8_t> bytes);
+  void LinkLast(Slice&& slice);
   void LinkEmpty(size_t capacity);
-  void LinkFirst(Slice slice);
+  void LinkFirst(Slice&& slice);
   void UnlinkAfter(Node* node);
   void DropReserved();
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "absl/base/optimization.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/numeric/bits.h"
 #include "absl/time/time.h"
@@ -132,12 +133,19 @@ void TimerWheel::Arm(TimerNode& node, MonotonicTime deadline) {
 
 size_t TimerWheel::AdvanceTo(MonotonicTime now) {
   SLUICE_CHECK(!advancing_);
-  advancing_ = true;
   now_ = std::max(now_, now);
   const uint64_t last_tick = TickAt(now_);
+  if (ABSL_PREDICT_TRUE(last_tick < first_tick_ && IsEmpty(overdue_))) {
+    tick_ = last_tick;
+    return 0;
+  }
+  advancing_ = true;
+  next_.list = nullptr;
   size_t expired = Expire(overdue_);
   // What callbacks arm is either overdue or later than last_tick: the loop ends.
-  for (Position first; FindFirst(&first) && first.first_tick <= last_tick;) {
+  Position first;
+  bool found;
+  while ((found = FindFirst(&first)) && first.first_tick <= last_tick) {
     tick_ = first.first_tick;
     if (first.level == 0) {
       expired += ExpireSlot(first.slot, last_tick);
@@ -145,6 +153,7 @@ size_t TimerWheel::AdvanceTo(MonotonicTime now) {
       Cascade(first);
     }
   }
+  first_tick_ = found ? first.first_tick : kNever;
   tick_ = last_tick;
   advancing_ = false;
   return expired;
@@ -152,20 +161,30 @@ size_t TimerWheel::AdvanceTo(MonotonicTime now) {
 
 MonotonicTime TimerWheel::NextDeadline() const {
   if (!IsEmpty(overdue_)) return now_;
+  if (ABSL_PREDICT_FALSE(next_.list == nullptr || next_.list->next != next_.first ||
+                         DeadlineOf(*next_.first) != next_.deadline)) {
+    next_ = FindNext();
+    if (next_.list == nullptr) return MonotonicTime::InfiniteFuture();
+  }
+  return TimeOf(next_.tick);
+}
+
+// Without a list when nothing is armed.
+TimerWheel::Answer TimerWheel::FindNext() const {
   Position first;
-  if (!FindFirst(&first)) return MonotonicTime::InfiniteFuture();
-  if (first.level == 0) return TimeOf(first.first_tick);
-  uint64_t earliest = ~uint64_t{0};
+  if (!FindFirst(&first)) return {};
+  Answer earliest;
   int seen = 0;
   for (uint32_t lanes = lanes_[first.level][first.slot]; lanes != 0; lanes &= lanes - 1) {
     const Link& list = slots_[first.level][first.slot][absl::countr_zero(lanes)];
     for (const Link* link = list.next; link != &list; link = link->next) {
-      if (++seen > kLookAt) return TimeOf(first.first_tick);
-      const TimerNode& node = static_cast<const TimerNode&>(*link);
-      earliest = std::min(earliest, TickNotBefore(node.deadline_));
+      if (first.level == 0 || ++seen > kLookAt)
+        return {&list, list.next, DeadlineOf(*list.next), first.first_tick};
+      const uint64_t tick = TickNotBefore(DeadlineOf(*link));
+      if (tick < earliest.tick) earliest = {&list, link, DeadlineOf(*link), tick};
     }
   }
-  return TimeOf(earliest);
+  return earliest;
 }
 
 size_t TimerWheel::size() const {
@@ -218,6 +237,9 @@ void TimerWheel::Place(TimerNode& node) {
   const int level = (highest_other_bit - kLaneBits) / kSlotBits;
   const int slot = (tick >> ShiftOf(level)) % kSlots;
   Append(slots_[level][slot][tick % kLanes], node);
+  const uint64_t first_tick = level == 0 ? tick : tick >> ShiftOf(level) << ShiftOf(level);
+  first_tick_ = std::min(first_tick_, first_tick);
+  if (tick < next_.tick) next_.list = nullptr;
   lanes_[level][slot] |= 1 << (tick % kLanes);
   occupied_[level] |= uint64_t{1} << slot;
   occupied_levels_ |= uint32_t{1} << level;

@@ -148,7 +148,8 @@ class TimerWheel {
 
   // A time up to which AdvanceTo would run nothing, so that a loop may sleep until it: at or before
   // the time at which the earliest timer is due, and exactly that unless it shares a slot of a
-  // higher level with more than a few others. InfiniteFuture() when nothing is armed.
+  // higher level with more than a few others, or did when this was last asked. InfiniteFuture()
+  // when nothing is armed.
   MonotonicTime NextDeadline() const;
 
   // How many timers are armed. Counts them one by one: for tests and diagnostics.
@@ -159,6 +160,7 @@ class TimerWheel {
   static constexpr int kLevels = 8;
   static constexpr int kSlots = 64;
   static constexpr int kLanes = 16;
+  static constexpr uint64_t kNever = ~uint64_t{0};  // the tick of no timer
   using Slot = std::array<Link, kLanes>;
 
   struct Position {
@@ -167,7 +169,21 @@ class TimerWheel {
     uint64_t first_tick;
   };
 
+  // The answer of NextDeadline, as long as the timer `first` is still the first of `list` and armed
+  // for `deadline`.
+  struct Answer {
+    const Link* list = nullptr;  // null: none is known
+    const Link* first = nullptr;
+    MonotonicTime deadline;
+    uint64_t tick = kNever;
+  };
+
+  static MonotonicTime DeadlineOf(const Link& link) {
+    return static_cast<const TimerNode&>(link).deadline_;
+  }
+
   bool FindFirst(Position* first) const;
+  Answer FindNext() const;
   uint16_t OccupiedLanes(int level, int slot) const;
   void Place(TimerNode& node);
   void Cascade(const Position& first);
@@ -181,6 +197,9 @@ class TimerWheel {
   mutable std::array<std::array<uint16_t, kSlots>, kLevels> lanes_ = {};
   mutable std::array<uint64_t, kLevels> occupied_ = {};
   mutable uint32_t occupied_levels_ = 0;
+  // No slot with timers begins before this tick, so that most advances need not look for one.
+  uint64_t first_tick_ = 0;
+  mutable Answer next_;
   bool advancing_ = false;
   Link overdue_;
   MonotonicTime now_;

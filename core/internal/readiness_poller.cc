@@ -28,7 +28,7 @@ void ReadinessPoller::AddUnwatched(Socket& socket, int error) {
   if (!known) unwatched_.push_back({&socket, error});
 }
 
-void ReadinessPoller::ReportUnwatched() {
+void ReadinessPoller::TellUnwatched() {
   // No more than there are now: who is told may connect again at once, and fail again.
   for (size_t n = unwatched_.size(); n > 0 && !unwatched_.empty(); --n) {
     const auto [socket, error] = unwatched_.front();

@@ -122,7 +122,9 @@ class ReadinessPoller : public Poller {
   // the end of the turn; until then has_unwatched, and a wait may only look.
   void AddUnwatched(Socket& socket, int error);
   bool has_unwatched() const { return !unwatched_.empty(); }
-  void ReportUnwatched();
+  void ReportUnwatched() {
+    if (ABSL_PREDICT_FALSE(has_unwatched())) TellUnwatched();
+  }
 
   // Whose event is being handled; null once it is closed.
   void set_current(void* target) { current_ = target; }
@@ -142,6 +144,7 @@ class ReadinessPoller : public Poller {
     flags(socket) |= kSendBlocked;
     UpdateInterest(socket);
   }
+  void TellUnwatched();
   void HandleReceiveEnd(Socket& socket, int error);
   // Answers whether it is done: there was a pipe, and bytes for it, or an error.
   bool ReceiveByPipe(Socket& socket);

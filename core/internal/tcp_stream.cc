@@ -198,16 +198,20 @@ size_t TcpStream::unreceived_bytes() const {
   return queued() + poller().UnacknowledgedBytes(*this);
 }
 
-bool TcpStream::MayQueue(size_t bytes, size_t reserve) {
+inline bool TcpStream::MayQueue(size_t bytes, size_t reserve) {
   CheckThread();
   if (ABSL_PREDICT_FALSE(state_.closing || state_.ended || state_.shutting_down)) return false;
-  size_t queued = queued_memory();
-  const size_t limit = limits().hard + reserve;
-  if (ABSL_PREDICT_TRUE(queued == 0 || queued + bytes <= limit)) return true;
+  const size_t queued = queued_memory();
+  return ABSL_PREDICT_TRUE(queued == 0 || queued + bytes <= options().limits.hard + reserve) ||
+         MakeRoom(bytes, reserve);
+}
+
+bool TcpStream::MakeRoom(size_t bytes, size_t reserve) {
   // What was only gathered so far does not count.
   Flush();
   if (state_.ended) return false;
-  queued = queued_memory();
+  const size_t queued = queued_memory();
+  const size_t limit = limits().hard + reserve;
   if (queued == 0 || queued + bytes <= limit) return true;
   if (reserve == 0) {
     Finish(absl::ResourceExhaustedError(absl::StrCat(peer_address().ToString(), ": send: ", queued,
@@ -220,14 +224,20 @@ bool TcpStream::MayQueue(size_t bytes, size_t reserve) {
 
 // What was gathered leaves when the callback returns, or at the end of the turn, but a lot of it at
 // once: nobody is told of back-pressure before the transport has refused something.
-SendResult TcpStream::Queued(size_t gather) {
-  const size_t high = limits().high;
-  if (ABSL_PREDICT_FALSE(queued() > std::min(gather, high)) && !state_.send_blocked) {
+inline SendResult TcpStream::Queued(size_t gather) {
+  if (ABSL_PREDICT_FALSE(queued() > std::min<size_t>(gather, options().limits.high)))
+    return QueuedMuch();
+  if (!in_callback()) SettleLater();
+  return SendResult::kSent;
+}
+
+SendResult TcpStream::QueuedMuch() {
+  if (!state_.send_blocked) {
     Flush();
     if (state_.ended) return SendResult::kRefused;
   }
   if (!in_callback()) SettleLater();
-  if (ABSL_PREDICT_TRUE(queued() <= high)) return SendResult::kSent;
+  if (ABSL_PREDICT_TRUE(queued() <= limits().high)) return SendResult::kSent;
   state_.blocked_told = true;
   return SendResult::kBlocked;
 }
@@ -282,7 +292,7 @@ SendResult TcpStream::SendLent(absl::Span<const uint8_t> bytes) {
   if (!MayQueue(bytes.size(), 0)) return SendResult::kRefused;
   AppendLent(bytes, in_callback());
   // No more can be lent than was received at once: that leaves in one piece.
-  return Queued(limits().high);
+  return Queued(SIZE_MAX);
 }
 
 SendResult TcpStream::SendNow(absl::Span<const uint8_t> bytes) {

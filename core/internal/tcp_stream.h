@@ -154,10 +154,12 @@ class TcpStream final : public EventLoop::Member, private TimerNode, public Stre
     return queue_.size() + (ABSL_PREDICT_FALSE(state_.has_files) ? extras_->files->memory() : 0);
   }
   bool MayQueue(size_t bytes, size_t reserve);
+  bool MakeRoom(size_t bytes, size_t reserve);
   // A callback that writes more than this before it returns has it sent at once: the gathering has
   // paid by then, and memory is bounded.
   static constexpr size_t kCorkBytes = 128 * 1024;
   SendResult Queued(size_t gather = kCorkBytes);
+  SendResult QueuedMuch();
   void AppendLent(absl::Span<const uint8_t> bytes, bool leaves_in_time);
   bool AnswerFlush();
   void Flush();
