@@ -16,6 +16,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
@@ -99,8 +101,10 @@ class DescriptorExhaustionTest : public testing::TestWithParam<Engine> {
   void LiftLimit() { setrlimit(RLIMIT_NOFILE, &earlier_); }
 
   void Listen() {
+    const Listener::Options options = {
+        .on_shortage = [this](const absl::Status& status) { shortages_.push_back(status); }};
     absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Listen(
-        *loop_, SocketAddress::Ipv4Loopback(0), {}, [this](std::unique_ptr<Stream> stream) {
+        *loop_, SocketAddress::Ipv4Loopback(0), options, [this](std::unique_ptr<Stream> stream) {
           accepted_.push_back(std::make_unique<test::End>());
           test::End& end = *accepted_.back();
           end.recorder.on_receive = [](Stream& s, absl::Span<uint8_t> bytes) { s.SendLent(bytes); };
@@ -130,6 +134,7 @@ class DescriptorExhaustionTest : public testing::TestWithParam<Engine> {
   rlimit earlier_;
   std::unique_ptr<EventLoop> loop_ = std::make_unique<EventLoop>(*GetParam().make());
   std::unique_ptr<Listener> listener_;
+  std::vector<absl::Status> shortages_;
   std::vector<std::unique_ptr<test::End>> accepted_;
 };
 
@@ -153,6 +158,22 @@ TEST_P(DescriptorExhaustionTest, AListenerTellsThoseThatItCannotServe) {
       EXPECT_TRUE(Echoes(*client));
     }
   }
+}
+
+TEST_P(DescriptorExhaustionTest, TheOwnerIsToldOfEachBackoffAndOfWhatHelps) {
+  Listen();
+  const auto clients = NewClients(2);
+  LeaveDescriptors(1);
+  for (const auto& client : clients) client->Connect(listener_->address());
+  ASSERT_TRUE(Until(*loop_, [&] { return listener_->counters().shed == 1; }));
+  EXPECT_EQ(shortages_.size(), listener_->counters().backoffs);
+  ASSERT_FALSE(shortages_.empty());
+  EXPECT_EQ(shortages_[0].code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(
+      absl::StartsWith(shortages_[0].message(),
+                       absl::StrCat(listener_->address().ToString(),
+                                    ": accept: Too many open files (RLIMIT_NOFILE: raise it")))
+      << shortages_[0];
 }
 
 TEST_P(DescriptorExhaustionTest, AStormOfConnectionsDoesNotMakeItSpinOrForgetTheOthers) {

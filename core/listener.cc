@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "sluice/core/internal/system_error.h"
 #include "sluice/core/internal/tcp_stream.h"
 #include "sluice/core/tcp.h"
 #include "sluice/core/timer.h"
@@ -74,13 +75,15 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
     Unref();
   }
 
-  void OnAcceptError(int /*error*/, int shed) override {
+  void OnAcceptError(int error, int shed) override {
     counters_.shed += static_cast<uint64_t>(shed);
     ++counters_.backoffs;
     backoff_ = std::clamp(backoff_ * 2, kShortestBackoff, kLongestBackoff);
     backing_off_ = true;
     UpdateAccepting();
     loop_.ArmTimer(retry_, backoff_);
+    if (options_.on_shortage)
+      options_.on_shortage(internal::SystemError(error, "accept", address_.ToString()));
   }
 
   void OnRetry() {

@@ -77,7 +77,8 @@ class GroupListener {
   // One Listener a loop: with SO_REUSEPORT for IP addresses, on one shared socket for Unix ones
   // (kInvalidArgument with own_descriptor_tables). A port in use is an error, unless
   // options.listen.reuse_port is kJoin. max_connections is divided among the loops, rounded up;
-  // a loop that has its share accepts no more, whatever the others have.
+  // a loop that has its share accepts no more, whatever the others have. Each loop calls a copy of
+  // on_shortage on its own thread.
   static absl::StatusOr<std::unique_ptr<GroupListener>> Listen(LoopGroup& group,
                                                                const SocketAddress& address,
                                                                const Listener::Options& options,

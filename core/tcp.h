@@ -21,10 +21,12 @@
 #define SLUICE_CORE_TCP_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/core/event_loop.h"
@@ -46,6 +48,9 @@ class Listener {
     // Open connections that came from this listener; at the limit it stops accepting, and further
     // ones wait in the system's queue (`backlog`), until one closes. At least 1.
     int max_connections = 100'000;
+    // Told of each backoff, with why: kResourceExhausted, "127.0.0.1:9000: accept: Too many open
+    // files (...)". On the loop's thread; it must not destroy the Listener.
+    std::function<void(const absl::Status&)> on_shortage = nullptr;
   };
   struct Counters {
     uint64_t accepted = 0;

@@ -109,6 +109,7 @@ absl::StatusOr<std::unique_ptr<StreamServer>> StreamServer::Start(
   listen.stream.limits = options.limits;
   listen.stream.idle_timeout = options.idle_timeout;
   listen.max_connections = options.max_connections;
+  listen.on_shortage = options.on_refused;
   absl::StatusOr<std::unique_ptr<GroupListener>> listener =
       GroupListener::Listen(*server->group_, options.listen, listen, accept);
   if (!listener.ok()) return listener.status();

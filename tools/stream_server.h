@@ -52,8 +52,8 @@ class StreamServer {
     bool proxy_protocol = false;
     // Null for plain connections.
     std::shared_ptr<const ServerEncryption> encryption = nullptr;
-    // Told why a client was not served: its handshake or header failed. Called on the loops'
-    // threads, on several at once.
+    // Told why clients were not served: a handshake or header failed, or there were no descriptors.
+    // Called on the loops' threads, on several at once.
     std::function<void(const absl::Status& status)> on_refused = nullptr;
   };
 

@@ -39,11 +39,20 @@ absl::StatusCode CodeOf(int error) {
   }
 }
 
+// The one error whose words do not tell what to do about it.
+absl::string_view RemedyOf(int error) {
+  return error == EMFILE
+             ? " (RLIMIT_NOFILE: raise it with ulimit -n or LimitNOFILE=, or spread the "
+               "connections over processes, or over threads with descriptor tables of "
+               "their own)"
+             : "";
+}
+
 }  // namespace
 
 absl::Status SystemError(int error, absl::string_view operation, absl::string_view subject) {
-  return absl::Status(CodeOf(error),
-                      absl::StrCat(subject, ": ", operation, ": ", std::strerror(error)));
+  return absl::Status(CodeOf(error), absl::StrCat(subject, ": ", operation, ": ",
+                                                  std::strerror(error), RemedyOf(error)));
 }
 
 bool IsExhaustion(int error) { return CodeOf(error) == absl::StatusCode::kResourceExhausted; }

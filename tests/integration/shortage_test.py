@@ -10,7 +10,7 @@ DESCRIPTORS = 48  # more than the process has open when idle, by a few dozen
 
 class ShortageTest(TestCase):
     def start(self, *flags):
-        self.server = self.enter(Sluice(*flags, descriptors=DESCRIPTORS))
+        self.server = self.enter(Sluice(*flags, descriptors=DESCRIPTORS, merge_errors=True))
 
     def attempt(self):
         """A new connection that is served, or None if it was shed."""
@@ -56,7 +56,9 @@ class ShortageTest(TestCase):
         for client in again:
             self.assert_served(client)
             client.close()
-        self.assertEqual(self.server.stop()[0], 0)
+        status, lines = self.server.stop()
+        self.assertEqual(status, 0)
+        self.assertIn("accept: Too many open files (RLIMIT_NOFILE: raise it", lines[0])
 
 
 class RawShortageTest(ShortageTest):
