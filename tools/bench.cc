@@ -88,11 +88,17 @@ absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFrom(const LoadOptions& load) {
                         .verify = load.verify};
 }
 
+// The largest share of a thread, which Load makes as even as it can be, or all.
+int64_t ConnectionsOfATable(const LoadOptions& options) {
+  const int tables = options.own_descriptor_tables ? options.threads : 1;
+  return (int64_t{options.connections} + tables - 1) / tables;
+}
+
 int RunUdpBench(const ProtocolTable& protocols, const LoadOptions& load,
                 const Invocation& invocation) {
   const std::string& text = invocation.arguments[0];
-  const absl::StatusOr<Endpoint> endpoint =
-      ReadUdpTarget(protocols, invocation, {"timeout", "think_time", "reconnect"});
+  const absl::StatusOr<Endpoint> endpoint = ReadUdpTarget(
+      protocols, invocation, {"timeout", "think_time", "reconnect", "own_descriptor_tables"});
   if (!endpoint.ok()) return invocation.BadUsage(endpoint.status().message());
   absl::StatusOr<UdpLoadOptions> options = UdpLoadOptionsFrom(load);
   if (!options.ok()) return invocation.BadUsage(options.status().message());
@@ -102,6 +108,8 @@ int RunUdpBench(const ProtocolTable& protocols, const LoadOptions& load,
   absl::StatusOr<Results> results = Results::Open();
   if (!results.ok()) return invocation.Failure(results.status().message());
   RaiseDescriptorLimit();
+  if (const absl::Status status = CheckDescriptorLimit(options->sockets); !status.ok())
+    return invocation.Failure(status.message());
   const absl::StatusOr<UdpLoadResult> result = RunUdpLoad(*options);
   if (!result.ok()) return invocation.Failure(result.status().message());
   const std::string report = absl::GetFlag(FLAGS_json)
@@ -121,6 +129,7 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   options.poller = absl::GetFlag(FLAGS_poller);
   options.timeout = absl::GetFlag(FLAGS_timeout).value();
   options.verify = absl::GetFlag(FLAGS_verify);
+  options.own_descriptor_tables = absl::GetFlag(FLAGS_own_descriptor_tables);
   if (NamesUdp(invocation)) return RunUdpBench(protocols, options, invocation);
   const absl::StatusOr<Target> target = ReadTarget(protocols, invocation);
   if (!target.ok()) return invocation.BadUsage(target.status().message());
@@ -134,6 +143,8 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   absl::StatusOr<Results> results = Results::Open();
   if (!results.ok()) return invocation.Failure(results.status().message());
   RaiseDescriptorLimit();
+  if (const absl::Status status = CheckDescriptorLimit(ConnectionsOfATable(options)); !status.ok())
+    return invocation.Failure(status.message());
   const absl::StatusOr<LoadResult> result = RunLoad(options);
   if (!result.ok()) return invocation.Failure(result.status().message());
   const std::string report = absl::GetFlag(FLAGS_json)
@@ -148,7 +159,8 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
 
 Command BenchCommand(const ProtocolTable& protocols) {
   std::vector<std::string> flags = BenchFlagNames();
-  flags.insert(flags.end(), {"poller", "timeout", "lost_after", "verify", "json", "text"});
+  flags.insert(flags.end(), {"poller", "timeout", "lost_after", "own_descriptor_tables", "verify",
+                             "json", "text"});
   return {
       .name = "bench",
       .summary = "puts a load on an echo server and tells how it went",

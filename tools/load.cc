@@ -28,7 +28,9 @@ Load::~Load() {
 
 absl::StatusOr<LoadResult> Load::Run(absl::Duration interval, Show show) {
   absl::StatusOr<std::unique_ptr<LoopGroup>> group =
-      LoopGroup::Start({.threads = options_.threads, .poller = options_.poller});
+      LoopGroup::Start({.threads = options_.threads,
+                        .poller = options_.poller,
+                        .own_descriptor_tables = options_.own_descriptor_tables});
   if (!group.ok()) return group.status();
   group_ = *std::move(group);
   SignalScope signals(group_->loop(0), [this] { watch_.Stop(); });

@@ -38,10 +38,11 @@ struct LoadOptions {
   absl::Duration duration = absl::Seconds(5);
   absl::Duration timeout = absl::Seconds(5);  // for a connection to open, and for an answer
   int threads = 1;
-  bool compress = false;  // needs a protocol that can
-  bool text = false;      // is sent, which compresses; else noise, which does not
-  bool verify = true;     // compares each answer with what was sent
-  uint64_t seed = 1;      // of what is sent
+  bool own_descriptor_tables = false;  // for each thread, see LoopGroup
+  bool compress = false;               // needs a protocol that can
+  bool text = false;                   // is sent, which compresses; else noise, which does not
+  bool verify = true;                  // compares each answer with what was sent
+  uint64_t seed = 1;                   // of what is sent
 };
 
 // What went wrong, by kind. One failed connection counts once.

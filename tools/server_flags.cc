@@ -27,10 +27,6 @@ ABSL_FLAG(bool, proxy_protocol_in, false,
           "for a server that only proxies can reach");
 ABSL_FLAG(bool, reuse_port, false,
           "lets other processes listen on the same port and share its connections (SO_REUSEPORT)");
-ABSL_FLAG(bool, own_descriptor_tables, false,
-          "gives each thread a table of descriptors of its own, so that each may hold as many "
-          "connections as a process "
-          "may (Linux; not with unix:)");
 
 namespace sluice::tools {
 

@@ -11,6 +11,9 @@ ABSL_FLAG(sluice::tools::Timeout, timeout, sluice::tools::Timeout(absl::Seconds(
 ABSL_FLAG(sluice::tools::Timeout, lost_after, sluice::tools::Timeout(absl::Seconds(1)),
           "udp: an answer that has not come by then is taken for lost");
 ABSL_FLAG(bool, json, false, "prints one JSON object instead of text");
+ABSL_FLAG(bool, own_descriptor_tables, false,
+          "gives each thread a table of descriptors of its own, so that each may hold as many "
+          "connections as a process may (Linux; servers not with unix:)");
 ABSL_FLAG(
     bool, deflate, false,
     "compresses messages, where the other side wants it, too (websocket: permessage-deflate)");

@@ -21,5 +21,6 @@ ABSL_DECLARE_FLAG(sluice::tools::Timeout, timeout);
 ABSL_DECLARE_FLAG(sluice::tools::Timeout, lost_after);
 ABSL_DECLARE_FLAG(bool, deflate);
 ABSL_DECLARE_FLAG(bool, json);
+ABSL_DECLARE_FLAG(bool, own_descriptor_tables);
 
 #endif  // SLUICE_TOOLS_SHARED_FLAGS_H_

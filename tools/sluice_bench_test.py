@@ -102,6 +102,15 @@ class BenchTest(unittest.TestCase):
         self.assertEqual((report["errors"]["connect"], report["errors_total"], report["messages"]), (3, 3, 0))
         self.assertIn(address, report["first_error"])
 
+    def test_more_connections_than_a_process_may_have(self):
+        for flags, connections in ([], 100), (["--own_descriptor_tables"], 50):
+            done = subprocess.run(["/bin/sh", "-c", 'ulimit -n 64 && exec "$@"', "sh", SLUICE, "bench",
+                                   "tcp://127.0.0.1:1", "--connections=100", "--threads=2", *flags],
+                                  capture_output=True, timeout=PATIENCE, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"{connections} connections take a descriptor each, and a process may have 64 (RLIMIT_NOFILE): "
+                          "raise it with ulimit -n", done.stderr.decode())
+
     def test_a_server_that_is_killed(self):
         for scheme, protocol in (("tcp", "raw"), ("ws", "websocket")):
             with Echo(f"--protocol={protocol}") as echo:
