@@ -144,6 +144,12 @@ class Load(Child):
             pass
 
 
+def kernel_bytes():
+    """What the kernel holds in small objects, sockets among them."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        return int(re.search(r"^Slab:\s+(\d+) kB", file.read(), re.M).group(1)) * 1024
+
+
 def let_pass(seconds):
     """What is measured meanwhile is divided by it: nothing waits for something here."""
     threading.Event().wait(seconds)
@@ -195,6 +201,7 @@ def hold(options, is_of_processes):
     tables = math.ceil(options.connections / connections_of_a_table())
     with servers_of(options, is_of_processes, tables) as servers, contextlib.ExitStack() as stack:
         before = sum(server.anonymous_bytes() for server in servers)
+        kernel = kernel_bytes()
         began = time.monotonic()
         loads = []
         left = options.connections
@@ -213,6 +220,7 @@ def hold(options, is_of_processes):
             load.signal(signal.SIGSTOP)
         let_pass(1)  # for what is under way
         memory = sum(server.anonymous_bytes() for server in servers)
+        kernel = kernel_bytes() - kernel
         processor = sum(server.processor_seconds() for server in servers)
         wake_ups = sum(server.wake_ups() for server in servers)
         let_pass(options.seconds)
@@ -230,6 +238,7 @@ def hold(options, is_of_processes):
     return {"of": "processes" if is_of_processes else "loops", "tables": tables, "connections": options.connections,
             "messages": answered, "seconds_to_open": took, "bytes": memory - before, "bytes_before": before,
             "bytes_per_connection": (memory - before) / options.connections,
+            "kernel_bytes_per_socket": kernel / options.connections / 2,  # both ends are here
             "idle_cpu_ms_per_second": processor * 1000 / options.seconds,
             "idle_wake_ups_per_second": wake_ups / options.seconds}
 
@@ -261,11 +270,12 @@ def report(figures):
         table(["loops", "messages/s", "server CPU ns/message"],
               [[row["loops"], f"{row['messages_per_second']:,.0f}", f"{row['cpu_ns_per_message']:,.0f}"]
                for row in figures["loops"]]),
-        table(["held by", "connections", "messages", "s to open", "MB in all", "bytes each", "idle CPU ms/s",
+        table(["held by", "connections", "messages", "s to open", "MB in all", "bytes each", "kernel bytes each", "idle CPU ms/s",
                "idle wake-ups/s"],
               [[f"{row['tables']} {row['of']}", f"{row['connections']:,}", f"{row['messages']:,}",
                 f"{row['seconds_to_open']:.1f}", f"{(row['bytes'] + row['bytes_before']) / 1e6:.1f}",
-                f"{row['bytes_per_connection']:.0f}", f"{row['idle_cpu_ms_per_second']:.3f}",
+                f"{row['bytes_per_connection']:.0f}", f"{row['kernel_bytes_per_socket']:,.0f}",
+                f"{row['idle_cpu_ms_per_second']:.3f}",
                 f"{row['idle_wake_ups_per_second']:.1f}"] for row in figures["held"]]),
         table(["churn", "connections/s", "server CPU us/connection"],
               [[row["protocol"], f"{row['connections_per_second']:,.0f}", f"{row['cpu_us_per_connection']:.1f}"]
