@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "sluice/tools/encryption.h"
@@ -51,7 +52,7 @@ LoadConnection::LoadConnection(Shared& shared, uint64_t number)
       number_(number),
       allowed_(kUnlimited),
       renewed_at_(shared.options.reconnect.value_or(kUnlimited)) {
-  Allow(shared.schedule.has_value() || thinks() ? 0 : kUnlimited);
+  Allow(shared.schedule.has_value() || shared_.thinks ? 0 : kUnlimited);
 }
 
 LoadConnection::~LoadConnection() = default;
@@ -70,10 +71,11 @@ void LoadConnection::Connect() {
 }
 
 void LoadConnection::Begin(MonotonicTime now) {
-  const auto pipeline = static_cast<size_t>(shared_.options.pipeline);
+  const uint64_t pipeline = shared_.pipeline;
   sent_at_.resize(pipeline);
-  if (!thinks()) return Fill(now);
-  const double all = static_cast<double>(shared_.options.connections) * pipeline;
+  if (!shared_.thinks) return Fill(now);
+  const double all =
+      static_cast<double>(shared_.options.connections) * static_cast<double>(pipeline);
   for (size_t i = 0; i < pipeline; ++i) {
     const double place = static_cast<double>(number_ * pipeline + i) / all;
     sent_at_[i] = now + shared_.options.think_time * place;
@@ -92,14 +94,14 @@ void LoadConnection::Allow(uint64_t allowed) {
 }
 
 void LoadConnection::ArmThinking() {
-  if (allowed_ < received_ + sent_at_.size())
-    shared_.loop.ArmTimer(*this, sent_at_[allowed_ % sent_at_.size()]);
+  if (allowed_ < received_ + shared_.pipeline)
+    shared_.loop.ArmTimer(*this, sent_at_[allowed_ % shared_.pipeline]);
 }
 
 void LoadConnection::OnThought() {
   const MonotonicTime now = shared_.loop.NowExact();
   uint64_t allowed = allowed_;
-  while (allowed < received_ + sent_at_.size() && sent_at_[allowed % sent_at_.size()] <= now)
+  while (allowed < received_ + shared_.pipeline && sent_at_[allowed % shared_.pipeline] <= now)
     ++allowed;
   Allow(allowed);
   ArmThinking();
@@ -109,12 +111,12 @@ void LoadConnection::OnThought() {
 // Brings what is in flight up to the pipeline, as far as it may go, unless the stream is full.
 void LoadConnection::Fill(MonotonicTime now) {
   if (state_ != State::kOpen || !shared_.sending) return;
-  const uint64_t pipeline = sent_at_.size();
-  const auto kind = shared_.options.text ? Client::Kind::kText : Client::Kind::kBinary;
+  const uint64_t pipeline = shared_.pipeline;
   while (sent_ < may_send_ && sent_ - received_ < pipeline && !blocked_) {
     sent_at_[sent_ % pipeline] = now;
     // When it is refused, OnClose follows.
-    blocked_ = client_->Send(kind, shared_.pattern.Message(number_, sent_)) != SendResult::kSent;
+    blocked_ =
+        client_->Send(shared_.kind, shared_.pattern.Message(number_, sent_)) != SendResult::kSent;
     ++sent_;
   }
 }
@@ -180,12 +182,35 @@ void LoadConnection::OnOpen(Client& client) {
   OnOpened();
 }
 
+// Takes answers, or a part of one where the protocol has no messages. False when they are not what
+// is due.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool LoadConnection::Take(absl::Span<const uint8_t> bytes,
+                                                              MonotonicTime now) {
+  absl::Span<const uint8_t> expected = shared_.pattern.Message(number_, received_);
+  if (shared_.has_messages && bytes.size() != expected.size()) return false;
+  while (received_ != sent_) {
+    const size_t length = std::min(bytes.size(), expected.size() - position_);
+    if (shared_.verify && std::memcmp(bytes.data(), expected.data() + position_, length) != 0)
+      return false;
+    bytes.remove_prefix(length);
+    position_ += length;
+    if (position_ < expected.size()) return true;
+    position_ = 0;
+    shared_.OnAnswer(measured_from(), now, expected.size());
+    if (shared_.thinks) sent_at_[received_ % shared_.pipeline] = now + shared_.options.think_time;
+    ++received_;
+    if (bytes.empty()) return true;
+    expected = shared_.pattern.Message(number_, received_);
+  }
+  return false;
+}
+
 void LoadConnection::OnMessage(Client& /*client*/, absl::Span<const uint8_t> bytes) {
   if (state_ != State::kOpen) return;
   const MonotonicTime now = shared_.loop.NowExact();
   if (!Take(bytes, now)) return Fail(LoadErrors::kMismatch, "an answer differs from what was sent");
   if (!shared_.sending) return EndIfIdle();
-  if (thinks() && !armed()) ArmThinking();
+  if (shared_.thinks && !armed()) ArmThinking();
   if (received_ == renewed_at_) return Renew();
   Fill(now);
 }
@@ -207,32 +232,6 @@ void LoadConnection::OnClose(Client& /*client*/, const absl::Status& status) {
   }
   Become(State::kGone);
   if (std::exchange(renewing_, false) && shared_.sending) Connect();
-}
-
-// Takes answers, or a part of one where the protocol has no messages. False when they are not what
-// is due.
-bool LoadConnection::Take(absl::Span<const uint8_t> bytes, MonotonicTime now) {
-  if (shared_.options.protocol->has_messages() &&
-      bytes.size() != shared_.pattern.SizeOf(number_, received_)) {
-    return false;
-  }
-  while (!bytes.empty()) {
-    if (received_ == sent_) return false;
-    const absl::Span<const uint8_t> expected = shared_.pattern.Message(number_, received_);
-    const size_t length = std::min(bytes.size(), expected.size() - position_);
-    if (shared_.options.verify &&
-        std::memcmp(bytes.data(), expected.data() + position_, length) != 0) {
-      return false;
-    }
-    bytes.remove_prefix(length);
-    position_ += length;
-    if (position_ < expected.size()) break;
-    position_ = 0;
-    shared_.OnAnswer(measured_from(), now, expected.size());
-    if (thinks()) sent_at_[received_ % sent_at_.size()] = now + shared_.options.think_time;
-    ++received_;
-  }
-  return true;
 }
 
 void LoadConnection::Fail(LoadErrors::Kind kind, absl::string_view what) {

@@ -63,6 +63,12 @@ class LoadConnection final : private Client::Handler, private TimerNode {
     Owner& owner;
     const uint64_t first;  // of their numbers
     const uint64_t count;  // of them
+    // What each message asks.
+    const uint64_t pipeline = static_cast<uint64_t>(options.pipeline);
+    const Client::Kind kind = options.text ? Client::Kind::kText : Client::Kind::kBinary;
+    const bool has_messages = options.protocol->has_messages();
+    const bool verify = options.verify;
+    const bool thinks = options.think_time > absl::ZeroDuration();
     // Open loop; message m of number n is message m * count + n - first of it.
     std::optional<MessageSchedule> schedule = {};
     bool sending = false;
@@ -111,7 +117,7 @@ class LoadConnection final : private Client::Handler, private TimerNode {
   void OnOpened();
   void Renew();
   void OnConnect(absl::StatusOr<std::unique_ptr<Stream>> stream);
-  bool Take(absl::Span<const uint8_t> bytes, MonotonicTime now);
+  inline bool Take(absl::Span<const uint8_t> bytes, MonotonicTime now);
   void Fail(LoadErrors::Kind kind, absl::string_view what);
   void Become(State state);
 
@@ -126,8 +132,7 @@ class LoadConnection final : private Client::Handler, private TimerNode {
   LoadErrors::Kind EarlyOr(LoadErrors::Kind kind) const {
     return state_ == State::kHandshaking && kind != LoadErrors::kTls ? LoadErrors::kConnect : kind;
   }
-  bool thinks() const { return shared_.options.think_time > absl::ZeroDuration(); }
-  MonotonicTime oldest_in_flight() const { return sent_at_[received_ % sent_at_.size()]; }
+  MonotonicTime oldest_in_flight() const { return sent_at_[received_ % shared_.pipeline]; }
   // Where the latency of the next answer begins.
   MonotonicTime measured_from() const {
     if (!shared_.schedule.has_value()) return oldest_in_flight();

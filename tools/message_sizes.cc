@@ -54,6 +54,7 @@ absl::StatusOr<MessageSizes> MessageSizes::Parse(absl::string_view text) {
   }
   if (sizes.parts_.size() > kMaxParts)
     return Wrong("these", absl::StrCat("there are ", sizes.parts_.size()));
+  sizes.only_ = sizes.parts_.size() == 1 ? sizes.parts_[0].size : 0;
   return sizes;
 }
 

@@ -27,19 +27,20 @@ class MessageSizes {
   static constexpr size_t kMaxParts = 16;
 
   // All of one size. Implicit, as that is what most loads have.
-  MessageSizes(size_t size) : parts_{{size, 1}}, weight_(1) {}  // NOLINT(runtime/explicit)
+  MessageSizes(size_t size)  // NOLINT(runtime/explicit)
+      : only_(size), parts_{{size, 1}}, weight_(1) {}
 
   // "1024", or sizes with weights, "64:80,4KiB:15". An error says what is accepted.
   static absl::StatusOr<MessageSizes> Parse(absl::string_view text);
   std::string ToString() const;
 
-  bool mixed() const { return parts_.size() > 1; }
+  bool mixed() const { return only_ == 0; }
   size_t smallest() const;
   size_t largest() const;
   double mean() const;
 
   size_t Of(uint64_t seed, uint64_t connection, uint64_t sequence) const {
-    return mixed() ? Draw(seed, connection, sequence) : parts_.front().size;
+    return only_ != 0 ? only_ : Draw(seed, connection, sequence);
   }
 
   friend bool AbslParseFlag(absl::string_view text, MessageSizes* flag, std::string* error);
@@ -53,6 +54,7 @@ class MessageSizes {
 
   size_t Draw(uint64_t seed, uint64_t connection, uint64_t sequence) const;
 
+  size_t only_;              // the size of all; 0 where there are several
   std::vector<Part> parts_;  // at least one
   uint64_t weight_;          // of all
 };
