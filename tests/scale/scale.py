@@ -230,8 +230,8 @@ def hold(options, is_of_processes):
         for load, count in loads:
             load.signal(signal.SIGCONT)
             report = json.loads(load.end(signal.SIGINT))
-            if report["connections"] != count:
-                load.fail(f"only {report['connections']} connections opened")
+            if report["connections_opened"] != count:
+                load.fail(f"only {report['connections_opened']} connections opened")
             answered += report["messages"]
         for server in servers:
             server.end(signal.SIGTERM)
