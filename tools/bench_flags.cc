@@ -24,9 +24,12 @@ ABSL_FLAG(
     "and their latency counts from when they were due. Without it: closed loop");
 ABSL_FLAG(Pause, think_time, Pause(absl::ZeroDuration()),
           "closed loop: waits so long after each answer before the message that it makes room for");
-ABSL_FLAG(Reconnect, reconnect, Reconnect(),
-          "closes each connection after so many messages, all of them answered, and opens another; "
-          "tells how many a second, and how long each took to open");
+ABSL_FLAG(
+    Reconnect, reconnect, Reconnect(),
+    "closes each connection after so many messages, all of them answered, and opens another; "
+    "tells how many a second, and how long each took to open. A closed one keeps its local port "
+    "for a while, which Linux lets others have over loopback, and elsewhere with "
+    "net.ipv4.tcp_tw_reuse=1");
 ABSL_FLAG(Pause, warm_up, Pause(absl::ZeroDuration()),
           "puts the load on for so long before --duration begins, and counts nothing of it but "
           "errors");

@@ -1,11 +1,14 @@
 #include "sluice/tools/load_report.h"
 
+#include <cerrno>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
@@ -20,6 +23,10 @@
 namespace sluice::tools {
 namespace {
 
+constexpr absl::string_view kNoPorts =
+    "  no local port was free: closed connections keep theirs for a while; see "
+    "net.ipv4.ip_local_port_range and net.ipv4.tcp_tw_reuse\n";
+
 std::string ErrorsLine(const LoadErrors& errors, const Terminal& terminal) {
   if (errors.total() == 0) return "";
   std::vector<std::string> kinds;
@@ -28,8 +35,10 @@ std::string ErrorsLine(const LoadErrors& errors, const Terminal& terminal) {
       kinds.push_back(absl::StrCat(LoadErrors::Name(kind), " ", FormatCount(errors.count[kind])));
     }
   }
-  return absl::StrCat(terminal.warning(), "errors: ", absl::StrJoin(kinds, ", "), terminal.plain(),
-                      "\n  the first: ", PrintableLine(errors.first), "\n");
+  return absl::StrCat(
+      terminal.warning(), "errors: ", absl::StrJoin(kinds, ", "), terminal.plain(),
+      "\n  the first: ", PrintableLine(errors.first), "\n",
+      absl::StrContains(errors.first, std::strerror(EADDRNOTAVAIL)) ? kNoPorts : "");
 }
 
 // Of the connections that followed others.
