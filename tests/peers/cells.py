@@ -69,7 +69,8 @@ CELLS = (
     *(_echo("websocket", "WebSocket echo", size, pipeline) for size in (64, 1024, 16384) for pipeline in (1, 16)),
     *(_echo("wss", "WebSocket echo over TLS", size, pipeline)
       for size, pipeline in ((1024, 1), (1024, 16), (16384, 1), (16384, 16))),
-    *(_echo("deflate", "compressed WebSocket echo", size, pipeline) for size, pipeline in ((1024, 1), (1024, 16))),
+    *(_echo("deflate", "compressed WebSocket echo", size, pipeline)
+      for size, pipeline in ((1024, 1), (1024, 16), (16384, 1))),
     *_resp(),
     *(_latency(wire, title) for wire, title in (("raw", "raw"), ("frame", "framed"), ("websocket", "WebSocket"))),
     *(_calls(wire, title) for wire, title in (("raw", "raw"), ("frame", "framed"), ("websocket", "WebSocket"))),

@@ -19,27 +19,40 @@ NEEDED = {"strace": "/usr/bin/strace", "libssl-dev": "/usr/include/openssl/ssl.h
 ONCE = 8 / 1600
 
 
-def run_compare():
+FOLDER = os.environ["TEST_TMPDIR"]
+TOLD, PAGE = os.path.join(FOLDER, "compare.json"), os.path.join(FOLDER, "compare.html")
+
+
+def compare(*options, environment=None):
+    return subprocess.run([sys.argv[1], "--quick", "--no_install", "--binaries=.", f"--build_folder={FOLDER}/built",
+                           f"--json={TOLD}", f"--page={PAGE}", *options], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=DEADLINE, check=False,
+                          env={**os.environ, **(environment or {})})
+
+
+def read_results():
     """What it measured, and the page."""
-    folder = os.environ["TEST_TMPDIR"]
-    told, page = os.path.join(folder, "compare.json"), os.path.join(folder, "compare.html")
-    done = subprocess.run([sys.argv[1], "--quick", "--no_install", "--binaries=.", f"--build_folder={folder}/built",
-                           f"--json={told}", f"--page={page}"], stdout=subprocess.PIPE, timeout=DEADLINE, check=False)
-    print(done.stdout.decode())
-    if done.returncode != 0:
-        raise AssertionError(f"exit status {done.returncode}")
-    with open(told, encoding="utf-8") as file, open(page, encoding="utf-8") as text:
-        return json.load(file), text.read(), done.stdout.decode()
+    with open(TOLD, encoding="utf-8") as told, open(PAGE, encoding="utf-8") as page:
+        return json.load(told), page.read()
+
+
+def require_libraries():
+    missing = [package for package, path in NEEDED.items() if not os.path.exists(path)]
+    if missing and not os.environ.get("CI"):
+        print(f"SKIPPED: {' '.join(missing)} is missing")
+        raise unittest.SkipTest(f"{' '.join(missing)} is missing")
 
 
 class CompareTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        missing = [package for package, path in NEEDED.items() if not os.path.exists(path)]
-        if missing and not os.environ.get("CI"):
-            print(f"SKIPPED: {' '.join(missing)} is missing")
-            raise unittest.SkipTest(f"{' '.join(missing)} is missing")
-        cls.told, cls.page, cls.table = run_compare()
+        require_libraries()
+        done = compare()
+        cls.table = done.stdout.decode()
+        print(done.stderr.decode(), cls.table)
+        if done.returncode != 0:
+            raise AssertionError(f"exit status {done.returncode}")
+        cls.told, cls.page = read_results()
         cls.cells = {cell["name"]: cell["rounds"] for cell in cls.told["cells"]}
 
     def test_every_cell_has_figures_of_sluice_and_of_another(self):
@@ -71,6 +84,20 @@ class CompareTest(unittest.TestCase):
         for name in ("calls_raw", "calls_frame", "calls_websocket"):
             (servers,) = self.cells[name]
             self.assertLessEqual(servers["sluice"]["calls"], 3 / 16 + ONCE)
+
+
+class LeftOutTest(unittest.TestCase):
+    setUpClass = classmethod(lambda cls: require_libraries())
+
+    def test_a_peer_that_cannot_be_built_is_left_out_with_the_reason_and_fails_in_ci(self):
+        for ci, status in (("", 0), ("true", 1)):
+            done = compare("--cells=raw_64x1", "--peers=go,libuv", environment={"CI": ci, "GOROOT": "/nonexistent"})
+            self.assertIn("LEFT OUT: go: ", done.stderr.decode())
+            self.assertEqual(done.returncode, status)
+            told, page = read_results()
+            self.assertEqual(["go"], list(told["left_out"]))
+            self.assertIn("<li>go: ", page)
+            self.assertEqual({"floor", "sluice"}, set(told["cells"][0]["rounds"][0]) - {"libuv"})
 
 
 class OptionsTest(unittest.TestCase):

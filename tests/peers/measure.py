@@ -99,7 +99,14 @@ class Bench:
 
     def measure(self, cell, peer):
         """{figure: value}."""
-        return getattr(self, "_measure_" + cell.kind)(cell, peer)
+        try:
+            return getattr(self, "_measure_" + cell.kind)(cell, peer)
+        except Failed:
+            # The next cell begins with another.
+            server = self._servers.pop((peer.name, cell.wire), None)
+            if server:
+                server.stop()
+            raise
 
     def _server(self, peer, wire):
         """It serves for as long as the bench is there, and sleeps while others are measured."""

@@ -40,10 +40,11 @@ class Peer(NamedTuple):
     command: Callable  # (Place, what build gave, wire) -> the arguments of the process
     version: Callable  # () -> text
     environment: dict = {}
+    without: Tuple[str, ...] = ()  # cells in which it fails now and then
     ready: str = r"listening on (?P<address>.+)"  # the line it prints once it accepts
 
-    def serves(self, wire):
-        return wire in self.wires
+    def serves(self, cell):
+        return cell.wire in self.wires and cell.name not in self.without
 
 
 # What a server is asked to serve. All are echo servers but `broadcast` (WebSocket messages to all connections) and resp.
@@ -216,7 +217,8 @@ PEERS = (
     python_peer("asyncio", "asyncio_echo.py", ("raw", "frame"), "asyncio", ("asyncio",)),
     python_peer("uvloop", "asyncio_echo.py", ("raw", "frame"), "uvloop", ("uvloop",)),
     compiled_peer("beast", "beast.cc", WEBSOCKET, ["libboost-dev"], ["-lssl", "-lcrypto", "-lpthread"], "g++"),
-    compiled_peer("libwebsockets", "libwebsockets.c", WEBSOCKET, ["libwebsockets-dev"], ["-lwebsockets"]),
+    compiled_peer("libwebsockets", "libwebsockets.c", WEBSOCKET, ["libwebsockets-dev"], ["-lwebsockets"])._replace(
+        without=("deflate_16384x1",)),
     compiled_peer("websocketpp", "websocketpp.cc", WEBSOCKET, ["libwebsocketpp-dev"],
                   ["-lssl", "-lcrypto", "-lz", "-lpthread"], "g++"),
     go_peer("gorilla", "gorilla.go", WEBSOCKET, "golang-github-gorilla-websocket-dev"),

@@ -162,34 +162,55 @@ bool upgrade_is_accepted(const struct wire* wire, const char* answer) {
          (!wire->deflate || strstr(answer, "server_no_context_takeover"));
 }
 
-bool wire_learn(struct wire* wire, const uint8_t* bytes, size_t count) {
-  if (count < 2) return false;
+/* The length of the frame that begins here, and where its body begins; 0 where it is not whole. */
+static size_t frame_length(const uint8_t* bytes, size_t count, size_t* header) {
+  if (count < 2) return 0;
   const size_t length_bytes = bytes[1] == 126 ? 2 : bytes[1] == 127 ? 8 : 0;
-  const size_t header = 2 + length_bytes;
-  if (count < header) return false;
+  *header = 2 + length_bytes;
+  if (count < *header) return 0;
   size_t body = length_bytes ? 0 : bytes[1];
   for (size_t i = 0; i < length_bytes; ++i) body = body << 8 | bytes[2 + i];
-  if (count < header + body) return false;
-  if (bytes[0] != 0xc1)
-    die("the first answer is no whole compressed text but begins with 0x%02x", bytes[0]);
+  return count < *header + body ? 0 : *header + body;
+}
 
-  uint8_t *compressed = allocate(body + 4), *text = allocate(wire->payload_bytes + 1);
-  memcpy(compressed, bytes + header, body);
-  memcpy(compressed + body, "\0\0\xff\xff", 4);
+static void check_compressed(const struct wire* wire, uint8_t* compressed, size_t count) {
+  uint8_t* text = allocate(wire->payload_bytes + 1);
   z_stream stream = {0};
   inflateInit2(&stream, -15);
   stream.next_in = compressed;
-  stream.avail_in = (unsigned)body + 4;
+  stream.avail_in = (unsigned)count;
   stream.next_out = text;
   stream.avail_out = (unsigned)wire->payload_bytes + 1;
   inflate(&stream, Z_SYNC_FLUSH);
   if (stream.avail_out != 1 || memcmp(text, wire->payload, wire->payload_bytes) != 0)
     die("the first compressed answer is not what was sent");
   inflateEnd(&stream);
-  free(compressed);
   free(text);
-  wire->answer_bytes = header + body;
-  wire->answer = allocate(wire->answer_bytes);
-  memcpy(wire->answer, bytes, wire->answer_bytes);
+}
+
+bool wire_learn(struct wire* wire, const uint8_t* bytes, size_t count) {
+  uint8_t* compressed = allocate(count + 4);
+  size_t compressed_bytes = 0, at = 0;
+  for (bool is_last = false; !is_last;) {
+    size_t header = 0;
+    const size_t frame = frame_length(bytes + at, count - at, &header);
+    if (frame == 0) {
+      free(compressed);
+      return false;
+    }
+    if ((bytes[at] & 0x7f) != (at == 0 ? 0x41 : 0))
+      die("the first answer is no compressed text: its frame at %zu begins with 0x%02x", at,
+          bytes[at]);
+    memcpy(compressed + compressed_bytes, bytes + at + header, frame - header);
+    compressed_bytes += frame - header;
+    is_last = bytes[at] & 0x80;
+    at += frame;
+  }
+  memcpy(compressed + compressed_bytes, "\0\0\xff\xff", 4);
+  check_compressed(wire, compressed, compressed_bytes + 4);
+  free(compressed);
+  wire->answer_bytes = at;
+  wire->answer = allocate(at);
+  memcpy(wire->answer, bytes, at);
   return true;
 }

@@ -21,13 +21,13 @@ struct message {
 struct session {
   struct lws* wsi;
   struct session* next; /* of all */
-  struct message* receiving;
+  struct message *receiving, *written;
   struct message** queue; /* from `first` on */
   size_t first, queued, room;
 };
 
 static struct session* all;
-static bool is_broadcast;
+static bool is_broadcast, is_deflate;
 
 static void release(struct message* message) {
   if (message && --message->users == 0) free(message);
@@ -73,15 +73,20 @@ static void take(struct session* session, const void* bytes, size_t count) {
   release(message);
 }
 
-/* The header goes in front of the message, into the room that is kept for it. Each connection
- * writes the same. */
+/* The header goes in front of the message, into the room that is kept for it; each connection
+ * writes the same. What is compressed is still read after lws_write, until it may write again. */
 static int write_one(struct session* session) {
+  release(session->written);
+  session->written = NULL;
   if (session->first == session->queued) return 0;
   struct message* message = session->queue[session->first++];
   const int sent = lws_write(session->wsi, message->bytes + LWS_PRE, message->count,
                              message->is_text ? LWS_WRITE_TEXT : LWS_WRITE_BINARY);
   const bool is_sent = sent >= (int)message->count;
-  release(message);
+  if (is_deflate)
+    session->written = message;
+  else
+    release(message);
   if (session->first == session->queued)
     session->first = session->queued = 0;
   else
@@ -94,6 +99,7 @@ static void end(struct session* session) {
   while (*link && *link != session) link = &(*link)->next;
   if (*link) *link = session->next;
   while (session->first < session->queued) release(session->queue[session->first++]);
+  release(session->written);
   free(session->queue);
   free(session->receiving);
 }
@@ -106,6 +112,8 @@ static int on_event(struct lws* wsi, enum lws_callback_reasons reason, void* use
       memset(session, 0, sizeof *session);
       session->wsi = wsi;
       lws_set_extension_option(wsi, "permessage-deflate", "compression_level", "1");
+      lws_set_extension_option(wsi, "permessage-deflate", "rx_buf_size", "16");
+      lws_set_extension_option(wsi, "permessage-deflate", "tx_buf_size", "16");
       session->next = all;
       all = session;
       return 0;
@@ -138,7 +146,8 @@ int main(int argc, char** argv) {
                                            .gid = -1,
                                            .uid = -1,
                                            .pt_serv_buf_size = 1 << 16};
-  if (strcmp(option, "--deflate") == 0) info.extensions = kExtensions;
+  is_deflate = strcmp(option, "--deflate") == 0;
+  if (is_deflate) info.extensions = kExtensions;
   char* key = strchr(option, ',');
   if (key) {
     *key++ = 0;
