@@ -171,20 +171,32 @@ void EventLoop::RunPosted() {
   while (oldest != nullptr) std::exchange(oldest, oldest->next)->Run();
 }
 
-void EventLoop::RunTurn(MonotonicTime wait_until) {
-  // Work that is already there must not wait: sends and closes made before the turn, posts that
-  // raced with going to sleep.
-  Posted* nothing = nullptr;
+void EventLoop::SetBusyPoll(absl::Duration duration) {
+  busy_poll_ = poller_->clock_runs() ? std::max(duration, absl::ZeroDuration()) : absl::Duration();
+}
+
+// Looks again and again, without telling others that it sleeps: a post is seen without being woken
+// by it, and so is Stop, which wakes.
+size_t EventLoop::PollBusily(MonotonicTime until) {
+  for (ReadClock(); now_ < until && posted_.load(std::memory_order_relaxed) == nullptr;
+       ReadClock()) {
+    now_is_old_ = true;
+    if (const size_t events = poller_->Wait(MonotonicTime()); events != 0) return events;
+  }
+  return 0;
+}
+
+size_t EventLoop::AwaitEvents(MonotonicTime wait_until) {
   bool slept = false;
-  if (!members_->settling.alone()) {
-    wait_until = MonotonicTime();
-  } else {
-    wait_until = std::min(wait_until, timers_.NextDeadline());
-    if (wait_until != MonotonicTime()) {
-      slept =
-          posted_.compare_exchange_strong(nothing, Sleeping<Posted>(), std::memory_order_acquire);
-      if (!slept) wait_until = MonotonicTime();
+  if (wait_until != MonotonicTime()) {
+    if (ABSL_PREDICT_FALSE(busy_poll_ != absl::ZeroDuration())) {
+      const size_t events = PollBusily(std::min(wait_until, busy_until_));
+      if (events != 0) return events;
     }
+    // Posts that raced with going to sleep must not wait.
+    Posted* nothing = nullptr;
+    slept = posted_.compare_exchange_strong(nothing, Sleeping<Posted>(), std::memory_order_acquire);
+    if (!slept) wait_until = MonotonicTime();
   }
   now_is_old_ = true;  // by as long as it sleeps
   const size_t events = poller_->Wait(wait_until);
@@ -192,11 +204,23 @@ void EventLoop::RunTurn(MonotonicTime wait_until) {
     Posted* sleeping = Sleeping<Posted>();
     posted_.compare_exchange_strong(sleeping, nullptr, std::memory_order_acquire);
   }
+  return events;
+}
+
+void EventLoop::RunTurn(MonotonicTime wait_until) {
+  // Work that is already there must not wait: sends and closes made before the turn.
+  const bool settled = members_->settling.alone();
+  const size_t events =
+      AwaitEvents(settled ? std::min(wait_until, timers_.NextDeadline()) : MonotonicTime());
   if (now_is_old_) ReadClock();
+  const size_t timers = timers_.AdvanceTo(now_);
   Add(counters_.turns, 1);
   Add(counters_.io_events, events);
-  Add(counters_.timers, timers_.AdvanceTo(now_));
-  if (posted_.load(std::memory_order_relaxed) != nullptr) RunPosted();
+  Add(counters_.timers, timers);
+  const bool posted = posted_.load(std::memory_order_relaxed) != nullptr;
+  if (posted) RunPosted();
+  if (ABSL_PREDICT_FALSE(busy_poll_ != absl::ZeroDuration()) && (events + timers != 0 || posted))
+    busy_until_ = now_ + busy_poll_;
   if (ABSL_PREDICT_FALSE(drain_ != nullptr)) AskToDrain();
   if (!members_->settling.alone()) SettleMembers();
   if (ABSL_PREDICT_FALSE(drain_ != nullptr)) CheckDrained();

@@ -1,5 +1,6 @@
 #include "sluice/core/event_loop.h"
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -273,6 +274,119 @@ TEST_F(IdleLoopTest, DrainWithoutStreamsIsDoneInTheNextTurn) {
   EXPECT_FALSE(done);
   loop_.RunOnce(absl::ZeroDuration());
   EXPECT_TRUE(done);
+}
+
+// Each look takes 10 us.
+class BusyPollTest : public IdleLoopTest {
+ protected:
+  static constexpr absl::Duration kLook = absl::Microseconds(10);
+
+  BusyPollTest() {
+    poller_->runs = true;
+    poller_->on_wait = [this] { Look(); };
+    loop_.SetBusyPoll(100 * kLook);
+  }
+  void Look() {
+    if (poller_->last_deadline == MonotonicTime()) {
+      ++looks_;
+      poller_->now += kLook;
+    } else {
+      ++sleeps_;
+      poller_->now = std::min(poller_->last_deadline, poller_->now + absl::Hours(1));
+    }
+  }
+  void Happen() {
+    loop_.Post([] {});
+    loop_.RunOnce(absl::ZeroDuration());
+    looks_ = sleeps_ = 0;
+  }
+
+  int looks_ = 0;
+  int sleeps_ = 0;
+};
+
+TEST_F(BusyPollTest, LooksForSoLongAfterSomethingHasHappenedAndThenSleeps) {
+  loop_.RunOnce(absl::Seconds(1));
+  EXPECT_EQ(looks_, 0) << "nothing has happened yet";
+  EXPECT_EQ(sleeps_, 1);
+  for (int i = 0; i < 2; ++i) {
+    Happen();
+    loop_.RunOnce(absl::Seconds(1));
+    EXPECT_EQ(looks_, 100);
+    EXPECT_EQ(sleeps_, 1);
+    loop_.RunOnce(absl::Seconds(1));
+    EXPECT_EQ(looks_, 100) << "an idle loop sleeps";
+    EXPECT_EQ(sleeps_, 2);
+  }
+}
+
+TEST_F(BusyPollTest, APostIsSeenWithoutBeingWokenBy) {
+  Happen();
+  bool ran = false;
+  poller_->on_wait = [&] {
+    Look();
+    if (looks_ == 7) loop_.Post([&] { ran = true; });
+  };
+  loop_.RunOnce(absl::Seconds(1));
+  EXPECT_TRUE(ran);
+  EXPECT_EQ(looks_, 8) << "the last one takes what there is beside it";
+  EXPECT_EQ(sleeps_, 0);
+  EXPECT_EQ(wakes_.load(), 0);
+}
+
+TEST_F(BusyPollTest, TimersAndTimeoutsAreInTime) {
+  Happen();
+  bool ran = false;
+  Timer timer([&] { ran = true; });
+  loop_.ArmTimer(timer, 40 * kLook);
+  while (!ran && looks_ < 1000) loop_.RunOnce(absl::Seconds(1));
+  EXPECT_TRUE(ran);
+  EXPECT_LE(looks_, 40 + 8) << "a resolution of the wheel";
+  EXPECT_LE(poller_->now, timer.deadline() + 8 * kLook);
+
+  const MonotonicTime begin = poller_->now;
+  EXPECT_FALSE(loop_.RunUntil([] { return false; }, 20 * kLook));
+  EXPECT_LE(poller_->now, begin + 22 * kLook);
+}
+
+TEST_F(BusyPollTest, ForEverIsEndedByStop) {
+  loop_.SetBusyPoll(absl::InfiniteDuration());
+  Happen();
+  poller_->on_wait = [&] {
+    Look();
+    if (looks_ == 100'000) loop_.Post([&] { loop_.Stop(); });
+  };
+  loop_.Run();
+  EXPECT_EQ(sleeps_, 0);
+  EXPECT_EQ(looks_, 100'001);
+}
+
+TEST_F(BusyPollTest, ASimulatedClockIsWaitedForAsEver) {
+  poller_->runs = false;
+  loop_.SetBusyPoll(absl::InfiniteDuration());
+  Happen();
+  loop_.RunOnce(absl::Seconds(1));
+  EXPECT_EQ(looks_, 0);
+  EXPECT_EQ(sleeps_, 1);
+}
+
+// Whether it sleeps, is about to, or looks.
+TEST(EventLoopTest, ABusyLoopLosesNoPostAndNoStop) {
+  for (const absl::Duration duration : {absl::Microseconds(1), absl::InfiniteDuration()}) {
+    std::unique_ptr<EventLoop> loop = NewLoop();
+    loop->SetBusyPoll(duration);
+    int ran = 0;
+    std::thread other([&] {
+      for (int i = 0; i < 2'000; ++i) {
+        loop->Post([&] { ++ran; });
+        if (i % 16 == 0) std::this_thread::yield();
+      }
+      loop->Post([&] { loop->Stop(); });
+    });
+    loop->Run();
+    other.join();
+    EXPECT_EQ(ran, 2'000);
+  }
 }
 
 }  // namespace

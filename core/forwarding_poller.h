@@ -29,6 +29,7 @@ class ForwardingPoller : public Poller {
 
   absl::string_view name() const override { return poller_->name(); }
   MonotonicTime Now() override { return poller_->Now(); }
+  bool clock_runs() const override { return poller_->clock_runs(); }
   size_t Wait(MonotonicTime deadline) override { return poller_->Wait(deadline); }
   void Wake() override { poller_->Wake(); }
 

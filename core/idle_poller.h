@@ -34,6 +34,7 @@ class IdlePoller : public Poller {
 
   absl::string_view name() const override { return "idle"; }
   MonotonicTime Now() override { return now; }
+  bool clock_runs() const override { return runs; }
   size_t Wait(MonotonicTime deadline) override {
     ++waits;
     last_deadline = deadline;
@@ -63,6 +64,7 @@ class IdlePoller : public Poller {
 
   // Not the epoch: a loop takes a deadline at the epoch for one that has passed.
   MonotonicTime now = MonotonicTime() + absl::Hours(1);
+  bool runs = false;  // the test moves the clock in on_wait
   int waits = 0;
   MonotonicTime last_deadline;    // of the last Wait
   std::function<void()> on_wait;  // what happens while the loop sleeps

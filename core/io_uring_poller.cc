@@ -207,6 +207,7 @@ class IoUringPoller final : public Poller {
   absl::string_view name() const override { return "io_uring"; }
 
   MonotonicTime Now() override { return SystemNow(); }
+  bool clock_runs() const override { return true; }
 
   size_t Wait(MonotonicTime deadline) override;
   void Wake() override;

@@ -82,6 +82,7 @@ absl::StatusOr<std::unique_ptr<LoopGroup>> LoopGroup::Start(const Options& optio
   for (int i = 0; i < options.threads; ++i) {
     absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create(options.poller);
     if (!loop.ok()) return loop.status();
+    (*loop)->SetBusyPoll(options.busy_poll);
     group->workers_.push_back(std::make_unique<Worker>());
     group->workers_.back()->loop = *std::move(loop);
   }

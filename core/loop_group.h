@@ -30,6 +30,8 @@ class LoopGroup {
   struct Options {
     int threads = 1;  // 1 to 1024
     PollerKind poller = PollerKind::kAuto;
+    // EventLoop::SetBusyPoll, of each loop.
+    absl::Duration busy_poll = absl::ZeroDuration();
     // Gives each thread a descriptor table of its own (unshare(2), CLONE_FILES), so that each may
     // hold as many connections as a process may. A descriptor that one thread opens afterwards
     // means nothing to the others; one that is open already is open in every table, so that closing

@@ -29,6 +29,7 @@ class ManualClockPoller final : public ForwardingPoller {
   MonotonicTime now = MonotonicTime() + absl::Hours(1);
 
   MonotonicTime Now() override { return now; }
+  bool clock_runs() const override { return false; }
   size_t Wait(MonotonicTime deadline) override {
     return real().Wait(deadline <= now ? MonotonicTime() : real().Now() + absl::Milliseconds(1));
   }

@@ -164,6 +164,10 @@ class Poller {
   // The engine's clock: CLOCK_MONOTONIC, or a simulation's.
   virtual MonotonicTime Now() = 0;
 
+  // Whether that clock runs by itself, as a simulation's does not: while a loop looks for events
+  // without waiting, its time passes.
+  virtual bool clock_runs() const { return false; }
+
   // Waits for events until `deadline` (a time in the past, such as MonotonicTime(): looks only),
   // delivers those of one turn, and returns how many there were. Returns early after Wake.
   virtual size_t Wait(MonotonicTime deadline) = 0;

@@ -80,6 +80,7 @@ absl::StatusOr<UdpEchoServer::Options> ReadUdpFlags(const Encryption* encryption
   return UdpEchoServer::Options{.listen = options->listen,
                                 .poller = options->poller,
                                 .threads = options->threads,
+                                .busy_poll = options->busy_poll,
                                 .reuse_port = options->reuse_port};
 }
 

@@ -240,6 +240,7 @@ class UsageTest(unittest.TestCase):
         self.assert_bad_usage("echo", "--poller=select", says="takes auto, epoll, io_uring or kqueue")
         self.assert_bad_usage("echo", "--protocol=http", says="takes one of raw, frame, websocket")
         self.assert_bad_usage("echo", "--reuse_port=perhaps", says="takes true or false")
+        self.assert_bad_usage("echo", "--busy_poll=-1ms", says="takes a duration of 0 or more, such as 500ms")
         self.assert_bad_usage("echo", "--deflate", says="--protocol=raw does not compress; websocket does")
         self.assert_bad_usage("bench", "tcp://[::1]:1", "--threads=3", "--connections=2",
                               says="--threads may not be more than --connections")

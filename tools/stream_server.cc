@@ -85,6 +85,7 @@ absl::StatusOr<std::unique_ptr<StreamServer>> StreamServer::Start(
   absl::StatusOr<std::unique_ptr<LoopGroup>> group =
       LoopGroup::Start({.threads = options.threads,
                         .poller = options.poller,
+                        .busy_poll = options.busy_poll,
                         .own_descriptor_tables = options.own_descriptor_tables});
   if (!group.ok()) return group.status();
   server->group_ = *std::move(group);

@@ -43,6 +43,7 @@ class StreamServer {
     SocketAddress listen = {};
     PollerKind poller = PollerKind::kAuto;
     int threads = 1;
+    absl::Duration busy_poll = absl::ZeroDuration();
     bool own_descriptor_tables = false;
     bool reuse_port = false;
     StreamLimits limits = {};

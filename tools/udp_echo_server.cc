@@ -53,8 +53,8 @@ UdpEchoServer::UdpEchoServer() = default;
 
 absl::StatusOr<std::unique_ptr<UdpEchoServer>> UdpEchoServer::Start(const Options& options) {
   std::unique_ptr<UdpEchoServer> server(new UdpEchoServer);
-  absl::StatusOr<std::unique_ptr<LoopGroup>> group =
-      LoopGroup::Start({.threads = options.threads, .poller = options.poller});
+  absl::StatusOr<std::unique_ptr<LoopGroup>> group = LoopGroup::Start(
+      {.threads = options.threads, .poller = options.poller, .busy_poll = options.busy_poll});
   if (!group.ok()) return group.status();
   server->group_ = *std::move(group);
   for (int i = 0; i < options.threads; ++i) server->places_.push_back(std::make_unique<Place>());

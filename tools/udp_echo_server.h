@@ -44,6 +44,7 @@ class UdpEchoServer {
     SocketAddress listen = {};
     PollerKind poller = PollerKind::kAuto;
     int threads = 1;
+    absl::Duration busy_poll = absl::ZeroDuration();
     bool reuse_port = false;  // lets other processes share the port
   };
 

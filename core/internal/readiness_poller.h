@@ -30,6 +30,7 @@ namespace sluice::internal {
 class ReadinessPoller : public Poller {
  public:
   MonotonicTime Now() final { return SystemNow(); }
+  bool clock_runs() const final { return true; }
 
   absl::Status Listen(Acceptor& acceptor, const SocketAddress& address,
                       const ListenOptions& options) final;
