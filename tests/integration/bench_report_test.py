@@ -79,7 +79,7 @@ def reports():
     with Sluice("--protocol=websocket") as server:
         url = f"ws://{server.address}"
         pages = {
-            "all": report_of(url, "--duration=2s", f"--pid={server.pid}", "--reconnect=100", "--warm_up=100ms",
+            "all": report_of(url, "--duration=2s", f"--pid={server.pid}", "--reconnect=100",
                              "--size=64:80,4KiB:15,64KiB:5", "--pipeline=8", "--threads=2"),
             "late": report_of(url, "--duration=300ms", "--rate=1000000", "--connections=1"),
             "brief": report_of(url, "--duration=1ms", "--connections=1"),
