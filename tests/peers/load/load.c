@@ -15,10 +15,10 @@
  *   hold       connections are opened, and have said one thing
  *
  * All connections are open, and (but for broadcast) have had an answer, before anything is
- * measured; with --gate it then prints `ready` and waits for a line on standard input (hold: for
- * its end). It prints one JSON object; with --pid, the processor time that the server's threads
- * took, of which nothing is under way when it begins and when it ends. Exit status 1 if anything
- * went wrong.
+ * measured. With --gate it prints `ready` then, goes on after a line on standard input (hold: does
+ * nothing more), and keeps its connections until the end of that. It prints one JSON object; with
+ * --pid, the processor time that the server's threads took, of which nothing is under way when it
+ * begins and when it ends. Exit status 1 if anything went wrong.
  */
 #include <dirent.h>
 #include <getopt.h>
@@ -187,10 +187,9 @@ static void open_all(void) {
   opening = false;
 }
 
-static void wait_for_line(void) {
-  puts("ready");
+static void await_input(bool to_its_end) {
   fflush(stdout);
-  for (int c = getchar(); c != EOF && (c != '\n' || options.mode == HOLD); c = getchar()) {
+  for (int c = getchar(); c != EOF && (c != '\n' || to_its_end); c = getchar()) {
   }
 }
 
@@ -288,7 +287,10 @@ static void run(void) {
   }
   net.many_addresses = options.mode == SET_UP;
   if (options.mode != SET_UP) open_all();
-  if (options.gate || options.mode == HOLD) wait_for_line();
+  if (options.gate) {
+    puts("ready");
+    await_input(options.mode == HOLD);
+  }
   if (options.mode == HOLD) return;
   if (options.mode == LOCKSTEP)
     left_to_ask = options.messages;
@@ -398,5 +400,6 @@ int main(int argc, char** argv) {
   wire_make(&net.wire, options.protocol, options.deflate, options.size, options.pipeline + 1);
   connections = allocate(options.connections * sizeof *connections);
   run();
+  if (options.gate) await_input(true);
   return 0;
 }

@@ -142,6 +142,7 @@ void wire_make(struct wire* wire, enum protocol protocol, bool deflate, size_t p
   uint8_t* many = allocate(copies * wire->request_bytes);
   for (size_t i = 0; i < copies; ++i)
     memcpy(many + i * wire->request_bytes, wire->requests, wire->request_bytes);
+  free(wire->requests);
   wire->requests = many;
 }
 
