@@ -113,6 +113,11 @@ class OptionsTest(unittest.TestCase):
             self.assertIn("soap", told)
             self.assertIn(accepted, told)
 
+    def test_a_folder_without_binaries_is_refused(self):
+        done = compare(f"--binaries={FOLDER}")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("there is no program tools/sluice", done.stderr.decode())
+
     def test_no_time_is_refused(self):
         self.assertIn("--minutes=0", self.refused("--minutes=0"))
 
