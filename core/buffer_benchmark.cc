@@ -10,27 +10,13 @@
 
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/core/internal/block.h"
-#include "sluice/core/internal/counting_new.h"
 #include "sluice/core/internal/pool.h"
 #include "sluice/core/slice.h"
 
 namespace sluice {
 namespace {
-
-class AllocationsPerIteration {
- public:
-  explicit AllocationsPerIteration(benchmark::State& state) : state_(state) {}
-  ~AllocationsPerIteration() {
-    state_.counters["allocations"] =
-        benchmark::Counter(static_cast<double>(internal::CountAllocations().ever - before_),
-                           benchmark::Counter::kAvgIterations);
-  }
-
- private:
-  benchmark::State& state_;
-  const int64_t before_ = internal::CountAllocations().ever;
-};
 
 void Send(Buffer& buffer) {
   iovec pieces[16];
@@ -41,7 +27,7 @@ void Send(Buffer& buffer) {
 
 void BM_PoolAcquireAndRelease(benchmark::State& state) {
   const auto pool_class = static_cast<internal::PoolClass>(state.range(0));
-  AllocationsPerIteration allocations(state);
+  internal::BenchmarkCalls allocations(state);
   for (auto _ : state) {
     void* memory = internal::PoolAcquire(pool_class);
     benchmark::DoNotOptimize(memory);
@@ -52,6 +38,7 @@ BENCHMARK(BM_PoolAcquireAndRelease)->Arg(0)->Arg(1)->Arg(3);
 
 // The yardstick.
 void BM_MallocAndFree(benchmark::State& state) {
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     void* memory = std::malloc(state.range(0));
     benchmark::DoNotOptimize(memory);
@@ -61,7 +48,7 @@ void BM_MallocAndFree(benchmark::State& state) {
 BENCHMARK(BM_MallocAndFree)->Arg(32)->Arg(4'088)->Arg(66'552);
 
 void BM_BlockNewAndUnref(benchmark::State& state) {
-  AllocationsPerIteration allocations(state);
+  internal::BenchmarkCalls allocations(state);
   for (auto _ : state) {
     Block* block = Block::New(state.range(0));
     benchmark::DoNotOptimize(block);
@@ -72,6 +59,7 @@ BENCHMARK(BM_BlockNewAndUnref)->Arg(3)->Arg(900)->Arg(4'000)->Arg(65'536);
 
 void BM_SliceShare(benchmark::State& state) {
   const Slice slice = Slice::Copy("a message to all");
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     Slice copy = slice;
     benchmark::DoNotOptimize(copy);
@@ -83,7 +71,7 @@ BENCHMARK(BM_SliceShare);
 void BM_AppendSendDrain(benchmark::State& state) {
   const std::string message(state.range(0), 'x');
   Buffer buffer;
-  AllocationsPerIteration allocations(state);
+  internal::BenchmarkCalls allocations(state);
   for (auto _ : state) {
     buffer.Append(message);
     Send(buffer);
@@ -96,7 +84,7 @@ BENCHMARK(BM_AppendSendDrain)->Arg(64)->Arg(1'024)->Arg(16'384);
 void BM_ReserveAppendSendDrain(benchmark::State& state) {
   const std::string message(state.range(0), 'x');
   Buffer buffer;
-  AllocationsPerIteration allocations(state);
+  internal::BenchmarkCalls allocations(state);
   for (auto _ : state) {
     buffer.Reserve(4'000);
     buffer.Append(message);
@@ -110,7 +98,7 @@ BENCHMARK(BM_ReserveAppendSendDrain)->Arg(64)->Arg(1'024);
 void BM_CorkSixteenCopies(benchmark::State& state) {
   const std::string message(state.range(0), 'x');
   Buffer buffer;
-  AllocationsPerIteration allocations(state);
+  internal::BenchmarkCalls allocations(state);
   for (auto _ : state) {
     if (state.range(1) != 0) buffer.Reserve(state.range(1));
     for (int i = 0; i < 16; ++i) {
@@ -127,7 +115,7 @@ void BM_CorkSixteenLent(benchmark::State& state) {
   const size_t size = state.range(0);
   BlockPtr lent(Block::New(16 * size));
   Buffer buffer;
-  AllocationsPerIteration allocations(state);
+  internal::BenchmarkCalls allocations(state);
   for (auto _ : state) {
     for (size_t i = 0; i < 16; ++i) buffer.AppendFrom(*lent, {lent->storage() + i * size, size});
     Send(buffer);
@@ -139,7 +127,7 @@ BENCHMARK(BM_CorkSixteenLent)->Arg(64)->Arg(1'024);
 void BM_Broadcast(benchmark::State& state) {
   const Slice message = Slice::Copy(std::string(256, 'x'));
   std::vector<Buffer> queues(state.range(0));
-  AllocationsPerIteration allocations(state);
+  internal::BenchmarkCalls allocations(state);
   for (auto _ : state) {
     for (Buffer& queue : queues) queue.Append(message);
     for (Buffer& queue : queues) queue.Clear();
@@ -151,7 +139,7 @@ BENCHMARK(BM_Broadcast)->Arg(1'000);
 // A codec that takes messages off the front of what has arrived.
 void BM_SplitMessagesOff(benchmark::State& state) {
   Slice received = Slice::Copy(std::string(16 * 1'024, 'x'));
-  AllocationsPerIteration allocations(state);
+  internal::BenchmarkCalls allocations(state);
   for (auto _ : state) {
     Buffer buffer;
     buffer.Append(received);
@@ -168,7 +156,7 @@ BENCHMARK(BM_SplitMessagesOff);
 // A header in two pieces.
 void BM_LinearizeAcrossSlices(benchmark::State& state) {
   const Slice a = Slice::Copy("\x01\x02"), b = Slice::Copy("\x03\x04payload");
-  AllocationsPerIteration allocations(state);
+  internal::BenchmarkCalls allocations(state);
   for (auto _ : state) {
     Buffer buffer;
     buffer.Append(a);

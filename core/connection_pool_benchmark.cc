@@ -15,7 +15,7 @@
 #include "sluice/core/connection_pool.h"
 #include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
-#include "sluice/core/internal/counting_new.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/tcp.h"
@@ -61,23 +61,16 @@ struct Pool {
   std::vector<ConnectionPool::Target> targets;
 };
 
-void ReportAllocations(benchmark::State& state, const internal::AllocationCounts& before) {
-  state.counters["allocations"] =
-      benchmark::Counter(static_cast<double>(internal::CountAllocations().ever - before.ever),
-                         benchmark::Counter::kAvgIterations);
-}
-
 // The argument is how many connections are idle.
 void BM_TryBorrowAndReturn(benchmark::State& state) {
   Pool pool(1, static_cast<size_t>(state.range(0)));
   const ConnectionPool::Target target = pool.targets[0];
-  const auto before = internal::CountAllocations();
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     ConnectionPool::Lease lease = pool.pool->TryBorrow(target);
     lease.stream().SetHandler(pool.handler);
     lease.Return();
   }
-  ReportAllocations(state, before);
   if (pool.pool->statistics().closed.total() != 0) state.SkipWithError("connections were lost");
 }
 BENCHMARK(BM_TryBorrowAndReturn)->Arg(1)->Arg(64);
@@ -87,6 +80,7 @@ void BM_TryBorrowAndReturnOfManyTargets(benchmark::State& state) {
   const size_t count = static_cast<size_t>(state.range(0));
   Pool pool(count, 1);
   size_t i = 0;
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     ConnectionPool::Lease lease = pool.pool->TryBorrow(pool.targets[i++ % count]);
     lease.stream().SetHandler(pool.handler);
@@ -98,7 +92,7 @@ BENCHMARK(BM_TryBorrowAndReturnOfManyTargets)->Arg(256);
 // Whether or not there is an idle one: the answer comes in the next turn, which waits for nothing.
 void BM_BorrowAndReturn(benchmark::State& state) {
   Pool pool(1, 1);
-  const auto before = internal::CountAllocations();
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     bool done = false;
     const ConnectionPool::Request request =
@@ -109,13 +103,13 @@ void BM_BorrowAndReturn(benchmark::State& state) {
         });
     while (!done) pool.loop->RunOnce(absl::ZeroDuration());
   }
-  ReportAllocations(state, before);
 }
 BENCHMARK(BM_BorrowAndReturn);
 
 // A turn of that loop alone, without borrowing.
 void BM_TurnAlone(benchmark::State& state) {
   Pool pool(1, 1);
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) pool.loop->RunOnce(absl::ZeroDuration());
 }
 BENCHMARK(BM_TurnAlone);
@@ -127,6 +121,7 @@ void BM_BorrowFromAnotherLoop(benchmark::State& state) {
   Pool pool(1, 1);
   EventLoop& other = *pool.loop;
   std::thread thread([&other] { other.Run(); });
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     bool done = false;
     other.Post([&] {

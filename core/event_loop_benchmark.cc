@@ -10,6 +10,7 @@
 #include "benchmark/benchmark.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/idle_poller.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/core/timer.h"
 
 namespace sluice {
@@ -26,6 +27,7 @@ void BM_TurnOfAnIdleEngine(benchmark::State& state) {
     timers.push_back(std::make_unique<Timer>([&ran] { ++ran; }));
     loop.ArmTimer(*timers.back(), absl::Seconds(30) + absl::Milliseconds(i % 1000));
   }
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) loop.RunOnce(absl::ZeroDuration());
 }
 BENCHMARK(BM_TurnOfAnIdleEngine)->Arg(0)->Arg(100'000);
@@ -33,6 +35,7 @@ BENCHMARK(BM_TurnOfAnIdleEngine)->Arg(0)->Arg(100'000);
 // The same with the system's calls: epoll_wait and two readings of the clock.
 void BM_TurnWithoutEvents(benchmark::State& state) {
   const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) loop->RunOnce(absl::ZeroDuration());
 }
 BENCHMARK(BM_TurnWithoutEvents);
@@ -42,6 +45,7 @@ void BM_PostAndRunOnTheSameThread(benchmark::State& state) {
   EventLoop loop(std::make_unique<IdlePoller>(wakes));
   constexpr int kBatch = 64;
   uint64_t ran = 0;
+  const internal::BenchmarkCalls calls(state);
   while (state.KeepRunningBatch(kBatch)) {
     for (int i = 0; i < kBatch; ++i) loop.Post([&ran] { ++ran; });
     loop.RunOnce(absl::ZeroDuration());
@@ -74,6 +78,7 @@ class BusyLoop {
 void BM_PostFromAnotherThreadToABusyLoop(benchmark::State& state) {
   BusyLoop busy;
   std::atomic<uint64_t> ran{0};
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     busy.loop().Post(
         [&ran] { ran.store(ran.load(std::memory_order_relaxed) + 1, std::memory_order_release); });

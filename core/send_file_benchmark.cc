@@ -23,6 +23,7 @@
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "sluice/core/event_loop.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/core/internal/check.h"
 #include "sluice/core/internal/unique_fd.h"
 #include "sluice/core/poller.h"
@@ -102,6 +103,7 @@ void BM_SendFile(benchmark::State& state) {
   const Receiver receiver(listener->address());
   (*loop)->RunUntil([&] { return stream != nullptr; });
   stream->SetHandler(answer);
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     answer.there = false;
     SLUICE_CHECK(stream->SendFile(File(), 0, kFileBytes).ok());
@@ -159,6 +161,7 @@ void BM_BareLoop(benchmark::State& state) {
   const Receiver receiver(address);
   const UniqueFd fd(accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   Watch watch(fd.get());
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     off_t offset = 0;
     while (offset < static_cast<off_t>(kFileBytes)) {

@@ -11,7 +11,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
-#include "sluice/core/internal/counting_new.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/core/monotonic_time.h"
 #include "sluice/core/timer.h"
 
@@ -70,24 +70,17 @@ Pending& PendingTimers(size_t count) {
   return *pending;
 }
 
-void ReportAllocations(benchmark::State& state, const internal::AllocationCounts& before) {
-  state.counters["allocations"] =
-      benchmark::Counter(static_cast<double>(internal::CountAllocations().ever - before.ever),
-                         benchmark::Counter::kAvgIterations);
-}
-
 // A request with a deadline that it meets: a timer is armed and soon cancelled.
 void BM_ArmAndCancel(benchmark::State& state) {
   Pending& pending = PendingTimers(state.range(0));
   const absl::Span<const MonotonicTime> deadlines = RandomDeadlines(1 << 16);
   Node node;
   size_t i = 0;
-  const auto before = internal::CountAllocations();
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     pending.wheel.Arm(node, deadlines[i++ % deadlines.size()]);
     node.Cancel();
   }
-  ReportAllocations(state, before);
 }
 BENCHMARK(BM_ArmAndCancel)->Arg(0)->Arg(1'000)->Arg(1'000'000);
 
@@ -97,6 +90,7 @@ void BM_CancelAndArmAnyPending(benchmark::State& state) {
   const absl::Span<const MonotonicTime> deadlines = RandomDeadlines(1 << 16);
   const std::vector<uint32_t> which = RandomIndices(1 << 20, pending.nodes.size());
   size_t i = 0;
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     Node& node = pending.nodes[which[i % which.size()]];
     node.Cancel();
@@ -112,6 +106,7 @@ void BM_MoveIdleDeadline(benchmark::State& state) {
   const std::vector<uint32_t> which = RandomIndices(1 << 20, pending.nodes.size());
   MonotonicTime deadline = kStart + absl::Seconds(30);
   size_t i = 0;
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     pending.wheel.Arm(pending.nodes[which[i++ % which.size()]], deadline);
     deadline = After(deadline.nanoseconds() - kStart.nanoseconds() + 500);
@@ -132,6 +127,7 @@ void BM_Advance(benchmark::State& state) {
   const absl::Span<const MonotonicTime> deadlines = RandomDeadlines(count);
   std::vector<AnyTimer> timers(count);
   size_t expired = 0;
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     state.PauseTiming();
     TimerWheel wheel(kStart);
@@ -152,6 +148,7 @@ void BM_TurnWithNothingDue(benchmark::State& state) {
   TimerWheel wheel(kStart);
   std::vector<Node> nodes(state.range(0));
   for (Node& node : nodes) wheel.Arm(node, kStart + absl::Hours(1));
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     benchmark::DoNotOptimize(wheel.NextDeadline());
     benchmark::DoNotOptimize(wheel.AdvanceTo(kStart));
@@ -167,11 +164,10 @@ void BM_MultimapArmAndCancel(benchmark::State& state) {
   }
   const absl::Span<const MonotonicTime> deadlines = RandomDeadlines(1 << 16);
   size_t i = 0;
-  const auto before = internal::CountAllocations();
+  const internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     pending.erase(pending.emplace(deadlines[i++ % deadlines.size()], nullptr));
   }
-  ReportAllocations(state, before);
 }
 BENCHMARK(BM_MultimapArmAndCancel)->Arg(1'000'000);
 

@@ -8,6 +8,7 @@
 #include "benchmark/benchmark.h"
 #include "openssl/aead.h"
 #include "openssl/base.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/core/internal/check.h"
 
 namespace sluice::tls {
@@ -32,6 +33,7 @@ void BM_SealAndOpen(benchmark::State& state) {
                                  nullptr) == 1);
   std::vector<uint8_t> plain(size, 'x');
   std::vector<uint8_t> sealed(size + kTagBytes);
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     ++nonce[0];
     size_t out = 0;

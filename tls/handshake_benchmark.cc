@@ -13,6 +13,7 @@
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "openssl/ssl.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/core/internal/check.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
@@ -108,6 +109,7 @@ void BM_Handshake(benchmark::State& state) {
   };
   SLUICE_CHECK(!shake_hands());
   server_time.TakeSeconds();
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     SLUICE_CHECK(shake_hands() == resume);
     state.SetIterationTime(server_time.TakeSeconds());

@@ -7,6 +7,7 @@
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/core/slice.h"
 #include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/framing/frame_codec.h"
@@ -35,6 +36,7 @@ FrameCodec Make(int length_bytes, int64_t adjustment) {
 void DecodeAll(benchmark::State& state, FrameCodec codec) {
   std::vector<uint8_t> bytes = Frames(codec, static_cast<size_t>(state.range(0)));
   size_t frames = 0;
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     for (size_t done = 0; done < bytes.size();) {
       absl::Span<uint8_t> message;
@@ -58,6 +60,7 @@ void BM_DecodeByHand(benchmark::State& state) {
   size_t limit = 1024 * 1024;
   benchmark::DoNotOptimize(limit);
   size_t frames = 0;
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     for (size_t done = 0; done < bytes.size();) {
       const uint8_t* front = bytes.data() + done;
@@ -78,6 +81,7 @@ void BM_DecodeByHand(benchmark::State& state) {
 void BM_EncodeSpan(benchmark::State& state) {
   const std::string message(static_cast<size_t>(state.range(0)), 'm');
   const FrameCodec codec;
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     Buffer out;
     benchmark::DoNotOptimize(codec.Encode(message, out));
@@ -90,6 +94,7 @@ void BM_EncodeSpan(benchmark::State& state) {
 void BM_EncodeSpanBatch(benchmark::State& state) {
   const std::string message(static_cast<size_t>(state.range(0)), 'm');
   const FrameCodec codec;
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     Buffer out;
     for (int i = 0; i < 16; ++i) benchmark::DoNotOptimize(codec.Encode(message, out));
@@ -101,6 +106,7 @@ void BM_EncodeSpanBatch(benchmark::State& state) {
 void BM_EncodeSpanBatchByHand(benchmark::State& state) {
   const size_t size = static_cast<size_t>(state.range(0));
   const std::string message(size, 'm');
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     Buffer out;
     for (int i = 0; i < 16; ++i) {
@@ -117,6 +123,7 @@ void BM_EncodeSpanBatchByHand(benchmark::State& state) {
 void BM_EncodeSlice(benchmark::State& state) {
   const Slice message = Slice::Copy(std::string(static_cast<size_t>(state.range(0)), 'm'));
   const FrameCodec codec;
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     Buffer out;
     benchmark::DoNotOptimize(codec.Encode(message, out));

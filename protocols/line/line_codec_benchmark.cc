@@ -7,6 +7,7 @@
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/line/line_codec.h"
 
@@ -27,6 +28,7 @@ std::vector<uint8_t> Lines(const LineCodec& codec, size_t size) {
 void DecodeAll(benchmark::State& state, LineCodec codec) {
   std::vector<uint8_t> bytes = Lines(codec, static_cast<size_t>(state.range(0)));
   size_t lines = 0;
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     for (size_t done = 0; done < bytes.size();) {
       absl::Span<uint8_t> message;
@@ -50,6 +52,7 @@ void BM_DecodeInPieces(benchmark::State& state) {
   const size_t piece = static_cast<size_t>(state.range(0));
   std::vector<uint8_t> line(64 * 1024, 'm');
   line.back() = '\n';
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     LineCodec codec;
     absl::Span<uint8_t> message;
@@ -65,6 +68,7 @@ void BM_DecodeInPieces(benchmark::State& state) {
 void BM_EncodeBatch(benchmark::State& state) {
   const std::string line(static_cast<size_t>(state.range(0)), 'm');
   const LineCodec codec;
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     Buffer out;
     for (int i = 0; i < 16; ++i) benchmark::DoNotOptimize(codec.Encode(line, out));

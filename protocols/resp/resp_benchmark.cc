@@ -8,6 +8,7 @@
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/resp/command_codec.h"
 #include "sluice/protocols/resp/encode.h"
@@ -24,6 +25,7 @@ void DecodeAll(benchmark::State& state, absl::string_view message, int64_t items
   while (bytes.size() < 16 * 1024) bytes.append(message.data(), message.size());
   C codec;
   int64_t messages = 0;
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     absl::Span<uint8_t> rest(reinterpret_cast<uint8_t*>(bytes.data()), bytes.size());
     while (!rest.empty()) {
@@ -58,6 +60,7 @@ void BM_DecodeArrayElement(benchmark::State& state) {
 // A pipeline's worth into one Buffer, as a stream's send queue gets them.
 template <typename Encode>
 void EncodeBatch(benchmark::State& state, Encode&& encode) {
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     Buffer out;
     for (int i = 0; i < 16; ++i) encode(out);

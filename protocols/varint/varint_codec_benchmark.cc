@@ -7,6 +7,7 @@
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/protocols/codec/codec.h"
 #include "sluice/protocols/varint/varint_codec.h"
 
@@ -29,6 +30,7 @@ void BM_Decode(benchmark::State& state) {
   std::vector<uint8_t> bytes = Frames(static_cast<size_t>(state.range(0)));
   VarintCodec codec;
   size_t frames = 0;
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     for (size_t done = 0; done < bytes.size();) {
       absl::Span<uint8_t> message;
@@ -45,6 +47,7 @@ void BM_Decode(benchmark::State& state) {
 void BM_EncodeBatch(benchmark::State& state) {
   const std::string message(static_cast<size_t>(state.range(0)), 'm');
   const VarintCodec codec;
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     Buffer out;
     for (int i = 0; i < 16; ++i) benchmark::DoNotOptimize(codec.Encode(message, out));

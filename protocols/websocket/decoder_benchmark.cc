@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/protocols/websocket/frame.h"
 #include "sluice/protocols/websocket/mask.h"
 
@@ -37,6 +38,7 @@ void BM_DecodeAndEcho(benchmark::State& state, Opcode opcode) {
   std::vector<uint8_t> memory(burst.size());
   const FrameDecoder::Options options;
   FrameDecoder decoder(options);
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     std::memcpy(memory.data(), burst.data(), burst.size());
     FrameDecoder::Input input{memory.data(), memory.data() + memory.size(), memory.data()};
@@ -58,6 +60,7 @@ void BM_CopyBurst(benchmark::State& state) {
   const std::vector<uint8_t> burst =
       Burst(Opcode::kBinary, static_cast<size_t>(state.range(0)), frames);
   std::vector<uint8_t> memory(burst.size());
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     std::memcpy(memory.data(), burst.data(), burst.size());
     benchmark::ClobberMemory();
@@ -76,6 +79,7 @@ void BM_GatherMessage(benchmark::State& state) {
   std::vector<uint8_t> piece(65536);
   const FrameDecoder::Options options;
   FrameDecoder decoder(options);
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     for (size_t at = 0; at < frame.size(); at += piece.size()) {
       const size_t n = std::min(piece.size(), frame.size() - at);
@@ -96,6 +100,7 @@ void BM_GatherFragments(benchmark::State& state) {
   fragments[0] |= static_cast<uint8_t>(Opcode::kBinary);
   const FrameDecoder::Options options;
   FrameDecoder decoder(options);
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     FrameDecoder::Input input{fragments.data(), fragments.data() + fragments.size(),
                               fragments.data()};

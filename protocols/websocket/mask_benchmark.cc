@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/protocols/websocket/internal/mask_kernels.h"
 
 namespace sluice::websocket {
@@ -14,6 +15,7 @@ void BM_ApplyMask(benchmark::State& state) {
   const size_t n = static_cast<size_t>(state.range(0));
   const size_t shift = static_cast<size_t>(state.range(1));
   std::vector<uint8_t> memory(n + shift, 'x');
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     ApplyMask(memory.data(), memory.data() + shift, n, 0x12345678);
     benchmark::ClobberMemory();
@@ -25,6 +27,7 @@ BENCHMARK(BM_ApplyMask)->ArgsProduct({{5, 15, 16, 64, 125, 1024, 16384, 65536}, 
 void BM_ApplyMaskTestingAscii(benchmark::State& state) {
   const size_t n = static_cast<size_t>(state.range(0));
   std::vector<uint8_t> memory(n + 4, 'x');
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     benchmark::DoNotOptimize(
         ApplyMaskTestingAscii(memory.data(), memory.data() + 4, n, 0x12345678));
@@ -37,6 +40,7 @@ BENCHMARK(BM_ApplyMaskTestingAscii)->Arg(5)->Arg(15)->Arg(64)->Arg(1024)->Arg(16
 void BM_Kernel(benchmark::State& state, const internal::MaskKernel& kernel) {
   const size_t n = static_cast<size_t>(state.range(0));
   std::vector<uint8_t> memory(n + 4, 'x');
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     kernel.mask(memory.data(), memory.data() + 4, n, 0x12345678);
     benchmark::ClobberMemory();

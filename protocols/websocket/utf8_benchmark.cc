@@ -5,6 +5,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
+#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/protocols/websocket/internal/utf8_kernels.h"
 
 namespace sluice::websocket {
@@ -26,6 +27,7 @@ constexpr absl::string_view kFourBytes = "🙂🙃😀😁 ";
 void Measure(benchmark::State& state, absl::string_view phrase) {
   const std::string text = Text(phrase, static_cast<size_t>(state.range(0)));
   const auto* data = reinterpret_cast<const uint8_t*>(text.data());
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) {
     Utf8Validator validator;
     benchmark::DoNotOptimize(validator.Update(data, text.size()));
@@ -46,6 +48,7 @@ void BM_Kernel(benchmark::State& state, const internal::Utf8Kernel& kernel,
                absl::string_view phrase) {
   const std::string text = Text(phrase, 65536);
   const auto* data = reinterpret_cast<const uint8_t*>(text.data());
+  const ::sluice::internal::BenchmarkCalls calls(state);
   for (auto _ : state) benchmark::DoNotOptimize(kernel.valid(data, text.size()));
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * text.size()));
 }
