@@ -195,8 +195,8 @@ TEST_F(CodecStreamTest, AMessageThatCannotBePreparedIsRefusedAndTheStreamLivesOn
 }
 
 TEST(PreparedMessageTest, HeaderExample) {
+  Room room;  // outlives the loop
   VirtualLoop loop;
-  Room room;
   StreamPair ann_pair(loop.loop()), bob_pair(loop.loop());
   room.Add(ann_pair.TakeServer());
   room.Add(bob_pair.TakeServer());

@@ -21,6 +21,7 @@
 //     ShortTextCodec codec_;
 //     std::set<TextStream*> members_;
 //   };
+//   Room room;  // outlives the loop
 //
 // The codec is to encode as those of the streams do: of the same options, and, where they have been
 // told something since (a version, a key), told the same.
