@@ -587,7 +587,8 @@ TEST_F(DecoderTest, AMessageOfRoundSizeGetsItsMemoryWhenAQuarterIsThere) {
 TEST_F(DecoderTest, SmallSizesAreAllocatedAsAnnounced) {
   Feeder feeder(options, 0);
   feeder.Feed(Frames("says1000.bin:abc"), 0);
-  EXPECT_LE(feeder.decoder().allocated_bytes(), 1000u + 256);
+  // What the thread's pool has may be an eighth larger.
+  EXPECT_LE(feeder.decoder().allocated_bytes(), 1000u * 9 / 8 + 256);
 }
 
 TEST_F(DecoderTest, ManySmallFragmentsAreGatheredInLinearTime) {
