@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -101,8 +102,10 @@ class DescriptorExhaustionTest : public testing::TestWithParam<Engine> {
   void LiftLimit() { setrlimit(RLIMIT_NOFILE, &earlier_); }
 
   void Listen() {
-    const Listener::Options options = {
-        .on_shortage = [this](const absl::Status& status) { shortages_.push_back(status); }};
+    const Listener::Options options = {.on_shortage = [this](const absl::Status& status) {
+      shortages_.push_back(status);
+      if (on_shortage_) on_shortage_(status);
+    }};
     absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Listen(
         *loop_, SocketAddress::Ipv4Loopback(0), options, [this](std::unique_ptr<Stream> stream) {
           accepted_.push_back(std::make_unique<test::End>());
@@ -135,6 +138,7 @@ class DescriptorExhaustionTest : public testing::TestWithParam<Engine> {
   std::unique_ptr<EventLoop> loop_ = std::make_unique<EventLoop>(*GetParam().make());
   std::unique_ptr<Listener> listener_;
   std::vector<absl::Status> shortages_;
+  std::function<void(const absl::Status&)> on_shortage_;
   std::vector<std::unique_ptr<test::End>> accepted_;
 };
 
@@ -174,6 +178,19 @@ TEST_P(DescriptorExhaustionTest, TheOwnerIsToldOfEachBackoffAndOfWhatHelps) {
                        absl::StrCat(listener_->address().ToString(),
                                     ": accept: Too many open files (RLIMIT_NOFILE: raise it")))
       << shortages_[0];
+}
+
+TEST_P(DescriptorExhaustionTest, WhoIsToldMayDestroyTheListener) {
+  on_shortage_ = [this](const absl::Status& /*status*/) { listener_.reset(); };
+  Listen();
+  const auto clients = NewClients(2);
+  LeaveDescriptors(1);
+  for (const auto& client : clients) client->Connect(listener_->address());
+  ASSERT_TRUE(Until(*loop_, [&] { return listener_ == nullptr; }));
+  const auto served =
+      std::find_if(clients.begin(), clients.end(), [](auto& c) { return !c->ended(); });
+  ASSERT_NE(served, clients.end());
+  EXPECT_TRUE(Echoes(**served));
 }
 
 TEST_P(DescriptorExhaustionTest, AStormOfConnectionsDoesNotMakeItSpinOrForgetTheOthers) {

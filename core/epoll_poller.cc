@@ -113,9 +113,9 @@ size_t EpollPoller::Wait(MonotonicTime deadline) {
     }
   }
   count_ = 0;
-  ReportUnwatched();
+  const size_t told = ReportUnwatched();
   set_current(nullptr);
-  return static_cast<size_t>(count);
+  return static_cast<size_t>(count) + told;
 }
 
 void EpollPoller::Wake() {

@@ -173,10 +173,11 @@ void EventLoop::RunPosted() {
 
 void EventLoop::SetBusyPoll(absl::Duration duration) {
   busy_poll_ = poller_->clock_runs() ? std::max(duration, absl::ZeroDuration()) : absl::Duration();
+  busy_until_ = MonotonicTime();
 }
 
 // Looks again and again, without telling others that it sleeps: a post is seen without being woken
-// by it, and so is Stop, which wakes.
+// by it. Stop wakes, which is an event.
 size_t EventLoop::PollBusily(MonotonicTime until) {
   for (ReadClock(); now_ < until && posted_.load(std::memory_order_relaxed) == nullptr;
        ReadClock()) {

@@ -121,9 +121,9 @@ class EventLoop {
   // looks for more again and again before it sleeps. What comes meanwhile is served some
   // microseconds sooner, which waking a sleeping thread takes, and a Post needs no system call. It
   // costs the whole core for that long, and gains nothing where loops share a core with others, or
-  // with those that they talk to. Zero, the default, for never; InfiniteDuration() for always.
-  // Nothing changes in the order of things; a simulated clock knows no waiting, and so nothing at
-  // all.
+  // with those that they talk to. Zero, the default, for never; after InfiniteDuration() it
+  // never sleeps again, once something has happened. Nothing changes in the order of things; a
+  // simulated clock knows no waiting, and so nothing at all.
   void SetBusyPoll(absl::Duration duration);
 
   // True on the thread that runs the loop, and on any while none does.

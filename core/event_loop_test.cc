@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <latch>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -365,6 +366,28 @@ TEST_F(BusyPollTest, ASimulatedClockIsWaitedForAsEver) {
   poller_->runs = false;
   loop_.SetBusyPoll(absl::InfiniteDuration());
   Happen();
+  loop_.RunOnce(absl::Seconds(1));
+  EXPECT_EQ(looks_, 0);
+  EXPECT_EQ(sleeps_, 1);
+}
+
+TEST(EventLoopTest, ABusyLoopIsStoppedByAnotherThread) {
+  std::unique_ptr<EventLoop> loop = NewLoop();
+  loop->SetBusyPoll(absl::InfiniteDuration());
+  std::latch busy(1);
+  std::thread other([&] {
+    busy.wait();
+    loop->Stop();
+  });
+  loop->Post([&] { busy.count_down(); });
+  loop->Run();
+  other.join();
+}
+
+TEST_F(BusyPollTest, OfWhatWasForEverNothingIsLeft) {
+  loop_.SetBusyPoll(absl::InfiniteDuration());
+  Happen();
+  loop_.SetBusyPoll(100 * kLook);
   loop_.RunOnce(absl::Seconds(1));
   EXPECT_EQ(looks_, 0);
   EXPECT_EQ(sleeps_, 1);

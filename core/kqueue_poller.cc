@@ -165,9 +165,9 @@ size_t KqueuePoller::Wait(MonotonicTime deadline) {
     }
   }
   count_ = 0;
-  ReportUnwatched();
+  const size_t told = ReportUnwatched();
   set_current(nullptr);
-  return static_cast<size_t>(count);
+  return static_cast<size_t>(count) + told;
 }
 
 void KqueuePoller::Wake() {

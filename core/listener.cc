@@ -20,18 +20,20 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
   Impl(EventLoop& loop, const Options& options, AcceptFunction on_accept)
       : Origin(options.stream),
         loop_(loop),
-        options_(options),
+        max_connections_(options.max_connections),
+        listen_options_(options.listen),
         on_accept_(std::move(on_accept)),
+        on_shortage_(options.on_shortage),
         retry_([this] { OnRetry(); }) {}
 
   absl::Status Check() const {
-    return options_.max_connections >= 1
+    return max_connections_ >= 1
                ? absl::OkStatus()
                : absl::InvalidArgumentError("listen: max_connections must be at least 1");
   }
 
   absl::Status Listen(const SocketAddress& address) {
-    absl::Status status = loop_.poller().Listen(*this, address, options_.listen);
+    absl::Status status = loop_.poller().Listen(*this, address, listen_options_);
     if (!status.ok()) return status;
     address_ = loop_.poller().LocalAddress(*this);
     return status;
@@ -46,7 +48,7 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
     retry_.Cancel();
     loop_.poller().Close(*this);
     closed_ = true;
-    if (!accepting_) on_accept_ = nullptr;
+    if (!calling_) Forget();
     Unref();
   }
 
@@ -66,13 +68,8 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
     ++counters_.accepted;
     backoff_ = absl::ZeroDuration();
     UpdateAccepting();
-    references_ +=
-        2;  // the stream's, and one for the call, which may destroy both Listener and stream
-    accepting_ = true;
-    on_accept_(std::move(stream));
-    accepting_ = false;
-    if (closed_) on_accept_ = nullptr;
-    Unref();
+    ++references_;  // the stream's
+    Call([&] { on_accept_(std::move(stream)); });
   }
 
   void OnAcceptError(int error, int shed) override {
@@ -82,8 +79,23 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
     backing_off_ = true;
     UpdateAccepting();
     loop_.ArmTimer(retry_, backoff_);
-    if (options_.on_shortage)
-      options_.on_shortage(internal::SystemError(error, "accept", address_.ToString()));
+    if (on_shortage_ == nullptr) return;
+    Call([&] { on_shortage_(internal::SystemError(error, "accept", address_.ToString())); });
+  }
+
+  // The user's function may destroy the Listener, and the stream that it is given.
+  void Call(absl::FunctionRef<void()> function) {
+    ++references_;
+    calling_ = true;
+    function();
+    calling_ = false;
+    if (closed_) Forget();
+    Unref();
+  }
+
+  void Forget() {
+    on_accept_ = nullptr;
+    on_shortage_ = nullptr;
   }
 
   void OnRetry() {
@@ -100,7 +112,7 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
   }
 
   void UpdateAccepting() {
-    const bool pause = backing_off_ || connections_ >= options_.max_connections;
+    const bool pause = backing_off_ || connections_ >= max_connections_;
     if (pause == paused_ || closed_) return;
     paused_ = pause;
     if (pause) {
@@ -111,8 +123,10 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
   }
 
   EventLoop& loop_;
-  const Options options_;
+  const int max_connections_;
+  const ListenOptions listen_options_;
   AcceptFunction on_accept_;
+  std::function<void(const absl::Status&)> on_shortage_;
   Timer retry_;
   SocketAddress address_;
   absl::Duration backoff_ = absl::ZeroDuration();
@@ -121,7 +135,7 @@ class Listener::Impl final : public Poller::Acceptor, public TcpStream::Origin {
   int connections_ = 0;
   bool backing_off_ = false;
   bool paused_ = false;
-  bool accepting_ = false;
+  bool calling_ = false;  // one of the functions
   bool closed_ = false;
 };
 

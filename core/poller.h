@@ -169,7 +169,8 @@ class Poller {
   virtual bool clock_runs() const { return false; }
 
   // Waits for events until `deadline` (a time in the past, such as MonotonicTime(): looks only),
-  // delivers those of one turn, and returns how many there were. Returns early after Wake.
+  // delivers those of one turn, and returns how many there were. Returns early after Wake, which is
+  // an event, too, where the clock runs.
   virtual size_t Wait(MonotonicTime deadline) = 0;
 
   // Makes the current or the next Wait return at once. Thread-safe and async-signal-safe.

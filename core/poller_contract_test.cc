@@ -355,7 +355,7 @@ TEST_P(PollerContractTest, ADeadlineInThePastOnlyLooks) {
 
 TEST_P(PollerContractTest, AWakeEndsTheNextWaitAndManyAreOne) {
   for (int i = 0; i < 1000; ++i) poller_->Wake();
-  EXPECT_LE(poller_->Wait(MonotonicTime::InfiniteFuture()), 1u);
+  EXPECT_EQ(poller_->Wait(MonotonicTime::InfiniteFuture()), poller_->clock_runs() ? 1u : 0u);
   EXPECT_EQ(poller_->Wait(poller_->Now() + absl::Milliseconds(1)), 0u);
 }
 

@@ -415,19 +415,25 @@ TEST_F(SystemFaultTest, AConnectThatCannotBeWatchedFails) {
 
 TEST_F(SystemFaultTest, WhoConnectsAgainAtOnceDoesNotHoldUpTheLoop) {
   const test::SilentListener silent;
-  Connector connector(*loop_);
-  on_epoll_ctl = [](int, uint32_t) { return ENOSPC; };
-  int failures = 0;
-  std::function<void()> connect = [&] {
-    connector.Connect(silent.address(), {}, [&](const StreamOr&) {
-      ++failures;
-      connect();
-    });
-  };
-  connect();
-  for (int turn = 1; turn <= 3; ++turn) {
-    loop_->RunOnce(absl::ZeroDuration());
-    EXPECT_EQ(failures, turn);
+  for (const absl::Duration busy_poll : {absl::ZeroDuration(), absl::InfiniteDuration()}) {
+    loop_->SetBusyPoll(busy_poll);
+    loop_->Post([] {});
+    loop_->RunOnce(absl::ZeroDuration());  // after which it polls
+    on_epoll_ctl = [](int, uint32_t) { return ENOSPC; };
+    Connector connector(*loop_);
+    int failures = 0;
+    std::function<void()> connect = [&] {
+      connector.Connect(silent.address(), {}, [&](const StreamOr&) {
+        ++failures;
+        connect();
+      });
+    };
+    connect();
+    for (int turn = 1; turn <= 3; ++turn) {
+      loop_->RunOnce(absl::Minutes(1));
+      EXPECT_EQ(failures, turn);
+    }
+    on_epoll_ctl = nullptr;
   }
 }
 

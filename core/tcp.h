@@ -49,7 +49,7 @@ class Listener {
     // ones wait in the system's queue (`backlog`), until one closes. At least 1.
     int max_connections = 100'000;
     // Told of each backoff, with why: kResourceExhausted, "127.0.0.1:9000: accept: Too many open
-    // files (...)". On the loop's thread; it must not destroy the Listener.
+    // files (...)". On the loop's thread. May destroy the Listener.
     std::function<void(const absl::Status&)> on_shortage = nullptr;
   };
   struct Counters {

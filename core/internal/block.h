@@ -23,8 +23,8 @@ namespace sluice {
 //   if (!receive->unique()) ...                              // somebody still holds the bytes
 //
 // Only who holds the sole reference may write to the storage. The count is atomic: a reference may
-// be dropped on any thread, and the one that drops the last frees the block (pooled and large
-// blocks go to the pool of its thread). Thread-compatible otherwise.
+// be dropped on any thread, and the one that drops the last frees the block (pooled ones,
+// medium and large ones go to the pool of its thread). Thread-compatible otherwise.
 class Block {
  public:
   static constexpr size_t kHeaderBytes = 16;

@@ -14,8 +14,9 @@ namespace sluice::internal {
 //   ...
 //   EXPECT_EQ((CountCalls() - before).allocations, 0);
 //
-// What the C library does within itself is not seen, nor are calls that never enter the kernel
-// (clock_gettime). Not for sanitizers, which have a malloc of their own.
+// What the C library does within itself is not seen, nor are posix_memalign and its kin, nor calls
+// that never enter the kernel (clock_gettime). For glibc. Not for sanitizers, which have a malloc
+// of their own.
 struct CallCounts {
   int64_t allocations = 0;  // malloc and operator new, of libraries in C too
   int64_t system_calls = 0;

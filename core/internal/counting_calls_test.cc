@@ -17,7 +17,7 @@ namespace {
 TEST(CountingCallsTest, AllocationsOfAnyKindAreCounted) {
   const CallCounts before = CountCalls();
   auto number = std::make_unique<int>(1);
-  void* memory = malloc(10);
+  void* volatile memory = malloc(10);  // or a compiler may leave it out
   memory = realloc(memory, 20);
   void* aligned = operator new(64, std::align_val_t(64));
   const CallCounts counts = CountCalls() - before;
@@ -49,7 +49,10 @@ TEST(CountingCallsTest, EachThreadCountsItsOwn) {
   CallCounts of_thread;
   std::thread thread([&] {
     const CallCounts begin = CountCalls();
-    for (int i = 0; i < 1000; ++i) free(malloc(10));
+    for (int i = 0; i < 1000; ++i) {
+      void* volatile memory = malloc(10);  // or a compiler may leave both out
+      free(memory);
+    }
     of_thread = CountCalls() - begin;
   });
   thread.join();

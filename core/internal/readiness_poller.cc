@@ -28,15 +28,17 @@ void ReadinessPoller::AddUnwatched(Socket& socket, int error) {
   if (!known) unwatched_.push_back({&socket, error});
 }
 
-void ReadinessPoller::TellUnwatched() {
+size_t ReadinessPoller::TellUnwatched() {
+  size_t told = 0;
   // No more than there are now: who is told may connect again at once, and fail again.
-  for (size_t n = unwatched_.size(); n > 0 && !unwatched_.empty(); --n) {
+  for (size_t n = unwatched_.size(); told < n && !unwatched_.empty(); ++told) {
     const auto [socket, error] = unwatched_.front();
     unwatched_.pop_front();
     const bool connecting = (flags(*socket) & kConnecting) != 0;
     flags(*socket) &= ~kConnecting;
     connecting ? socket->OnConnect(error) : socket->OnError(error);
   }
+  return told;
 }
 
 // Listening.

@@ -123,9 +123,8 @@ class ReadinessPoller : public Poller {
   // the end of the turn; until then has_unwatched, and a wait may only look.
   void AddUnwatched(Socket& socket, int error);
   bool has_unwatched() const { return !unwatched_.empty(); }
-  void ReportUnwatched() {
-    if (ABSL_PREDICT_FALSE(has_unwatched())) TellUnwatched();
-  }
+  // Answers how many were told.
+  size_t ReportUnwatched() { return ABSL_PREDICT_FALSE(has_unwatched()) ? TellUnwatched() : 0; }
 
   // Whose event is being handled; null once it is closed.
   void set_current(void* target) { current_ = target; }
@@ -145,7 +144,7 @@ class ReadinessPoller : public Poller {
     flags(socket) |= kSendBlocked;
     UpdateInterest(socket);
   }
-  void TellUnwatched();
+  size_t TellUnwatched();
   void HandleReceiveEnd(Socket& socket, int error);
   // Answers whether it is done: there was a pipe, and bytes for it, or an error.
   bool ReceiveByPipe(Socket& socket);

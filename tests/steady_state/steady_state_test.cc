@@ -74,6 +74,7 @@ class Bursts final : public tools::Client::Handler {
     ASSERT_FALSE(closed_) << status_;
   }
   void Close() {
+    if (client_ == nullptr || closed_) return;
     client_->Close();
     EXPECT_TRUE(loop_.RunUntil([this] { return closed_; }, kBound));
   }
@@ -162,6 +163,7 @@ class SteadyStateTest : public testing::TestWithParam<Case> {
     Bursts client(*loop_, messages, size);
     Connect(client);
     client.Run(kWarmUpBursts);
+    if (HasFatalFailure()) return {};
     const CallCounts before = CountOfServer();
     client.Run(kBursts);
     const CallCounts counts = CountOfServer() - before;
