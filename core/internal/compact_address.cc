@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include <cstring>
+#include <new>
 
 namespace sluice::internal {
 namespace {
@@ -42,14 +43,14 @@ CompactAddress::CompactAddress(const SocketAddress& address) {
             (is_mapped ? kMapped : 0);
     return;
   }
-  auto* const stored = new uint8_t[1 + address.length()];
+  auto* const stored = static_cast<uint8_t*>(::operator new(1 + address.length()));
   *stored = static_cast<uint8_t>(address.length());
   std::memcpy(stored + 1, address.data(), address.length());
   bits_ = reinterpret_cast<uint64_t>(stored);
 }
 
 CompactAddress::~CompactAddress() {
-  if (!is_inline()) delete[] reinterpret_cast<uint8_t*>(bits_);
+  if (!is_inline()) ::operator delete(reinterpret_cast<void*>(bits_));
 }
 
 SocketAddress CompactAddress::Expand() const {
