@@ -33,7 +33,10 @@ struct connection {
   size_t place; /* in `all` */
 };
 
-static uint8_t buffer[1 << 18];
+/* What comes is received behind room for a header: an answer begins as far before its message as
+ * earlier receives had of that message's header. */
+enum { FRONT = 64 };
+static uint8_t buffer[FRONT + (1 << 18)];
 static int poller;
 static bool is_frame, is_websocket, is_broadcast;
 static struct connection** all;
@@ -159,9 +162,9 @@ static void emit(struct connection* c, const uint8_t* bytes, size_t n) {
   if (is_broadcast) append(&c->kept, &c->kept_bytes, &c->kept_room, bytes, n);
 }
 
-/* Answers are made where the messages are. */
+/* Answers are made where the messages are, never behind what is yet to be read. */
 static void pass_on(struct connection* c, uint8_t* bytes, size_t n) {
-  uint8_t* out = bytes;
+  uint8_t *const start = bytes - c->header_bytes, *out = start;
   size_t i = 0;
   while (i < n) {
     if (c->left == 0) {
@@ -180,7 +183,7 @@ static void pass_on(struct connection* c, uint8_t* bytes, size_t n) {
     c->left -= here;
     if (is_broadcast && c->left == 0) broadcast(c);
   }
-  if (!is_broadcast && out > bytes) put(c, bytes, (size_t)(out - bytes));
+  if (!is_broadcast && out > start) put(c, start, (size_t)(out - start));
 }
 
 static void pass_on_frames(struct connection* c, uint8_t* bytes, size_t n) {
@@ -213,16 +216,17 @@ static bool upgrade(struct connection* c, const uint8_t* bytes, size_t n) {
 }
 
 static void receive(struct connection* c) {
-  const ssize_t n = recv(c->fd, buffer, sizeof buffer, 0);
+  uint8_t* const bytes = buffer + FRONT;
+  const ssize_t n = recv(c->fd, bytes, sizeof buffer - FRONT, 0);
   if (n < 0 && errno == EAGAIN) return;
   if (n <= 0 || (is_websocket && !c->is_open)) {
-    if (n <= 0 || !upgrade(c, buffer, (size_t)n)) end(c);
+    if (n <= 0 || !upgrade(c, bytes, (size_t)n)) end(c);
   } else if (is_websocket) {
-    pass_on(c, buffer, (size_t)n);
+    pass_on(c, bytes, (size_t)n);
   } else if (is_frame) {
-    pass_on_frames(c, buffer, (size_t)n);
+    pass_on_frames(c, bytes, (size_t)n);
   } else {
-    put(c, buffer, (size_t)n);
+    put(c, bytes, (size_t)n);
   }
 }
 
