@@ -10,6 +10,7 @@ they take turns.
 
 import argparse
 import contextlib
+import ipaddress
 import json
 import math
 import os
@@ -22,12 +23,15 @@ import sys
 import threading
 import time
 
-# Far more than a server takes to start, or a load to connect.
-DEADLINE = 300
+# Far more than a server takes to start, or a load to say something; less than Bazel gives the test, so that what went
+# wrong is seen.
+DEADLINE = 120
 # Connections of a load: Linux has 28,232 ports to one address.
 MOST_OF_A_LOAD = 25_000
 # How many of the connections that are held speak in a second, until all have; then the loads are stopped.
 SPEAKING_RATE = 25_000
+# The first of the addresses that loads connect to, one each. All of 127.0.0.0/8 is this machine.
+FIRST_ADDRESS = ipaddress.IPv4Address("127.0.0.2")
 # The part of a table of descriptors that is left free: some are no connections, and some loops get more than others.
 SPARE = 0.15
 
@@ -45,8 +49,9 @@ class Child:
 
     def __init__(self, command, stream):
         self.command = command
-        self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                       stderr=subprocess.PIPE)
+        # Whatever happens to this process, the other ends with it.
+        self._child = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._lines = queue.Queue()
         self._rest = {"stdout": [], "stderr": []}
         self._readers = [threading.Thread(target=self._read, args=(name, name == stream), daemon=True)
@@ -111,7 +116,11 @@ class Child:
 class Server(Child):
     def __init__(self, sluice, *flags, listen="*:0"):
         super().__init__([sluice, "echo", f"--listen={listen}", "--idle_timeout=inf", *flags], "stdout")
-        self.port = int(self.await_line(r"listening on .*:(\d+)").group(1))
+        try:
+            self.port = int(self.await_line(r"listening on .*:(\d+)").group(1))
+        except BaseException:
+            self.__exit__()
+            raise
 
     def processor_seconds(self):
         """What its threads took, to the nanosecond."""
@@ -136,12 +145,17 @@ class Server(Child):
 class Load(Child):
     """`sluice bench` that goes on until it is interrupted, or for --duration."""
 
-    def __init__(self, sluice, url, *flags):
-        super().__init__([sluice, "bench", url, "--json", "--timeout=60s", *flags], "stderr")
+    def __init__(self, sluice, url, *flags, timeout="60s"):
+        super().__init__([sluice, "bench", url, "--json", f"--timeout={timeout}", *flags], "stderr")
 
     def await_messages(self, count):
-        while int(self.await_line(r"  ([\d,]+) in all ").group(1).replace(",", "")) < count:
-            pass
+        messages, moved = 0, time.monotonic()
+        while messages < count:
+            told = int(self.await_line(r"  ([\d,]+) in all ").group(1).replace(",", ""))
+            if told > messages:
+                messages, moved = told, time.monotonic()
+            elif time.monotonic() > moved + DEADLINE:
+                self.fail(f"{messages} messages, and no further one in {DEADLINE} s")
 
 
 def kernel_bytes():
@@ -208,10 +222,12 @@ def hold(options, is_of_processes):
         while left > 0:
             count = min(left, MOST_OF_A_LOAD, connections_of_a_table())
             left -= count
-            # Each load has an address of its own to connect to, and so all ports.
-            url = f"{scheme(options.protocol)}://127.0.0.{2 + len(loads)}:{servers[0].port}/"
+            # Each load has an address of its own to connect to, and so all ports. None waits in vain: they are stopped for
+            # as long as is measured.
+            url = f"{scheme(options.protocol)}://{FIRST_ADDRESS + len(loads)}:{servers[0].port}/"
             load = Load(options.sluice, url, f"--connections={count}", "--size=64",
-                        f"--think_time={options.connections / SPEAKING_RATE:.3f}s", "--duration=inf")
+                        f"--think_time={options.connections / SPEAKING_RATE:.3f}s", "--duration=inf",
+                        timeout="inf")
             loads.append((stack.enter_context(load), count))
         for load, count in loads:
             load.await_messages(2 * count)
@@ -292,6 +308,7 @@ def main():
     parser.add_argument("--seconds", type=whole_number(1, 60), default=5, help="of each measurement (%(default)s)")
     parser.add_argument("--json", metavar="FILE", help="writes the figures")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("scale: ended"))  # and the servers and loads with it
     figures = {"loops": measure_loops(options), "held": [hold(options, False), hold(options, True)],
                "churn": churn(options)}
     print(report(figures), end="")
