@@ -10,6 +10,8 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# For downloads that are slow.
+DEADLINE = 600
 INTEGRATION = os.path.join(HERE, "..", "integration")
 # These may also come from elsewhere than Debian's package.
 COMMANDS = {"golang-go": "go", "nodejs": "node", "npm": "npm"}
@@ -40,9 +42,12 @@ def _run(command):
     """Its last lines, where it fails."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              check=False)
+                              timeout=DEADLINE, check=False)
     except OSError as error:
         _note(f"{command[0]}: {error.strerror}")
+        return
+    except subprocess.TimeoutExpired:
+        _note(f"{' '.join(command)} took more than {DEADLINE} s")
         return
     if done.returncode != 0:
         _note("\n".join(done.stdout.decode(errors="replace").splitlines()[-5:]))

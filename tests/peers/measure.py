@@ -4,6 +4,7 @@ Processor time is what the kernel says that the server's threads took (schedstat
 when nothing is under way.
 """
 
+import collections
 import contextlib
 import json
 import os
@@ -32,42 +33,61 @@ def processors():
     return allowed[0], allowed[-1]
 
 
-def _on(processor):
-    return lambda: os.sched_setaffinity(0, {processor})
+# Before a command: whatever happens to this process, the other ends with it.
+ENDS_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
+
+
+def _on(processor, command):
+    return [*ENDS_WITH_US, "taskset", "--cpu-list", str(processor), *command]
 
 
 class Server:
     def __init__(self, peer, place, built, wire):
         self.peer = peer
         self._command = peer.command(place, built, wire)
-        self._child = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                       stderr=subprocess.DEVNULL, preexec_fn=_on(processors()[0]),
+        self._said = collections.deque(maxlen=5)
+        self._child = subprocess.Popen(_on(processors()[0], self._command), stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                        env={**os.environ, **peer.environment})
-        self._lines = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-        self.address = self._await_address()
+        try:
+            self._lines = queue.Queue()
+            self._reader = threading.Thread(target=self._read, daemon=True)
+            self._reader.start()
+            self.address = self._await_address()
+        except BaseException:
+            self.stop()
+            raise
 
     def _read(self):
+        """To the end, so that a server that says much is not held up."""
+        is_ready = False
         with self._child.stdout:
             for line in iter(self._child.stdout.readline, b""):
-                self._lines.put(line.decode(errors="replace").rstrip())
+                text = line.decode(errors="replace").rstrip()
+                match = re.fullmatch(self.peer.ready, text)
+                if match and not is_ready:
+                    is_ready = True
+                    # One that does not tell it was told.
+                    self._lines.put(match.groupdict().get("address") or
+                                    f"127.0.0.1:{self._command[self._command.index('--port') + 1]}")
+                else:
+                    self._said.append(text)
         self._lines.put(None)
 
     def _await_address(self):
-        lines = []
-        while True:
-            try:
-                line = self._lines.get(timeout=DEADLINE)
-            except queue.Empty:
-                line = None
-            match = re.fullmatch(self.peer.ready, line or "")
-            if match:
-                # One that does not tell it was told.
-                return match.groupdict().get("address") or f"127.0.0.1:{self._command[self._command.index('--port') + 1]}"
-            if line is None:
-                self.stop()
-                raise Failed(f"{self._command[0]} did not say that it listens, but: {' '.join(lines)[-200:]}")
-            lines.append(line)
+        try:
+            address = self._lines.get(timeout=DEADLINE)
+        except queue.Empty:
+            address = None
+        if address is None:
+            self.stop()
+            raise Failed(f"{self._command[0]} did not say that it listens, but: {self.last_words()}")
+        return address
+
+    def last_words(self):
+        """Of one that was stopped: the last lines that it wrote, but for that which tells the address."""
+        self._reader.join(DEADLINE)
+        return " ".join(self._said)[-300:]
 
     @property
     def pid(self):
@@ -76,6 +96,15 @@ class Server:
     def stop(self):
         self._child.kill()
         self._child.wait(DEADLINE)
+
+
+def start(peer, place, built, wire):
+    for attempt in range(1, peer.attempts + 1):
+        try:
+            return Server(peer, place, built, wire)
+        except Failed:
+            if attempt == peer.attempts:
+                raise
 
 
 class Bench:
@@ -98,34 +127,41 @@ class Bench:
             server.stop()
 
     def measure(self, cell, peer):
-        """{figure: value}."""
-        try:
+        """{figure: value}; raises Failed."""
+        with self._failures_of(peer, cell):
             return getattr(self, "_measure_" + cell.kind)(cell, peer)
-        except Failed:
-            # The next cell begins with another.
+
+    @contextlib.contextmanager
+    def _failures_of(self, peer, cell):
+        """Whatever goes wrong is told as Failed, with the server's last words; the next cell begins with another server."""
+        try:
+            yield
+        except Exception as error:
+            what = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
             server = self._servers.pop((peer.name, cell.wire), None)
             if server:
                 server.stop()
-            raise
+                what += f"; the server said: {server.last_words()}" if server.last_words() else ""
+            raise Failed(what) from error
 
     def _server(self, peer, wire):
         """It serves for as long as the bench is there, and sleeps while others are measured."""
         if (peer.name, wire) not in self._servers:
-            self._servers[peer.name, wire] = Server(peer, self._place, self._built[peer.name], wire)
+            self._servers[peer.name, wire] = start(peer, self._place, self._built[peer.name], wire)
         return self._servers[peer.name, wire]
 
     def _load_command(self, server, wire, flags):
         switches = {"wss": ["--tls"], "deflate": ["--deflate"]}.get(wire, [])
         flags = {"protocol": peers.protocol_of(wire), **flags}
-        return [self._load, f"--address={server.address}", *switches,
-                *(f"--{name}" if value is None else f"--{name}={value}" for name, value in flags.items())]
+        command = [self._load, f"--address={server.address}", *switches,
+                   *(f"--{name}" if value is None else f"--{name}={value}" for name, value in flags.items())]
+        return _on(processors()[1], command)
 
     def _run_load(self, server, cell, **more):
         flags = {"seconds": self._seconds, "warm_up": self._seconds / 3, "pid": server.pid, **cell.load, **more}
         try:
             done = subprocess.run(self._load_command(server, cell.wire, flags), stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=10 * DEADLINE, check=False,
-                                  preexec_fn=_on(processors()[1]))
+                                  stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=2 * DEADLINE, check=False)
         except subprocess.TimeoutExpired:
             raise Failed("the load did not end") from None
         if done.returncode != 0:
@@ -143,18 +179,27 @@ class Bench:
         size = cell.load["size"]
         with socket.create_connection((host, int(port)), DEADLINE) as connection:
             connection.sendall(b"*3\r\n$3\r\nSET\r\n$2\r\nit\r\n$%d\r\n%s\r\n" % (size, b"x" * size))
-            connection.recv(64)
+            answer = connection.recv(64)
+            if answer != b"+OK\r\n":
+                raise Failed(f"SET was answered with {answer}")
         return self._measure_echo(cell, peer)
 
     def _measure_latency(self, cell, peer):
         """At half of the rate that sluice reaches with one message in flight on each connection."""
         if cell.name not in self._rates:
-            sluice = self._server(peers.SLUICE, cell.wire)
-            told = [self._run_load(sluice, cell, mode="echo") for _ in range(3)]
-            self._rates[cell.name] = statistics.median(one["count"] / one["seconds"] for one in told) / 2
+            self._rates[cell.name] = self._rate_of_sluice(cell) / 2
         told = self._run_load(self._server(peer, cell.wire), cell, rate=self._rates[cell.name],
                               seconds=3 * self._seconds)
         return {"p99": told["p99_us"], "p99.9": told["p999_us"]}
+
+    def _rate_of_sluice(self, cell):
+        try:
+            with self._failures_of(peers.SLUICE, cell):
+                sluice = self._server(peers.SLUICE, cell.wire)
+                told = [self._run_load(sluice, cell, mode="echo") for _ in range(3)]
+                return statistics.median(one["count"] / one["seconds"] for one in told)
+        except Failed as reason:
+            raise Failed(f"the rate, which is sluice's, could not be measured: {reason}") from None
 
     def _measure_calls(self, cell, peer):
         server = self._server(peer, cell.wire)
@@ -166,7 +211,7 @@ class Bench:
 
     def _measure_memory(self, cell, peer):
         """Of further connections: what a server needs once is there by then."""
-        server = Server(peer, self._place, self._built[peer.name], cell.wire)
+        server = start(peer, self._place, self._built[peer.name], cell.wire)
         count = self._idle_connections
         try:
             with self._gated(server, cell.wire, {**cell.load, "connections": count // 10}):
@@ -180,8 +225,7 @@ class Bench:
     def _gated(self, server, wire, flags):
         """A load that has all its connections open, and waits for a line."""
         command = self._load_command(server, wire, {**flags, "gate": None})
-        load = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                preexec_fn=_on(processors()[1]))
+        load = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             if load.stdout.readline() != b"ready\n":
                 raise Failed(load.stderr.read().decode(errors="replace").strip()[:300])
@@ -206,20 +250,21 @@ class SystemCalls:
 
     def __enter__(self):
         self._summary = tempfile.NamedTemporaryFile(prefix="calls.")
-        try:
-            self._strace = subprocess.Popen(["strace", "-f", "-c", "-o", self._summary.name, "-p", str(self._pid)],
-                                            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        except FileNotFoundError:
-            raise Failed("strace is not installed") from None
+        command = [*ENDS_WITH_US, "strace", "-f", "-c", "-o", self._summary.name, "-p", str(self._pid)]
+        self._strace = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         line = self._strace.stderr.readline().decode(errors="replace")
         if "attached" not in line:
-            self._strace.wait(DEADLINE)
+            self._strace.kill()
+            self._strace.communicate(timeout=DEADLINE)
             raise Failed(f"strace: {line.strip()}")
         return self
 
     def __exit__(self, *_):
         self._strace.send_signal(signal.SIGINT)
-        self._strace.communicate(timeout=DEADLINE)
+        try:
+            self._strace.communicate(timeout=DEADLINE)
+        finally:
+            self._strace.kill()
         with self._summary:
             lines = self._summary.read().decode().splitlines()
         # % time, seconds, usecs/call, calls, errors if any, and the name.

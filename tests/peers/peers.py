@@ -13,7 +13,9 @@ SERVERS = os.path.join(HERE, "servers")
 # Debian's: its modules (uvloop and so on) are for this one.
 PYTHON = "/usr/bin/python3"
 
-OPTIMIZED = "-O2"
+OPTIMIZED = ("-O2",)
+# For a compiler on a machine that is busy.
+BUILD_DEADLINE = 300
 # Paths under bazel-bin; each is the target of that name.
 SLUICE_TARGETS = ("tools/sluice", "protocols/resp/key_value_server", "tests/peers/broadcast")
 
@@ -42,6 +44,7 @@ class Peer(NamedTuple):
     environment: dict = {}
     without: Tuple[str, ...] = ()  # cells in which it fails now and then
     ready: str = r"listening on (?P<address>.+)"  # the line it prints once it accepts
+    attempts: int = 1  # to start it: one that is told a port may find that somebody has taken it meanwhile
 
     def serves(self, cell):
         return cell.wire in self.wires and cell.name not in self.without
@@ -65,13 +68,16 @@ def arguments_of(place, wire):
 def output_of(command, what, **options):
     """Of a command that must succeed."""
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **options)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False,
+                              timeout=BUILD_DEADLINE, **options)
     except OSError as error:
         raise Unavailable(f"{what}: {error.strerror}: {command[0]}") from None
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{what}: {command[0]} took more than {BUILD_DEADLINE} s") from None
     text = done.stdout.decode(errors="replace").strip()
     if done.returncode != 0:
         lines = text.splitlines() or [f"exit status {done.returncode}"]
-        raise Unavailable(f"{what}: " + next((line for line in lines if "error" in line), lines[-1])[:300])
+        raise Unavailable(f"{what}: " + next((line for line in lines if "error" in line.lower()), lines[-1])[:300])
     return text
 
 
@@ -106,14 +112,14 @@ def compiled_peer(name, source, wires, packages, libraries, compiler="gcc", flag
     standard = ["-D_GNU_SOURCE"] if compiler == "gcc" else ["-std=c++17"]
     return Peer(
         name, wires,
-        build=lambda place: compiled(place, [f"servers/{source}"], compiler, [OPTIMIZED, *standard, *flags], libraries),
+        build=lambda place: compiled(place, [f"servers/{source}"], compiler, [*OPTIMIZED, *standard, *flags], libraries),
         command=lambda place, program, wire: [program, *arguments_of(place, wire)],
         version=lambda: ", ".join(f"{package} {package_version(package)}" for package in packages))
 
 
 def build_load(place):
     names = ("load", "connection", "wire")
-    return compiled(place, [f"load/{name}.c" for name in names], "gcc", ["-D_GNU_SOURCE", "-O2"],
+    return compiled(place, [f"load/{name}.c" for name in names], "gcc", [*OPTIMIZED, "-D_GNU_SOURCE"],
                     ["-lssl", "-lcrypto", "-lz"])
 
 
@@ -228,5 +234,6 @@ PEERS = (
          command=lambda place, _, wire: ["node", os.path.join(SERVERS, "ws.js"), *arguments_of(place, wire)],
          version=node_version, environment=NODE),
     Peer("redis", ("resp",), build=lambda place: output_of(["redis-server", "--version"], "redis-server"),
-         command=redis_command, ready=".*Ready to accept connections.*", version=lambda: output_of(["redis-server", "--version"], "redis-server")),
+         command=redis_command, ready=".*Ready to accept connections.*", attempts=3,
+         version=lambda: output_of(["redis-server", "--version"], "redis-server")),
 )
