@@ -42,13 +42,13 @@ def _on(processor, command):
 
 
 class Server:
-    def __init__(self, peer, place, built, wire):
+    def __init__(self, peer, place, built, wire, environment=None):
         self.peer = peer
         self._command = peer.command(place, built, wire)
         self._said = collections.deque(maxlen=5)
         self._child = subprocess.Popen(_on(processors()[0], self._command), stdin=subprocess.DEVNULL,
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                       env={**os.environ, **peer.environment})
+                                       env={**os.environ, **peer.environment, **(environment or {})})
         try:
             self._lines = queue.Queue()
             self._reader = threading.Thread(target=self._read, daemon=True)
@@ -98,10 +98,10 @@ class Server:
         self._child.wait(DEADLINE)
 
 
-def start(peer, place, built, wire):
+def start(peer, place, built, wire, environment=None):
     for attempt in range(1, peer.attempts + 1):
         try:
-            return Server(peer, place, built, wire)
+            return Server(peer, place, built, wire, environment)
         except Failed:
             if attempt == peer.attempts:
                 raise
@@ -211,7 +211,7 @@ class Bench:
 
     def _measure_memory(self, cell, peer):
         """Of further connections: what a server needs once is there by then."""
-        server = start(peer, self._place, self._built[peer.name], cell.wire)
+        server = start(peer, self._place, self._built[peer.name], cell.wire, {"SAVE_MEMORY": "1"})
         count = self._idle_connections
         try:
             with self._gated(server, cell.wire, {**cell.load, "connections": count // 10}):

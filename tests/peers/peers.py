@@ -13,7 +13,8 @@ SERVERS = os.path.join(HERE, "servers")
 # Debian's: its modules (uvloop and so on) are for this one.
 PYTHON = "/usr/bin/python3"
 
-OPTIMIZED = ("-O2",)
+# As Bazel's -c opt for sluice.
+OPTIMIZED = ("-O2", "-DNDEBUG")
 # For a compiler on a machine that is busy.
 BUILD_DEADLINE = 300
 # Paths under bazel-bin; each is the target of that name.

@@ -3,7 +3,8 @@
 //   beast websocket [--tls=CHAIN,KEY | --deflate | --broadcast]
 //
 // Messages are not cut into frames, and are written from where they were read. The io_context is
-// told that there is one thread, and the sockets know its executor's type. No timeouts.
+// told that there is one thread, and the sockets know its executor's type. No timeouts. With
+// SAVE_MEMORY in the environment OpenSSL gives back its buffers.
 
 #include <boost/asio.hpp>
 #include <boost/asio/ssl.hpp>
@@ -12,6 +13,7 @@
 #include <boost/beast/websocket.hpp>
 #include <boost/beast/websocket/ssl.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <deque>
 #include <memory>
 #include <string>
@@ -141,7 +143,7 @@ int main(int argc, char** argv) {
     const size_t comma = option.find(',');
     tls.use_certificate_chain_file(option.substr(6, comma - 6));
     tls.use_private_key_file(option.substr(comma + 1), net::ssl::context::pem);
-    SSL_CTX_set_mode(tls.native_handle(), SSL_MODE_RELEASE_BUFFERS);
+    if (std::getenv("SAVE_MEMORY")) SSL_CTX_set_mode(tls.native_handle(), SSL_MODE_RELEASE_BUFFERS);
   }
   net::io_context context(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE);
   Acceptor acceptor(context.get_executor(),

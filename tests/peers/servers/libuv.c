@@ -77,7 +77,6 @@ static void accept_one(uv_stream_t* listener, int status) {
   struct connection* c = calloc(1, sizeof *c);
   uv_tcp_init(listener->loop, &c->tcp);
   uv_accept(listener, (uv_stream_t*)&c->tcp);
-  uv_tcp_nodelay(&c->tcp, 1);
   uv_read_start((uv_stream_t*)&c->tcp, lend, receive);
 }
 

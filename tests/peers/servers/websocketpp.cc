@@ -3,10 +3,12 @@
 //   websocketpp websocket [--tls=CHAIN,KEY | --deflate | --broadcast]
 //
 // Without logs, without locks (one thread), without timeouts. A message that was read is handed to
-// send as it is; a broadcast is prepared once.
+// send as it is; a broadcast is prepared once. With SAVE_MEMORY in the environment OpenSSL gives
+// back its buffers.
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <set>
 #include <string>
 #include <websocketpp/concurrency/none.hpp>
@@ -22,11 +24,13 @@ struct Config : Base {
   using type = Config;
   using base = Base;
   using concurrency_type = websocketpp::concurrency::none;
+  static const bool enable_multithreading = false;  // no strands
   using alog_type = websocketpp::log::stub;
   using elog_type = websocketpp::log::stub;
   using rng_type = typename Base::rng_type;
   struct transport_config : Base::transport_config {
     using concurrency_type = websocketpp::concurrency::none;
+    static const bool enable_multithreading = false;
     using alog_type = websocketpp::log::stub;
     using elog_type = websocketpp::log::stub;
     using request_type = typename Base::transport_config::request_type;
@@ -50,9 +54,10 @@ template <typename Configuration>
 void Serve(bool is_broadcast, const std::string& tls) {
   using Server = websocketpp::server<Configuration>;
   using MessagePtr = typename Server::message_ptr;
+  websocketpp::lib::asio::io_service service(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE);
   Server server;
   std::set<Handle, std::owner_less<Handle>> all;
-  server.init_asio();
+  server.init_asio(&service);
   server.set_listen_backlog(4096);
   if constexpr (std::is_same_v<Configuration, Config<websocketpp::config::asio_tls>>) {
     server.set_tls_init_handler([tls](Handle) {
@@ -61,7 +66,8 @@ void Serve(bool is_broadcast, const std::string& tls) {
         auto made = websocketpp::lib::make_shared<ssl::context>(ssl::context::tls_server);
         made->use_certificate_chain_file(tls.substr(0, tls.find(',')));
         made->use_private_key_file(tls.substr(tls.find(',') + 1), ssl::context::pem);
-        SSL_CTX_set_mode(made->native_handle(), SSL_MODE_RELEASE_BUFFERS);
+        if (std::getenv("SAVE_MEMORY"))
+          SSL_CTX_set_mode(made->native_handle(), SSL_MODE_RELEASE_BUFFERS);
         return made;
       }();
       return context;
