@@ -74,9 +74,10 @@ def _picture(row):
 
 
 def _verdict(row):
-    if row.to_best is None:
-        return "sluice has no peer here"
-    return f"sluice is {row.rank}: {table.ratio_text(row.to_best)} of {row.best_peer}’s"
+    without_ratio = {"failed": "sluice has failed here", "alone": "sluice has no peer here",
+                     "incomparable": f"sluice has no round that can be compared with {row.best_peer}’s"}
+    return without_ratio.get(row.rank) or \
+        f"sluice is {row.rank}: {table.ratio_text(row.to_best)} of {row.best_peer}’s"
 
 
 def _card(rows):

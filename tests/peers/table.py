@@ -25,9 +25,13 @@ def _median_ratio(rounds, one, other, figure):
     return statistics.median(ratios) if ratios else None
 
 
-def _rank(figure, to_best):
-    if to_best is None:
+def _rank(figure, values, best, to_best):
+    if "sluice" not in values:
+        return "failed"
+    if best is None:
         return "alone"
+    if to_best is None:
+        return "incomparable"  # the best peer's figures are 0, or of other rounds
     behind = 1 / to_best if figure.more_is_better else to_best
     if behind <= 1:
         return "first"
@@ -47,7 +51,7 @@ def rows(results):
             others = [name for name in names if name not in ("floor", "sluice")]
             best = (max if figure.more_is_better else min)(others, key=values.get) if others else None
             to_best = _median_ratio(rounds, "sluice", best, figure.name) if best and "sluice" in values else None
-            yield Row(cell, figure, values, to_floor, best, to_best, _rank(figure, to_best))
+            yield Row(cell, figure, values, to_floor, best, to_best, _rank(figure, values, best, to_best))
 
 
 def ratio_text(ratio):

@@ -42,6 +42,16 @@ class TableTest(unittest.TestCase):
         for row in rows_of(floor=[1], sluice=[2]).values():
             self.assertEqual((row.best_peer, row.to_best, row.rank), (None, None, "alone"))
 
+    def test_where_sluice_has_no_figure_it_has_failed(self):
+        for row in rows_of(floor=[1], libuv=[2]).values():
+            self.assertEqual((row.to_best, row.rank), (None, "failed"))
+
+    def test_without_a_round_of_both_there_is_no_rank_but_a_peer(self):
+        results = rounds_of(sluice=[2, 2], libuv=[4, 1])
+        del results[NAME][0]["sluice"], results[NAME][1]["libuv"]
+        row = next(table.rows(results))
+        self.assertEqual((row.best_peer, row.to_best, row.rank), ("libuv", None, "incomparable"))
+
     def test_a_peer_that_failed_in_a_round_is_compared_in_the_others(self):
         results = rounds_of(sluice=[2, 2], libuv=[4, 1])
         del results[NAME][1]["libuv"]
@@ -58,6 +68,11 @@ class PageTest(unittest.TestCase):
         shown = "".join(root.itertext())
         for part in ("<kernel>", "a & b", "libuv: <1>", "go: x < y", "cell with <peer>", cells.BY_NAME[NAME].title):
             self.assertIn(part, shown)
+
+    def test_a_cell_in_which_sluice_failed_says_so(self):
+        told = {"kernel": "", "processor": "", "processors": {"servers": 0, "load": 1}, "date": "", "is_quick": True,
+                "rounds": 1, "versions": {}, "left_out": {}, "failed": {}}
+        self.assertIn("sluice has failed here", page.page(told, rounds_of(floor=[1], libuv=[2])))
 
 
 if __name__ == "__main__":
