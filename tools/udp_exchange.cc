@@ -112,7 +112,7 @@ UdpExchange::Taken UdpExchange::Take(absl::Span<const uint8_t> bytes, MonotonicT
 void UdpExchange::BeginCounting() {
   const uint32_t oldest = slots_[end()].next;
   counted_from_ = oldest == end() ? next_sequence_ : slots_[oldest].sequence;
-  counts_ = {.sent = in_flight_};
+  counts_ = {.sent = in_flight_, .damaged = counts_.damaged};
 }
 
 size_t UdpExchange::GiveUp(MonotonicTime sent_before) {

@@ -73,7 +73,7 @@ class UdpExchange {
   // Those in flight that left before `sent_before` are lost. Returns how many.
   size_t GiveUp(MonotonicTime sent_before);
 
-  // Counts from here on; what is in flight now is as if sent afterwards.
+  // Counts from here on; what is in flight now is as if sent afterwards. Damage is not forgotten.
   void BeginCounting();
   const UdpCounts& counts() const { return counts_; }
 

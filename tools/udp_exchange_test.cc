@@ -203,6 +203,14 @@ TEST_F(UdpExchangeTest, CountingBeginsWithWhatIsInFlight) {
   EXPECT_EQ(Counts(), "sent 3 answers 1 late 1 lost 1 duplicated 1");
 }
 
+TEST_F(UdpExchangeTest, DamageBeforeCountingBeginsIsNotForgotten) {
+  Datagram changed = Send();
+  changed.back() ^= 1;
+  EXPECT_EQ(Take(changed), Kind::kDamaged);
+  exchange_.BeginCounting();
+  EXPECT_EQ(Counts(), "sent 1 damaged 1");
+}
+
 TEST(UdpExchangeSizesTest, DatagramsOfMixedSizesHaveTheirs) {
   const MessagePattern pattern(*MessageSizes::Parse("30:1,300:1"), /*seed=*/1);
   UdpExchange exchange(pattern, /*connection=*/0, /*pipeline=*/1, /*verify=*/true);
