@@ -130,8 +130,7 @@ std::string BenchPage(absl::string_view url, absl::Time ended, const LoadOptions
   if (options.reconnect.has_value()) AddReconnects(result, &page);
   AddErrors(result.errors, &page);
   if (options.rate.has_value()) {
-    AddRateWarning("message", *options.rate, result.ReachedRate(*options.rate), result.unsent,
-                   &page);
+    AddRateWarning("message", *options.rate, result.ReachedRate(), result.unsent, &page);
   }
   AddMeterWarning(result.series, &page);
   page.configuration = Configuration(options);
@@ -157,8 +156,7 @@ std::string BenchPage(absl::string_view url, absl::Time ended, const UdpLoadOpti
   const absl::Status status = UdpLoadStatus(options, result);
   if (!status.ok()) page.warnings.emplace_back(status.message());
   if (options.rate.has_value()) {
-    AddRateWarning("datagram", *options.rate, result.ReachedRate(*options.rate), result.unsent,
-                   &page);
+    AddRateWarning("datagram", *options.rate, result.ReachedRate(), result.unsent, &page);
   }
   AddMeterWarning(result.series, &page);
   page.configuration = {

@@ -196,7 +196,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool LoadConnection::Take(absl::Span<const u
     position_ += length;
     if (position_ < expected.size()) return true;
     position_ = 0;
-    shared_.OnAnswer(measured_from(), now, expected.size());
+    shared_.OnAnswer(oldest_in_flight(), measured_from(), now, expected.size());
     if (shared_.thinks) sent_at_[received_ % shared_.pipeline] = now + shared_.options.think_time;
     ++received_;
     if (bytes.empty()) return true;

@@ -2,8 +2,7 @@
 // compares the answers with them, and closes. When messages may go is one of
 //   closed loop     up to `pipeline` are in flight, always
 //   open loop       as they are due by a MessageSchedule; what is due while `pipeline` are in
-//   flight
-//                   waits as a count, and is measured from the time at which it was due
+//                   flight waits as a count, and is measured from the time at which it was due
 //
 // Loop-bound.
 #ifndef SLUICE_TOOLS_LOAD_CONNECTION_H_
@@ -72,12 +71,14 @@ class LoadConnection final : private Client::Handler, private TimerNode {
     // Open loop; message m of number n is message m * count + n - first of it.
     std::optional<MessageSchedule> schedule = {};
     bool sending = false;
-    MonotonicTime counted_from = {};  // what was sent, or due, or begun, earlier is not counted
+    MonotonicTime counted_from = {};  // what was sent, or begun, earlier is not counted
     MonotonicTime last_answer = {};
     LoadResult result = {};
 
-    void OnAnswer(MonotonicTime from, MonotonicTime now, size_t size) {
-      if (from < counted_from) return;
+    // `from` is where its latency begins: that may be in the warm-up, which leaves a backlog where
+    // the server does not keep up.
+    void OnAnswer(MonotonicTime sent, MonotonicTime from, MonotonicTime now, size_t size) {
+      if (sent < counted_from) return;
       result.latency.RecordNanoseconds(now.nanoseconds() - from.nanoseconds());
       last_answer = now;
       ++result.messages;

@@ -113,8 +113,8 @@ std::string LoadReport(absl::string_view title, const LoadOptions& options,
   absl::StrAppend(&report, ReconnectLines(options, result, terminal));
   absl::StrAppend(&report, UsageLines(result.series, terminal));
   if (options.rate.has_value()) {
-    absl::StrAppend(&report, RateLine("message", *options.rate, result.ReachedRate(*options.rate),
-                                      result.unsent, terminal));
+    absl::StrAppend(
+        &report, RateLine("message", *options.rate, result.ReachedRate(), result.unsent, terminal));
   }
   absl::StrAppend(&report, ErrorsLine(result.errors, terminal));
   if (result.errors.total() == 0) {
@@ -141,9 +141,8 @@ std::string LoadReportJson(absl::string_view url, const LoadOptions& options,
       .Add("size", static_cast<int64_t>(std::llround(options.size.mean())))
       .Add("sizes", options.size.ToString())
       .Add("rate", options.rate)
-      .Add("rate_reached", options.rate.has_value()
-                               ? std::optional<bool>(result.ReachedRate(*options.rate))
-                               : std::nullopt)
+      .Add("rate_reached",
+           options.rate.has_value() ? std::optional<bool>(result.ReachedRate()) : std::nullopt)
       .Add("unsent", result.unsent)
       .Add("think_time_seconds", absl::ToDoubleSeconds(options.think_time))
       .Add("warm_up_seconds", absl::ToDoubleSeconds(options.warm_up))

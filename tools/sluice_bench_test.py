@@ -193,7 +193,8 @@ class BenchTest(unittest.TestCase):
                              "--threads=2", "--pipeline=50", "--timeout=60s" if scheme == "ws" else "--lost_after=60s")
                 self.assertEqual(result.returncode, 0, result)
                 report = json.loads(result.stdout)
-                self.assertEqual((report["messages"], report["rate"], report["unsent"]), (50, 100, 0))
+                self.assertEqual((report["messages"], report["rate"], report["rate_reached"], report["unsent"]),
+                                 (50, 100, True, 0))
 
     def test_a_rate_that_is_not_reached_is_told(self):
         with Fake(until_end) as fake:

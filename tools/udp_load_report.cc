@@ -82,7 +82,7 @@ std::string UdpLoadReport(absl::string_view title, const UdpLoadOptions& options
                                  result.latency, terminal),
                    CountsLine(result.counts), UsageLines(result.series, terminal));
   if (options.rate.has_value()) {
-    absl::StrAppend(&report, RateLine("datagram", *options.rate, result.ReachedRate(*options.rate),
+    absl::StrAppend(&report, RateLine("datagram", *options.rate, result.ReachedRate(),
                                       result.unsent, terminal));
   }
   if (result.unread > 0) {
@@ -108,9 +108,8 @@ std::string UdpLoadReportJson(absl::string_view url, const UdpLoadOptions& optio
       .Add("size", static_cast<int64_t>(std::llround(options.size.mean())))
       .Add("sizes", options.size.ToString())
       .Add("rate", options.rate)
-      .Add("rate_reached", options.rate.has_value()
-                               ? std::optional<bool>(result.ReachedRate(*options.rate))
-                               : std::nullopt)
+      .Add("rate_reached",
+           options.rate.has_value() ? std::optional<bool>(result.ReachedRate()) : std::nullopt)
       .Add("unsent", result.unsent)
       .Add("warm_up_seconds", absl::ToDoubleSeconds(options.warm_up))
       .Add("text", options.text)

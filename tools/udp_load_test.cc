@@ -189,7 +189,7 @@ TEST_F(SimulatedUdpLoadTest, ARateIsExact) {
   options_.rate = 333.25;
   const UdpLoadResult result = Run();
   EXPECT_EQ(result.counts.answers, 6665u);
-  EXPECT_TRUE(result.ReachedRate(333.25));
+  EXPECT_TRUE(result.ReachedRate());
   EXPECT_EQ(result.unsent, 0u);
   EXPECT_GE(result.latency.min(), absl::Milliseconds(40));
   EXPECT_LE(result.latency.max(), absl::Milliseconds(41));
@@ -212,7 +212,7 @@ TEST_F(SimulatedUdpLoadTest, WhatThereIsNoRoomForIsUnsent) {
   EXPECT_NEAR(result.answers_per_second(), 1000, 20);
   EXPECT_EQ(result.counts.sent + result.unsent, 40'000u);
   EXPECT_EQ(result.counts.lost, 0u) << "lateness counts from sending";
-  EXPECT_FALSE(result.ReachedRate(2000));
+  EXPECT_FALSE(result.ReachedRate());
 }
 
 TEST_F(SimulatedUdpLoadTest, TheWarmUpIsNotCounted) {
@@ -225,6 +225,29 @@ TEST_F(SimulatedUdpLoadTest, TheWarmUpIsNotCounted) {
   EXPECT_EQ(result.latency.count(), result.counts.answers);
   EXPECT_NEAR(result.answers_per_second(), 1000, 20);
   EXPECT_NEAR(absl::ToDoubleSeconds(result.elapsed), 20, 0.1);
+}
+
+TEST_F(SimulatedUdpLoadTest, DamageInTheWarmUpIsAFailure) {
+  options_.warm_up = absl::Seconds(1);
+  bool damaged = false;
+  server_.answer = [&](UdpSocket& of, const ReceivedDatagram& datagram) {
+    if (!std::exchange(damaged, true)) datagram.bytes[50] ^= 1;
+    of.SendLent(datagram.bytes, *datagram.peer);
+  };
+  const UdpLoadResult result = Run();
+  EXPECT_EQ(result.counts.damaged, 1u);
+  EXPECT_EQ(UdpLoadStatus(options_, result).code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(SimulatedUdpLoadTest, ARateIsReachedHoweverLongTheLastAnswersTake) {
+  options_.rate = 1000;
+  options_.duration = absl::Milliseconds(100);
+  options_.pipeline = 100;
+  network_.SetLink(server_host_, client_host_, {.latency = absl::Milliseconds(500)});
+  const UdpLoadResult result = Run();
+  EXPECT_EQ(result.counts.answers, 100u);
+  EXPECT_GT(result.elapsed, absl::Milliseconds(500));
+  EXPECT_TRUE(result.ReachedRate());
 }
 
 TEST_F(SimulatedUdpLoadTest, DamageIsAFailure) {
