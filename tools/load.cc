@@ -50,7 +50,7 @@ absl::StatusOr<LoadResult> Load::Run(absl::Duration interval, Show show) {
     series_.Add(-options_.warm_up, latency_);
     on_each(&LoadWorker::Run);
     watch_.AwaitDone(/*or_stop=*/true, look_interval, look);
-    Look(absl::InfiniteDuration(), show);
+    series_.End(watch_.elapsed() - options_.warm_up, TakeLatency());
   }
   on_each(&LoadWorker::Finish);
   watch_.AwaitDone(/*or_stop=*/false, interval, [&] { show(TakeProgress()); });
@@ -65,14 +65,16 @@ absl::StatusOr<LoadResult> Load::Run(absl::Duration interval, Show show) {
 
 // Adds to the series, and shows how far it has come when it is time to.
 void Load::Look(absl::Duration interval, Show show) {
-  if (!connecting_) {
-    latency_ = Histogram();
-    group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
-      latency_.Merge(workers_[static_cast<size_t>(index)]->latency());
-    });
-    series_.Add(watch_.elapsed() - options_.warm_up, latency_);
-  }
+  if (!connecting_) series_.Add(watch_.elapsed() - options_.warm_up, TakeLatency());
   if (watch_.since_shown() >= interval) show(TakeProgress());
+}
+
+const Histogram& Load::TakeLatency() {
+  latency_ = Histogram();
+  group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
+    latency_.Merge(workers_[static_cast<size_t>(index)]->latency());
+  });
+  return latency_;
 }
 
 absl::Status Load::StartWorkers() {

@@ -63,6 +63,7 @@ class Load {
 
   absl::Status StartWorkers();
   void Look(absl::Duration interval, Show show);
+  const Histogram& TakeLatency();
   Progress TakeProgress();
 
   const LoadOptions options_;

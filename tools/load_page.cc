@@ -147,7 +147,7 @@ std::string ServerCpu(absl::Span<const Sample> samples, const MeasuredUsage& usa
   SvgChart chart = {.id = "cpu", .title = "Processor time of the server", .x = TimeAxis()};
   chart.y = {.title = "of one processor", .label = PercentLabel};
   SvgChart::Line line;
-  absl::Duration from = samples.front().from;
+  absl::Duration from = usage.from;
   absl::Duration used;
   for (const Sample& sample : samples) {
     if (!sample.used.has_value()) continue;

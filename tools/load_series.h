@@ -7,6 +7,7 @@
 //   LoadSeries series(meter);
 //   series.Add(absl::ZeroDuration(), latency);          // as the measured time begins
 //   series.Add(absl::Seconds(1), latency);              // and every now and then
+//   series.End(absl::Seconds(5), latency);
 //   for (const LoadSeries::Sample& sample : series.samples()) sample.latency.Quantile(0.99);
 //
 // Thread-compatible. Takes 37 KiB a sample.
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "sluice/tools/histogram.h"
@@ -29,6 +31,7 @@ namespace sluice::tools {
 
 // What a process has used from one time to another.
 struct MeasuredUsage {
+  absl::Duration from = {};  // in the measured time
   absl::Duration time = {};
   uint64_t messages = 0;  // that were answered meanwhile
   absl::Duration user = {};
@@ -61,19 +64,26 @@ class LoadSeries {
       : meter_(std::move(meter)) {}
 
   // The measured time has come to `at`, with `latency` of all answers since it began. The first
-  // call begins the series; one before that time (in a warm-up) is ignored.
+  // call begins the series; one before that time (in a warm-up) is ignored, and so is what comes
+  // too soon after another.
   void Add(absl::Duration at, const Histogram& latency);
+  // The same for the last time, however soon: a short piece becomes part of the one before.
+  void End(absl::Duration at, const Histogram& latency);
 
   absl::Span<const Sample> samples() const { return samples_; }
 
-  // From the first Add to the last; none where no process is looked at, or it could not be.
+  // From the first Add to the last, or to End; none where no process is looked at, or it could not
+  // be.
   std::optional<MeasuredUsage> usage() const;
   // Why it could not be, once that was so.
   const absl::Status& meter_status() const { return meter_status_; }
 
  private:
+  using Read = absl::StatusOr<ProcessUsage> (ProcessMeter::*)() const;
+
   void Begin(absl::Duration at, const Histogram& latency);
-  std::optional<ProcessUsage> ReadMeter();
+  void Append(absl::Duration at, const Histogram& latency, Read read);
+  std::optional<ProcessUsage> ReadMeter(Read read);
   void HalveSamples();
 
   std::optional<ProcessMeter> meter_;

@@ -7,6 +7,7 @@
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "sluice/tools/fake_proc.h"
 #include "sluice/tools/histogram.h"
 #include "sluice/tools/process_meter.h"
 
@@ -62,22 +63,117 @@ TEST(LoadSeriesTest, ALongRunHasLongerSamplesAndLosesNothing) {
   EXPECT_GE(count, 99'000u);
 }
 
-TEST(LoadSeriesTest, AProcessIsLookedAt) {
-  LoadSeries series(*ProcessMeter::Attach(getpid()));
+TEST(LoadSeriesTest, TheEndIsNotTooSoon) {
+  LoadSeries series;
   Histogram latency;
-  latency.Record(absl::Milliseconds(1));
   series.Add(absl::ZeroDuration(), latency);
-  for (int i = 1; i <= 300; ++i) {
-    latency.Record(absl::Milliseconds(1));
-    series.Add(i * absl::Seconds(1), latency);
+  latency.Record(absl::Milliseconds(1));
+  series.Add(absl::Seconds(1), latency);
+  latency.Record(absl::Milliseconds(1));
+  series.Add(absl::Milliseconds(1050), latency);
+  EXPECT_EQ(series.samples()[0].to, absl::Seconds(1));
+  series.End(absl::Milliseconds(1060), latency);
+  ASSERT_EQ(series.samples().size(), 1u);
+  EXPECT_EQ(series.samples()[0].to, absl::Milliseconds(1060));
+  EXPECT_EQ(series.samples()[0].latency.count(), 2u);
+}
+
+TEST(LoadSeriesTest, AnEndAfterAWhileIsASample) {
+  LoadSeries series;
+  Histogram latency;
+  series.Add(absl::ZeroDuration(), latency);
+  latency.Record(absl::Milliseconds(1));
+  series.Add(absl::Seconds(1), latency);
+  series.End(absl::Seconds(2), latency);
+  EXPECT_EQ(series.samples().size(), 2u);
+}
+
+TEST(LoadSeriesTest, AShortRunIsOneSample) {
+  LoadSeries series;
+  Histogram latency;
+  series.Add(absl::ZeroDuration(), latency);
+  latency.Record(absl::Milliseconds(1));
+  series.End(absl::Milliseconds(10), latency);
+  ASSERT_EQ(series.samples().size(), 1u);
+  EXPECT_EQ(series.samples()[0].per_second(), 100);
+}
+
+TEST(LoadSeriesTest, AWarmUpThatIsCutShortHasNoSample) {
+  LoadSeries series;
+  series.Add(-absl::Seconds(2), Histogram());
+  series.End(-absl::Seconds(1), Histogram());
+  EXPECT_TRUE(series.samples().empty());
+}
+
+class ProcessSeriesTest : public testing::Test {
+ protected:
+  static absl::Duration Ticks(int ticks) {
+    return absl::Seconds(1) * ticks / static_cast<int64_t>(sysconf(_SC_CLK_TCK));
   }
-  const std::optional<MeasuredUsage> usage = series.usage();
-  ASSERT_TRUE(usage.has_value()) << series.meter_status();
-  EXPECT_EQ(usage->messages, 300u);
-  EXPECT_EQ(usage->time, absl::Seconds(300));
-  EXPECT_GT(usage->anonymous_bytes, 0u);
-  EXPECT_GE(usage->cpu_per_message(), absl::ZeroDuration());
-  EXPECT_TRUE(series.samples()[0].used.has_value());
+
+  FakeProc proc_;
+  LoadSeries series_{*ProcessMeter::Attach(FakeProc::kPid, proc_.path())};
+  Histogram latency_;
+};
+
+TEST_F(ProcessSeriesTest, ASampleHasWhatWasUsedInItsTime) {
+  series_.Add(absl::ZeroDuration(), latency_);
+  proc_.WriteStat({.user = 170, .system = 55});
+  latency_.Record(absl::Milliseconds(1));
+  series_.Add(absl::Seconds(1), latency_);
+  proc_.WriteStat({.user = 171, .system = 85});
+  latency_.Record(absl::Milliseconds(1));
+  series_.End(absl::Seconds(3), latency_);
+  ASSERT_EQ(series_.samples().size(), 2u);
+  EXPECT_EQ(series_.samples()[0].used->user, Ticks(20));
+  EXPECT_EQ(series_.samples()[0].used->system, Ticks(5));
+  EXPECT_EQ(series_.samples()[1].used->user, Ticks(1));
+  EXPECT_EQ(series_.samples()[1].used->system, Ticks(30));
+  const std::optional<MeasuredUsage> usage = series_.usage();
+  ASSERT_TRUE(usage.has_value()) << series_.meter_status();
+  EXPECT_EQ(usage->user, Ticks(21));
+  EXPECT_EQ(usage->system, Ticks(35));
+  EXPECT_EQ(usage->time, absl::Seconds(3));
+  EXPECT_EQ(usage->messages, 2u);
+  EXPECT_EQ(usage->cpu_per_message(), Ticks(28));
+}
+
+TEST_F(ProcessSeriesTest, MemoryIsReadExactlyAtTheEndOnly) {
+  series_.Add(absl::ZeroDuration(), latency_);
+  series_.Add(absl::Seconds(1), latency_);
+  EXPECT_EQ(series_.samples()[0].used->anonymous_bytes, 1000u * 1024);
+  series_.End(absl::Seconds(2), latency_);
+  EXPECT_EQ(series_.samples()[1].used->anonymous_bytes, 1004u * 1024);
+  EXPECT_EQ(series_.usage()->anonymous_bytes, 1004u * 1024);
+  EXPECT_EQ(series_.usage()->peak_bytes, 3000u * 1024);
+}
+
+TEST_F(ProcessSeriesTest, WhatIsUsedCountsFromWhenItWasFirstLookedAt) {
+  series_.Add(-absl::Seconds(1), latency_);
+  proc_.WriteStat({.user = 1000});
+  series_.Add(absl::Milliseconds(60), latency_);
+  proc_.WriteStat({.user = 1010});
+  series_.Add(absl::Milliseconds(160), latency_);
+  EXPECT_EQ(series_.samples()[0].from, absl::ZeroDuration());
+  const std::optional<MeasuredUsage> usage = series_.usage();
+  ASSERT_TRUE(usage.has_value()) << series_.meter_status();
+  EXPECT_EQ(usage->from, absl::Milliseconds(60));
+  EXPECT_EQ(usage->time, absl::Milliseconds(100));
+  EXPECT_EQ(usage->user, Ticks(10));
+}
+
+TEST_F(ProcessSeriesTest, LongerSamplesLoseNothingThatWasUsed) {
+  series_.Add(absl::ZeroDuration(), latency_);
+  for (int i = 1; i <= 300; ++i) {
+    latency_.Record(absl::Milliseconds(1));
+    proc_.WriteStat({.user = 150 + i});
+    series_.Add(i * absl::Seconds(1), latency_);
+  }
+  absl::Duration used;
+  for (const LoadSeries::Sample& sample : series_.samples()) used += sample.used->cpu();
+  EXPECT_EQ(used, Ticks(300));
+  EXPECT_EQ(series_.usage()->user, Ticks(300));
+  EXPECT_EQ(series_.usage()->messages, 300u);
 }
 
 }  // namespace

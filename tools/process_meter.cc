@@ -83,13 +83,7 @@ absl::StatusOr<ProcessUsage> ProcessMeter::Read() const {
   if (!status.ok()) return status.status();
   const std::optional<Stat> stat = ParseStat(*stat_text);
   const std::optional<uint64_t> peak = FindKilobytes(*status, "VmHWM");
-  std::optional<uint64_t> anonymous = FindKilobytes(*status, "RssAnon");
-  // That one is exact, and one's own user's processes' only; the other is behind by up to 64 pages
-  // a thread.
-  const absl::StatusOr<std::string> rollup = ReadFile("smaps_rollup");
-  if (rollup.ok()) {
-    if (const auto exact = FindKilobytes(*rollup, "Anonymous")) anonymous = exact;
-  }
+  const std::optional<uint64_t> anonymous = FindKilobytes(*status, "RssAnon");
   if (!stat.has_value() || !peak.has_value() || !anonymous.has_value()) {
     return absl::NotFoundError(absl::StrCat(
         "process ", pid_, " has no memory of its own: it has ended, or is a thread of the kernel"));
@@ -102,6 +96,15 @@ absl::StatusOr<ProcessUsage> ProcessMeter::Read() const {
                       .system = Ticks(stat->system),
                       .anonymous_bytes = *anonymous,
                       .peak_bytes = *peak};
+}
+
+absl::StatusOr<ProcessUsage> ProcessMeter::ReadExactly() const {
+  absl::StatusOr<ProcessUsage> usage = Read();
+  if (!usage.ok()) return usage;
+  const absl::StatusOr<std::string> rollup = ReadFile("smaps_rollup");
+  if (!rollup.ok()) return usage;
+  usage->anonymous_bytes = FindKilobytes(*rollup, "Anonymous").value_or(usage->anonymous_bytes);
+  return usage;
 }
 
 absl::StatusOr<std::string> ProcessMeter::ReadFile(const std::string& name) const {

@@ -6,7 +6,7 @@
 //   absl::StatusOr<ProcessMeter> meter = ProcessMeter::Attach(pid);
 //   const absl::StatusOr<ProcessUsage> before = meter->Read();
 //   ...
-//   const absl::StatusOr<ProcessUsage> after = meter->Read();
+//   const absl::StatusOr<ProcessUsage> after = meter->ReadExactly();
 //   absl::Duration cpu = after->cpu() - before->cpu();
 //
 // Thread-compatible.
@@ -25,7 +25,8 @@ namespace sluice::tools {
 struct ProcessUsage {
   absl::Duration user = {};      // processor time of all threads since it began, in the
   absl::Duration system = {};    // system's ticks, most often of 10 ms
-  uint64_t anonymous_bytes = 0;  // resident memory that is no file's: heap and stacks
+  uint64_t anonymous_bytes = 0;  // resident memory that is no file's: heap and stacks; unless read
+                                 // exactly, behind by up to 64 pages a thread
   uint64_t peak_bytes = 0;       // the most that was ever resident, with files
 
   absl::Duration cpu() const { return user + system; }
@@ -39,6 +40,9 @@ class ProcessMeter {
 
   // The same errors; kNotFound also when the process has ended and another one has its number.
   absl::StatusOr<ProcessUsage> Read() const;
+  // Walks through the page tables of the process, which meanwhile gets no memory: not for a while
+  // in which that is measured. No more exact than Read where the process is another user's.
+  absl::StatusOr<ProcessUsage> ReadExactly() const;
 
  private:
   ProcessMeter(int pid, std::string proc) : pid_(pid), proc_(std::move(proc)) {}

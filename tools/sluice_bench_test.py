@@ -246,7 +246,9 @@ class BenchTest(unittest.TestCase):
                 server = json.loads(result.stdout)["server"]
                 self.assertGreater(server["anonymous_bytes"], 10_000)
                 self.assertGreaterEqual(server["peak_bytes"], server["anonymous_bytes"])
-                self.assertGreaterEqual(server["user_seconds"] + server["system_seconds"], 0)
+                self.assertGreater(server["seconds"], 0)
+                self.assertAlmostEqual(server["cpu_share"] * server["seconds"],
+                                       server["user_seconds"] + server["system_seconds"], delta=1e-6)
                 self.assertGreater(server["messages"], 0)
                 self.assertIn(" of anonymous memory, and at its peak ", run("bench", *flags).stdout.decode())
 

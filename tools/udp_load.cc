@@ -45,7 +45,7 @@ absl::StatusOr<UdpLoadResult> UdpLoad::Run(absl::Duration interval, Show show) {
   series_.Add(-options_.warm_up, latency_);
   on_each(&UdpLoadWorker::Run);
   watch_.AwaitDone(/*or_stop=*/true, std::min(interval, kLookInterval), look);
-  Look(absl::InfiniteDuration(), show);
+  series_.End(watch_.elapsed() - options_.warm_up, TakeLatency());
   on_each(&UdpLoadWorker::Finish);
   watch_.AwaitDone(/*or_stop=*/false, interval, [&] { show(TakeProgress()); });
 
@@ -59,12 +59,16 @@ absl::StatusOr<UdpLoadResult> UdpLoad::Run(absl::Duration interval, Show show) {
 
 // Adds to the series, and shows how far it has come when it is time to.
 void UdpLoad::Look(absl::Duration interval, Show show) {
+  series_.Add(watch_.elapsed() - options_.warm_up, TakeLatency());
+  if (watch_.since_shown() >= interval) show(TakeProgress());
+}
+
+const Histogram& UdpLoad::TakeLatency() {
   latency_ = Histogram();
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
     latency_.Merge(workers_[static_cast<size_t>(index)]->latency());
   });
-  series_.Add(watch_.elapsed() - options_.warm_up, latency_);
-  if (watch_.since_shown() >= interval) show(TakeProgress());
+  return latency_;
 }
 
 absl::Status UdpLoad::StartWorkers() {

@@ -56,6 +56,7 @@ class UdpLoad {
 
   absl::Status StartWorkers();
   void Look(absl::Duration interval, Show show);
+  const Histogram& TakeLatency();
   Progress TakeProgress();
 
   const UdpLoadOptions options_;
