@@ -108,8 +108,10 @@ int RunUdpBench(const ProtocolTable& protocols, const LoadOptions& load,
   absl::StatusOr<Results> results = Results::Open();
   if (!results.ok()) return invocation.Failure(results.status().message());
   RaiseDescriptorLimit();
-  if (const absl::Status status = CheckDescriptorLimit(options->sockets); !status.ok())
+  if (const absl::Status status = CheckDescriptorLimit(options->sockets, /*may_divide=*/false);
+      !status.ok()) {
     return invocation.Failure(status.message());
+  }
   const absl::StatusOr<UdpLoadResult> result = RunUdpLoad(*options);
   if (!result.ok()) return invocation.Failure(result.status().message());
   const std::string report = absl::GetFlag(FLAGS_json)
@@ -143,8 +145,11 @@ int RunBench(const ProtocolTable& protocols, const Invocation& invocation) {
   absl::StatusOr<Results> results = Results::Open();
   if (!results.ok()) return invocation.Failure(results.status().message());
   RaiseDescriptorLimit();
-  if (const absl::Status status = CheckDescriptorLimit(ConnectionsOfATable(options)); !status.ok())
+  if (const absl::Status status = CheckDescriptorLimit(
+          ConnectionsOfATable(options), /*may_divide=*/!options.own_descriptor_tables);
+      !status.ok()) {
     return invocation.Failure(status.message());
+  }
   const absl::StatusOr<LoadResult> result = RunLoad(options);
   if (!result.ok()) return invocation.Failure(result.status().message());
   const std::string report = absl::GetFlag(FLAGS_json)

@@ -19,7 +19,7 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-absl::Status CheckDescriptorLimit(int64_t connections) {
+absl::Status CheckDescriptorLimit(int64_t connections, bool may_divide) {
   rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
       static_cast<int64_t>(limit.rlim_cur) >= connections + kOthers) {
@@ -27,8 +27,11 @@ absl::Status CheckDescriptorLimit(int64_t connections) {
   }
   return absl::ResourceExhaustedError(absl::StrCat(
       connections, " connections take a descriptor each, and a process may have ", limit.rlim_cur,
-      " (RLIMIT_NOFILE): raise it with ulimit -n or LimitNOFILE=, give each of several --threads "
-      "a table of its own with --own_descriptor_tables, or run several processes"));
+      " (RLIMIT_NOFILE): raise it with ulimit -n or LimitNOFILE=, ",
+      may_divide
+          ? "give each of several --threads a table of its own with --own_descriptor_tables, "
+          : "",
+      "or run several processes"));
 }
 
 }  // namespace sluice::tools

@@ -14,8 +14,9 @@ namespace sluice::tools {
 void RaiseDescriptorLimit();
 
 // kResourceExhausted, with what helps, where one table of descriptors may not have so many as
-// `connections` take, and a few more.
-absl::Status CheckDescriptorLimit(int64_t connections);
+// `connections` take, and a few more. `may_divide` says whether --own_descriptor_tables is there to
+// be set.
+absl::Status CheckDescriptorLimit(int64_t connections, bool may_divide);
 
 }  // namespace sluice::tools
 
