@@ -231,7 +231,7 @@ void LoadConnection::OnClose(Client& /*client*/, const absl::Status& status) {
                           status.ok() ? "the server closed the connection" : status.message());
   }
   Become(State::kGone);
-  if (std::exchange(renewing_, false) && shared_.sending) Connect();
+  if (std::exchange(renewing_, false) && shared_.sending) shared_.owner.OnRenewal(*this);
 }
 
 void LoadConnection::Fail(LoadErrors::Kind kind, absl::string_view what) {

@@ -48,6 +48,8 @@ class LoadConnection final : private Client::Handler, private TimerNode {
     // Not the place to destroy a connection.
     virtual void OnChange(State before, State after) = 0;
     virtual void OnError(LoadErrors::Kind kind, absl::string_view what) = 0;
+    // It was closed to be opened again: is to call Connect, here or when there is time for it.
+    virtual void OnRenewal(LoadConnection& connection) = 0;
 
    protected:
     ~Owner() = default;

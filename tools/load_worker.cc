@@ -48,6 +48,7 @@ LoadWorker::LoadWorker(EventLoop& loop, const LoadOptions& options, const Messag
   for (int i = 0; i < count; ++i) {
     connections_.push_back(
         std::make_unique<LoadConnection>(shared_, static_cast<uint64_t>(first + i)));
+    waiting_.push_back(connections_.back().get());
   }
   loop_.ArmTimer(check_, absl::ZeroDuration());
   ArmTick();
@@ -105,8 +106,7 @@ void LoadWorker::Finish() {
 void LoadWorker::CheckPhase() {
   switch (phase_) {
     case Phase::kOpening:
-      while (next_ < connections_.size() && opening_ < kMaxOpening)
-        connections_[next_++]->Connect();
+      ConnectSome();
       if (opening_ == 0) {
         phase_ = Phase::kReady;
         std::exchange(on_ready_, nullptr)();
@@ -115,6 +115,7 @@ void LoadWorker::CheckPhase() {
     case Phase::kReady:
       break;
     case Phase::kRunning:
+      ConnectSome();
       if (open_ + opening_ + ending_ == 0) Finish();
       break;
     case Phase::kFinishing:
@@ -130,6 +131,14 @@ void LoadWorker::CheckPhase() {
       break;
     case Phase::kDone:
       break;
+  }
+}
+
+void LoadWorker::ConnectSome() {
+  while (!waiting_.empty() && opening_ < kMaxOpening) {
+    LoadConnection& next = *waiting_.front();
+    waiting_.pop_front();
+    next.Connect();
   }
 }
 
@@ -177,6 +186,11 @@ void LoadWorker::OnChange(LoadConnection::State before, LoadConnection::State af
 
 void LoadWorker::OnError(LoadErrors::Kind kind, absl::string_view what) {
   shared_.result.errors.Add(kind, what);
+}
+
+void LoadWorker::OnRenewal(LoadConnection& connection) {
+  waiting_.push_back(&connection);
+  ConnectSome();
 }
 
 LoadWorker::Progress LoadWorker::progress() const {

@@ -2,7 +2,7 @@
 // closing.
 //
 // It goes through phases; each but the first begins when told or when the one before is over:
-//   opening     connects, some at a time
+//   opening     connects, some at a time, as also later those that are renewed
 //   ready       each connection is open or has failed; waits for Run
 //   running     sends messages (load_connection.h says when), for `warm_up`, of which nothing is
 //               counted, and `duration`, or until Finish
@@ -18,6 +18,7 @@
 #define SLUICE_TOOLS_LOAD_WORKER_H_
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -65,6 +66,7 @@ class LoadWorker final : private LoadConnection::Owner {
   enum class Phase : uint8_t { kOpening, kReady, kRunning, kFinishing, kDone };
 
   void CheckPhase();
+  void ConnectSome();
   void OnPhaseTimeout();
   void CheckDeadlines();
   void ArmTick();
@@ -74,6 +76,7 @@ class LoadWorker final : private LoadConnection::Owner {
   // LoadConnection::Owner:
   void OnChange(LoadConnection::State before, LoadConnection::State after) override;
   void OnError(LoadErrors::Kind kind, absl::string_view what) override;
+  void OnRenewal(LoadConnection& connection) override;
 
   EventLoop& loop_;
   const LoadOptions& options_;
@@ -84,8 +87,8 @@ class LoadWorker final : private LoadConnection::Owner {
   Phase phase_ = Phase::kOpening;
   LoadConnection::Shared shared_;
   std::vector<std::unique_ptr<LoadConnection>> connections_;
-  size_t next_ = 0;  // to connect
-  int opening_ = 0;  // connections, by state
+  std::deque<LoadConnection*> waiting_;  // to connect
+  int opening_ = 0;                      // connections, by state
   int open_ = 0;
   int ending_ = 0;
   MonotonicTime began_;  // after the warm-up

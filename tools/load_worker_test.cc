@@ -1,5 +1,6 @@
 #include "sluice/tools/load_worker.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -7,11 +8,14 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "sluice/core/dialer.h"
+#include "sluice/core/event_loop.h"
 #include "sluice/core/simulation.h"
+#include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/tcp.h"
 #include "sluice/tools/load_options.h"
@@ -22,6 +26,30 @@
 
 namespace sluice::tools {
 namespace {
+
+// Knows how many connections are in the making.
+class CountingDialer final : public Dialer {
+ public:
+  explicit CountingDialer(const SocketAddress& address) : dialer_(address) {}
+
+  std::unique_ptr<Attempt> Dial(EventLoop& loop, const Endpoint& endpoint,
+                                const DialOptions& options, DialFunction done) const override {
+    most_ = std::max(most_, ++count_);
+    return dialer_.Dial(
+        loop, endpoint, options,
+        [this, done = std::move(done)](absl::StatusOr<std::unique_ptr<Stream>> stream) mutable {
+          --count_;
+          done(std::move(stream));
+        });
+  }
+
+  int most() const { return most_; }
+
+ private:
+  const FixedDialer dialer_;
+  mutable int count_ = 0;
+  mutable int most_ = 0;
+};
 
 // Workers against an echo over a simulated network, on which time is exact: there and back takes 20
 // ms. (Of load_test.cc it is to find out that real servers are measured well.)
@@ -263,6 +291,18 @@ TEST_F(LoadWorkerTest, ConnectionsOfOneMessageEachAtARate) {
   EXPECT_NEAR(result.reconnects_per_second(), 100, 2);
   EXPECT_LE(result.latency.max(), absl::Milliseconds(21)) << "it was open when it was due";
   EXPECT_EQ(echo_.failed, 0);
+}
+
+TEST_F(LoadWorkerTest, ConnectionsAreNotRenewedAllAtOnce) {
+  const auto dialer = std::make_shared<CountingDialer>(server_.Address(9000));
+  options_.dialer = dialer;
+  options_.connections = 1000;
+  options_.reconnect = 1;
+  options_.duration = absl::Seconds(1);
+  const LoadResult result = Run();
+  EXPECT_EQ(result.connections, 1000);
+  EXPECT_GT(result.time_to_connect.count(), 5000u);
+  EXPECT_EQ(dialer->most(), 256);
 }
 
 TEST_F(LoadWorkerTest, RenewedConnectionsThinkToo) {
