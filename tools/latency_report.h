@@ -31,7 +31,7 @@ std::string LatencyReport(absl::string_view noun, const AnswerSummary& answers,
 // "min", "mean", some percentiles and "max", in nanoseconds.
 JsonObject LatencyJson(const Histogram& latency);
 
-// "1.00 KiB"; of mixed ones "64:80, 4096:20 (871 B on average)".
+// "1.00 KiB"; of mixed ones "64:80, 4096:20 (870 B on average)".
 std::string SizesText(const MessageSizes& sizes);
 
 // Whether an open loop has kept its rate; `noun` is what is sent, in the singular.

@@ -2,9 +2,10 @@
 // its share of the messages, mixed at random but always the same for one seed.
 //
 // Example:
-//   MessageSizes sizes = *MessageSizes::Parse("64:80,4KiB:15,64KiB:5");  // of 100, 80 have 64
-//   bytes sizes.mean();                                                        // 3942.4
-//   sizes.Of(seed, connection, sequence);                                // 64, most of the time
+//   const MessageSizes sizes = *MessageSizes::Parse("64:80,4KiB:15,64KiB:5");
+//   const double mean = sizes.mean();  // 3942.4
+//   // The first message of the third connection: as 80 of 100, it has most likely 64.
+//   const size_t size = sizes.Of(/*seed=*/1, /*connection=*/2, /*sequence=*/0);
 //
 // Thread-compatible.
 #ifndef SLUICE_TOOLS_MESSAGE_SIZES_H_

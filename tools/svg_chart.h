@@ -1,7 +1,7 @@
 // SvgChart draws a picture of numbers as inline SVG: lines or bars over two axes, each linear or
 // logarithmic, with labels that do not overlap. It uses classes, and leaves colours and fonts to
-// the page's style sheet (load_page.cc), so that they follow light and dark. Lines are told apart
-// by how they are dashed and by a legend, not by colour alone.
+// the page's style sheet (load_page_style.h), so that they follow light and dark. Lines are told
+// apart by how they are dashed and by a legend, not by colour alone.
 //
 // Example:
 //   SvgChart chart({.id = "rate", .title = "Messages a second", .description = "About 5,000."});
