@@ -56,9 +56,7 @@ void AddRateWarning(absl::string_view noun, double rate, bool reached, uint64_t 
                     LoadPage* page) {
   if (reached) return;
   page->warnings.push_back(absl::StrCat("The rate of ", FormatRate(rate), " ", noun,
-                                        "s/s was not reached: ", FormatCounted(unsent, noun),
-                                        unsent == 1 ? " was" : " were",
-                                        " due and had not been sent at the end."));
+                                        "s/s was not reached: ", UnsentText(noun, unsent), "."));
 }
 
 void AddMeterWarning(const LoadSeries& series, LoadPage* page) {

@@ -66,13 +66,18 @@ std::string SizesText(const MessageSizes& sizes) {
                       " on average)");
 }
 
+std::string UnsentText(absl::string_view noun, uint64_t unsent) {
+  if (unsent == 0) return "nothing was answered";
+  return absl::StrCat(FormatCounted(unsent, noun), " that ", unsent == 1 ? "was" : "were",
+                      " due had not been sent at the end");
+}
+
 std::string RateLine(absl::string_view noun, double rate, bool reached, uint64_t unsent,
                      const Terminal& terminal) {
   const std::string asked = absl::StrCat(FormatRate(rate), " ", noun, "s/s");
   if (reached) return absl::StrCat("the rate of ", asked, " was reached\n");
   return absl::StrCat(terminal.warning(), "the rate of ", asked, " was not reached",
-                      terminal.plain(), "; ", FormatCounted(unsent, noun), " that ",
-                      unsent == 1 ? "was" : "were", " due had not been sent at the end\n");
+                      terminal.plain(), "; ", UnsentText(noun, unsent), "\n");
 }
 
 std::string UsageLines(const LoadSeries& series, const Terminal& terminal) {

@@ -34,7 +34,10 @@ JsonObject LatencyJson(const Histogram& latency);
 // "1.00 KiB"; of mixed ones "64:80, 4096:20 (870 B on average)".
 std::string SizesText(const MessageSizes& sizes);
 
-// Whether an open loop has kept its rate; `noun` is what is sent, in the singular.
+// Why an open loop has not kept its rate; `noun` is what is sent, in the singular.
+std::string UnsentText(absl::string_view noun, uint64_t unsent);
+
+// Whether an open loop has kept its rate.
 std::string RateLine(absl::string_view noun, double rate, bool reached, uint64_t unsent,
                      const Terminal& terminal);
 
