@@ -10,7 +10,7 @@ import cells
 import measure
 import peers
 
-LISTENS = "echo listening on 127.0.0.1:1"
+LISTENS = "echo listening on 127.0.0.1:0"
 FOREVER = "exec tail -f /dev/null"
 RAW, CALLS, LATENCY = (cells.BY_NAME[name] for name in ("raw_64x1", "calls_raw", "latency_raw"))
 
