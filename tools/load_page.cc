@@ -220,11 +220,12 @@ std::vector<Row> UsageRows(const MeasuredUsage& usage) {
 
 std::string Pictures(absl::string_view noun, const Histogram& latency, const LoadSeries& series) {
   std::string html;
-  if (!series.samples().empty()) {
-    absl::StrAppend(&html, Throughput(noun, series.samples()), LatencyOverTime(series.samples()));
-  }
-  if (latency.count() > 0)
+  if (latency.count() > 0) {  // else there is nothing to see
+    if (!series.samples().empty()) {
+      absl::StrAppend(&html, Throughput(noun, series.samples()), LatencyOverTime(series.samples()));
+    }
     absl::StrAppend(&html, Distribution(noun, latency), ByPercentile(noun, latency));
+  }
   if (const auto usage = series.usage()) {
     absl::StrAppend(&html, ServerCpu(series.samples(), *usage),
                     ServerMemory(series.samples(), *usage));
