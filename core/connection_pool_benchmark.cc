@@ -1,5 +1,5 @@
-// What it costs to borrow a connection of a pool and to give it back; and what it would cost to
-// borrow it of another loop.
+// What it costs to borrow a connection of a pool and to give it back, with a request over it and
+// without; to dial through a pool; and what it would cost to borrow it of another loop.
 //   tools/bazel run -c opt //core:connection_pool_benchmark
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +16,7 @@
 #include "sluice/core/dialer.h"
 #include "sluice/core/event_loop.h"
 #include "sluice/core/internal/benchmark_calls.h"
+#include "sluice/core/pooled_dialer.h"
 #include "sluice/core/socket_address.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/tcp.h"
@@ -25,6 +26,17 @@ namespace {
 
 class Ignore : public StreamHandler {
   void OnReceive(Stream& /*stream*/, absl::Span<uint8_t> /*bytes*/) override {}
+};
+
+class Echo : public StreamHandler {
+  void OnReceive(Stream& stream, absl::Span<uint8_t> bytes) override { stream.SendLent(bytes); }
+};
+
+struct Counter : StreamHandler {
+  void OnReceive(Stream& /*stream*/, absl::Span<uint8_t> bytes) override {
+    received += bytes.size();
+  }
+  size_t received = 0;
 };
 
 // A pool with idle connections over loopback.
@@ -50,11 +62,11 @@ struct Pool {
   }
 
   Ignore handler;
+  Echo echo;
   std::unique_ptr<EventLoop> loop = *EventLoop::Create();
-  std::vector<std::unique_ptr<Stream>> accepted;
   std::unique_ptr<Listener> listener =
       *Listener::Listen(*loop, SocketAddress::Ipv4Loopback(0), {},
-                        [this](std::unique_ptr<Stream> s) { accepted.push_back(std::move(s)); });
+                        [this](std::unique_ptr<Stream> s) { Stream::Run(std::move(s), echo); });
   std::shared_ptr<const Dialer> dialer = std::make_shared<FixedDialer>(listener->address());
   std::unique_ptr<ConnectionPool> pool = *ConnectionPool::Create(
       *loop, {.target = {.max_open = 1000, .max_idle = 1000}, .max_open = 1000, .max_idle = 1000});
@@ -105,6 +117,42 @@ void BM_BorrowAndReturn(benchmark::State& state) {
   }
 }
 BENCHMARK(BM_BorrowAndReturn);
+
+// A request of 64 bytes and its answer, both ends on one loop.
+void BM_Request(benchmark::State& state) {
+  Pool pool(1, 1);
+  Counter counter;
+  const std::vector<uint8_t> request(64);
+  const internal::BenchmarkCalls calls(state);
+  for (auto _ : state) {
+    ConnectionPool::Lease lease = pool.pool->TryBorrow(pool.targets[0]);
+    counter.received = 0;
+    lease.stream().SetHandler(counter);
+    lease.stream().Send(request);
+    pool.loop->RunUntil([&] { return counter.received == request.size(); });
+    lease.Return();
+  }
+  if (pool.pool->statistics().closed.total() != 0) state.SkipWithError("connections were lost");
+}
+BENCHMARK(BM_Request);
+
+// A connection that a dialer makes anew, within the pool's limits, and its end.
+void BM_DialThroughThePool(benchmark::State& state) {
+  Pool pool(0, 0);
+  const PooledDialer dialer(*pool.pool, pool.dialer);
+  const Endpoint endpoint = {"server", 1};
+  const internal::BenchmarkCalls calls(state);
+  for (auto _ : state) {
+    std::unique_ptr<Stream> stream;
+    const std::unique_ptr<Dialer::Attempt> attempt = dialer.Dial(
+        *pool.loop, endpoint, {},
+        [&](absl::StatusOr<std::unique_ptr<Stream>> dialed) { stream = *std::move(dialed); });
+    pool.loop->RunUntil([&] { return stream != nullptr; });
+    stream = nullptr;
+    pool.loop->RunUntil([&] { return pool.listener->connections() == 0; });
+  }
+}
+BENCHMARK(BM_DialThroughThePool);
 
 // A turn of that loop alone, without borrowing.
 void BM_TurnAlone(benchmark::State& state) {

@@ -10,11 +10,7 @@
 // alive for the kernel until a completion. What the transport refuses waits in its queue, and the
 // ring watches for room.
 //
-// A listener is watched, and accepted from by accept4(2). A multishot accept would take connections
-// that a paused acceptor, or one at its limit, leaves to the system's queue, would not stop at a
-// turn's budget, and has no descriptor in reserve when there are no others; and where a connection
-// comes from would take one more call for each, which has no answer for one that is reset by then.
-// It would gain little: connecting, one message and closing cost 0.94 of what they cost with epoll.
+// A listener is watched, and accepted from by accept4(2): internal/io_uring_acceptors.h says why.
 //
 // A socket of datagrams is watched, too, and received from by recvmmsg(2): a multishot recvmsg
 // needs a buffer of the pool for each datagram, which cuts long ones and cannot hold what the
@@ -30,6 +26,11 @@
 //    straight.
 //
 // The loop may be run by one thread after another. Each change makes a new ring.
+//
+// Its parts are in internal/: io_uring_ring (the queues) and io_uring_operations (what is asked of
+// the kernel); provided_buffers (the pool), received_buffers and kept_bytes (what waits to be
+// delivered); io_uring_socket and io_uring_acceptors (what there is to know of each), by the ids of
+// id_table. Here are the turns that they take part in.
 #ifndef SLUICE_CORE_IO_URING_POLLER_H_
 #define SLUICE_CORE_IO_URING_POLLER_H_
 

@@ -13,7 +13,8 @@
 //    destroyed inside any event, its own included.
 //  * Received bytes are lent: the span is writable and valid until OnReceive returns. It lies in
 //    receive_block(), unless it lies in the socket's own receive space. One turn receives at most
-//    once for each socket, so a busy one cannot starve the others.
+//    once for each socket, so a busy one cannot starve the others; but where that has filled the
+//    block, it may receive once more, into a space that the socket has by then.
 //  * Send keeps no reference to lent memory: what it could not pass on of it stays in the queue as
 //    an owned copy.
 //  * An end (OnReceiveEnd), an error and a connect's outcome are each reported once.

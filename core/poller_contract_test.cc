@@ -973,6 +973,65 @@ TEST_P(PollerContractTest, ReceivesIntoTheSocketsOwnSpaceAndThenElsewhere) {
   EXPECT_EQ(std::string(space.begin(), space.end()), Pattern(0, 1000));
 }
 
+// A large message that begins in the block, which it fills, and goes on in a place of its own.
+class FillingTheBlock {
+ public:
+  static constexpr size_t kBytes = 3'000'000;
+
+  // The bytes wait for StartReceiving.
+  FillingTheBlock(Poller& poller, TestSocket& client, TestSocket& server)
+      : poller_(poller), server_(server) {
+    poller.StopReceiving(server);
+    client.Send(Pattern(0, kBytes));
+    server.on_receive = [this](absl::Span<uint8_t> bytes) { OnReceive(bytes); };
+  }
+  std::function<void()> on_full;
+  int full() const { return full_; }
+  size_t in_space() const { return in_space_; }
+
+ private:
+  void OnReceive(absl::Span<uint8_t> bytes) {
+    Block& block = poller_.receive_block();
+    if (!server_.space.empty()) {
+      EXPECT_EQ(bytes.data(), server_.space.data());
+      in_space_ += bytes.size();
+      server_.space.remove_prefix(bytes.size());
+    } else if (bytes.data() == block.storage() && bytes.size() == block.capacity()) {
+      ++full_;
+      server_.space = absl::MakeSpan(space_);
+    }
+    Poller::set_has_receive_space(server_, !server_.space.empty());
+    if (full_ != 0 && on_full) on_full();
+  }
+
+  Poller& poller_;
+  TestSocket& server_;
+  std::vector<uint8_t> space_ = std::vector<uint8_t>(300'000);
+  int full_ = 0;
+  size_t in_space_ = 0;
+};
+
+TEST_P(PollerContractTest, WhatHasFilledTheBlockGoesOnInTheSpaceGivenForIt) {
+  SocketPair pair = Connect();
+  FillingTheBlock filling(*poller_, *pair.client, *pair.server);
+  UntilQuiet();
+  poller_->StartReceiving(*pair.server);
+  ASSERT_TRUE(Until([&] { return pair.server->received.size() == FillingTheBlock::kBytes; }));
+  EXPECT_TRUE(pair.server->received == Pattern(0, FillingTheBlock::kBytes));
+  EXPECT_EQ(filling.in_space() != 0, filling.full() != 0);
+}
+
+TEST_P(PollerContractTest, ASocketMayBeDestroyedWhenItHasFilledTheBlock) {
+  SocketPair pair = Connect();
+  FillingTheBlock filling(*poller_, *pair.client, *pair.server);
+  filling.on_full = [&] { pair.server = nullptr; };
+  UntilQuiet();
+  poller_->StartReceiving(*pair.server);
+  EXPECT_TRUE(Until([&] {
+    return pair.server == nullptr || pair.server->received.size() == FillingTheBlock::kBytes;
+  }));
+}
+
 // From one connection to another, by pipes where the engine has them, and by bytes where not.
 class PassingOn {
  public:

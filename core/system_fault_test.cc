@@ -4,9 +4,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -77,6 +79,26 @@ int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
 ssize_t recv(int fd, void* bytes, size_t size, int flags) {
   static const auto real = Real(&recv, "recv");
   return Fails(on_receive) ? -1 : real(fd, bytes, size, flags);
+}
+
+// By which streams receive and send where there is no sanitizer: system_calls.h.
+long syscall(long number, ...) noexcept {
+  long arguments[6];
+  va_list list;
+  va_start(list, number);
+  for (long& argument : arguments) argument = va_arg(list, long);
+  va_end(list);
+  const auto fd = static_cast<int>(arguments[0]);
+  const auto bytes = reinterpret_cast<void*>(arguments[1]);
+  if (number == SYS_recvfrom)
+    return recv(fd, bytes, static_cast<size_t>(arguments[2]), static_cast<int>(arguments[3]));
+  if (number == SYS_sendto)
+    return send(fd, bytes, static_cast<size_t>(arguments[2]), static_cast<int>(arguments[3]));
+  if (number == SYS_sendmsg)
+    return sendmsg(fd, static_cast<const msghdr*>(bytes), static_cast<int>(arguments[2]));
+  static const auto real = Real(&syscall, "syscall");
+  return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
+              arguments[5]);
 }
 
 ssize_t send(int fd, const void* bytes, size_t size, int flags) {

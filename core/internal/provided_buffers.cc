@@ -18,9 +18,10 @@ absl::Status ProvidedBuffers::Register(IoUringRing& ring) {
     if (!memory_.Map(bytes, -1, 0)) return SystemError(errno, "mmap", "io_uring");
     entries_ = reinterpret_cast<io_uring_buf_ring*>(memory_.data());
   }
-  std::memset(static_cast<void*>(entries_), 0, bytes);
+  // Until then they are those of another ring, which stays where this fails.
   absl::Status status = ring.RegisterBuffers(entries_, sizes_.count);
   if (!status.ok()) return status;
+  std::memset(static_cast<void*>(entries_), 0, bytes);
   tail_ = 0;
   available_ = 0;
   for (uint16_t id = 0; id < sizes_.count; ++id) {

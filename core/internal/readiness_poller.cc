@@ -10,6 +10,7 @@
 #include "sluice/core/buffer.h"
 #include "sluice/core/datagram.h"
 #include "sluice/core/internal/datagram_socket.h"
+#include "sluice/core/internal/system_calls.h"
 #include "sluice/core/internal/system_error.h"
 
 namespace sluice::internal {
@@ -149,11 +150,29 @@ void ReadinessPoller::StopReceiving(Socket& socket) {
   UpdateInterest(socket);
 }
 
+// The block was full, and may have held the beginning of a large message, for whose rest there is a
+// space by now: that is received while the message is in the cache, and not when all others have
+// had their turn.
+void ReadinessPoller::ReceiveMore(Socket& socket, int error) {
+  if ((flags(socket) & kReceiving) == 0 || (flags(socket) & kHasReceiveSpace) == 0) return;
+  const absl::Span<uint8_t> space = socket.ReceiveSpace();
+  if (space.empty()) return;
+  const ssize_t n = SystemReceive(handle(socket), space.data(), space.size());
+  if (n <= 0) return HandleNothingReceived(socket, n, error);
+  socket.OnReceive(space.first(static_cast<size_t>(n)));
+}
+
+void ReadinessPoller::HandleNothingReceived(Socket& socket, ssize_t n, int error) {
+  if (n == 0) return HandleReceiveEnd(socket, error);
+  if (errno != EAGAIN && errno != EINTR) HandleError(socket, errno);
+}
+
 void ReadinessPoller::HandleReceiveEnd(Socket& socket, int error) {
   if (error != 0) return HandleError(socket, error);
   flags(socket) = (flags(socket) & ~kReceiving) | kReceiveEnded;
-  UpdateInterest(socket);  // or the end would be reported again and again
   socket.OnReceiveEnd();
+  // Most are closed by now. For the others the end would be reported again and again.
+  if (current_ == &socket) UpdateInterest(socket);
 }
 
 bool ReadinessPoller::ReceiveByPipe(Socket& socket) {

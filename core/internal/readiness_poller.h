@@ -23,6 +23,7 @@
 #include "sluice/core/internal/datagram_ops.h"
 #include "sluice/core/internal/pipe.h"
 #include "sluice/core/internal/socket_ops.h"
+#include "sluice/core/internal/system_calls.h"
 #include "sluice/core/poller.h"
 
 namespace sluice::internal {
@@ -134,7 +135,7 @@ class ReadinessPoller : public Poller {
  private:
   // Large enough that a burst of sixteen 16 KiB messages is one system call, small enough to stay
   // in the second-level cache.
-  static constexpr size_t kReceiveBytes = 256 * 1024;
+  static constexpr ssize_t kReceiveBytes = 256 * 1024;
 
   // Bits in Acceptor::flags.
   static constexpr uint32_t kPaused = 1;
@@ -145,6 +146,8 @@ class ReadinessPoller : public Poller {
     UpdateInterest(socket);
   }
   size_t TellUnwatched();
+  void ReceiveMore(Socket& socket, int error);
+  void HandleNothingReceived(Socket& socket, ssize_t n, int error);
   void HandleReceiveEnd(Socket& socket, int error);
   // Answers whether it is done: there was a pipe, and bytes for it, or an error.
   bool ReceiveByPipe(Socket& socket);
@@ -170,10 +173,13 @@ inline void ReadinessPoller::HandleReceive(Socket& socket, int error) {
       if (const absl::Span<uint8_t> wanted = socket.ReceiveSpace(); !wanted.empty()) space = wanted;
     }
   }
-  const ssize_t n = recv(handle(socket), space.data(), space.size(), 0);
-  if (ABSL_PREDICT_TRUE(n > 0)) return socket.OnReceive(space.first(static_cast<size_t>(n)));
-  if (n == 0) return HandleReceiveEnd(socket, error);
-  if (errno != EAGAIN && errno != EINTR) HandleError(socket, errno);
+  const ssize_t n = SystemReceive(handle(socket), space.data(), space.size());
+  if (ABSL_PREDICT_FALSE(n <= 0)) return HandleNothingReceived(socket, n, error);
+  socket.OnReceive(space.first(static_cast<size_t>(n)));
+  if (ABSL_PREDICT_FALSE(n == kReceiveBytes) && current_ == &socket &&
+      space.data() == receive_block_->storage()) {
+    ReceiveMore(socket, error);
+  }
 }
 
 }  // namespace sluice::internal

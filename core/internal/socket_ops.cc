@@ -28,6 +28,7 @@
 #include "sluice/core/internal/block.h"
 #include "sluice/core/internal/file_queue.h"
 #include "sluice/core/internal/pipe.h"
+#include "sluice/core/internal/system_calls.h"
 #include "sluice/core/internal/system_error.h"
 
 namespace sluice::internal {
@@ -253,6 +254,19 @@ ssize_t ReceiveIntoPipe(int, Pipe&) {
 int EmptyPipe(int, Pipe&) { return ENOSYS; }
 #endif
 
+// What one call has sent of a queue of several pieces, or -1 and errno; `offered` becomes what it
+// was asked to.
+[[gnu::noinline]] ssize_t SendPieces(int fd, const Buffer& queue, size_t& offered) {
+  std::array<iovec, kIoVecs> pieces;
+  const size_t count = queue.IoVecs(absl::MakeSpan(pieces));
+  offered = 0;
+  for (size_t i = 0; i < count; ++i) offered += pieces[i].iov_len;
+  msghdr message = {};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
+  return SystemSendMessage(fd, &message, kNoSignal);
+}
+
 }  // namespace
 
 UniqueFd OpenSocket(const SocketAddress& address, int type) {
@@ -345,18 +359,13 @@ absl::StatusOr<UniqueFd> StartConnect(const SocketAddress& address, const Socket
 
 int SendQueue(int fd, Buffer& queue, const Block& lent) {
   while (!queue.empty()) {
-    std::array<iovec, kIoVecs> pieces;
-    const size_t count = queue.IoVecs(absl::MakeSpan(pieces));
+    const absl::Span<const uint8_t> front = queue.front();
+    size_t offered = front.size();
     ssize_t n;
-    size_t offered = pieces[0].iov_len;
-    if (ABSL_PREDICT_TRUE(count == 1)) {
-      n = send(fd, pieces[0].iov_base, pieces[0].iov_len, kNoSignal);
+    if (ABSL_PREDICT_TRUE(offered == queue.size())) {
+      n = SystemSend(fd, front.data(), offered, kNoSignal);
     } else {
-      for (size_t i = 1; i < count; ++i) offered += pieces[i].iov_len;
-      msghdr message = {};
-      message.msg_iov = pieces.data();
-      message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
-      n = sendmsg(fd, &message, kNoSignal);
+      n = SendPieces(fd, queue, offered);
     }
     if (ABSL_PREDICT_FALSE(n < 0)) {
       if (errno == EINTR) continue;
