@@ -1,6 +1,7 @@
 // What a handshake (P-256, TLS 1.3) costs a server: BoringSSL's half of it alone, with input and
 // output in memory, and all that sluice does, over a stream in memory. Their ratio is what sluice
-// adds. Only the server's steps are timed, with the beginning and the end of its connection.
+// adds. Only the server's steps are timed and counted, with the beginning and the end of its
+// connection.
 
 #include <time.h>
 
@@ -13,8 +14,8 @@
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "openssl/ssl.h"
-#include "sluice/core/internal/benchmark_calls.h"
 #include "sluice/core/internal/check.h"
+#include "sluice/core/internal/counting_calls.h"
 #include "sluice/core/stream.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/tls/bare_peer.h"
@@ -30,11 +31,14 @@ class Stopwatch {
  public:
   template <typename Work>
   void Time(Work work) {
+    const int64_t allocations = ::sluice::internal::CountCalls().allocations;
     const double begin = Now();
     work();
     elapsed_ += Now() - begin;
+    allocations_ += ::sluice::internal::CountCalls().allocations - allocations;
   }
   double TakeSeconds() { return std::exchange(elapsed_, 0); }
+  int64_t TakeAllocations() { return std::exchange(allocations_, 0); }
 
  private:
   static double Now() {
@@ -43,6 +47,7 @@ class Stopwatch {
     return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
   }
   double elapsed_ = 0;
+  int64_t allocations_ = 0;
 };
 
 // A server that is BoringSSL and nothing else.
@@ -109,11 +114,13 @@ void BM_Handshake(benchmark::State& state) {
   };
   SLUICE_CHECK(!shake_hands());
   server_time.TakeSeconds();
-  const ::sluice::internal::BenchmarkCalls calls(state);
+  server_time.TakeAllocations();
   for (auto _ : state) {
     SLUICE_CHECK(shake_hands() == resume);
     state.SetIterationTime(server_time.TakeSeconds());
   }
+  state.counters["allocations"] =
+      static_cast<double>(server_time.TakeAllocations()) / static_cast<double>(state.iterations());
   state.SetLabel(resume ? "resumed" : "full");
 }
 BENCHMARK_TEMPLATE(BM_Handshake, BareServer)->Arg(0)->Arg(1)->UseManualTime();

@@ -11,7 +11,7 @@
 #include "absl/types/span.h"
 #include "benchmark/benchmark.h"
 #include "sluice/core/internal/check.h"
-#include "sluice/core/internal/counting_new.h"
+#include "sluice/core/internal/counting_calls.h"
 #include "sluice/core/stream_testing.h"
 #include "sluice/tls/bare_peer.h"
 #include "sluice/tls/context.h"
@@ -68,11 +68,11 @@ void BM_Echo(benchmark::State& state) {
     for (size_t i = 0; i < messages; ++i)
       client.Encrypt({reinterpret_cast<const uint8_t*>(message.data()), message.size()});
     std::string to_server = client.TakeOutput();
-    const int64_t before = sluice::internal::CountAllocations().ever;
+    const int64_t before = sluice::internal::CountCalls().allocations;
     const auto begin = std::chrono::steady_clock::now();
     server.Receive(AsBytes(to_server));
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-    allocations += sluice::internal::CountAllocations().ever - before;
+    allocations += sluice::internal::CountCalls().allocations - before;
     state.SetIterationTime(elapsed.count());
     std::string answer = to_client + server.TakeSent();
     to_client.clear();
@@ -80,7 +80,6 @@ void BM_Echo(benchmark::State& state) {
   }
   const auto echoed = state.iterations() * state.range(1);
   state.SetItemsProcessed(echoed);
-  // Without those of BoringSSL, which uses malloc.
   state.counters["allocations"] = static_cast<double>(allocations) / static_cast<double>(echoed);
 }
 BENCHMARK_TEMPLATE(BM_Echo, BareServer)
