@@ -76,6 +76,7 @@ absl::StatusOr<UdpLoadOptions> UdpLoadOptionsFrom(const LoadOptions& load) {
     return absl::InvalidArgumentError("--lost_after=inf: a datagram may get lost");
   return UdpLoadOptions{.poller = load.poller,
                         .meter = load.meter,
+                        .over_time = load.over_time,
                         .sockets = load.connections,
                         .pipeline = load.pipeline,
                         .size = load.size,

@@ -66,6 +66,7 @@ absl::StatusOr<LoadOptions> BenchOptionsFromFlags() {
       return absl::Status(meter.status().code(), absl::StrCat("--pid: ", meter.status().message()));
     options.meter = *std::move(meter);
   }
+  options.over_time = !absl::GetFlag(FLAGS_report).empty();
   return options;
 }
 

@@ -1,7 +1,6 @@
 #include "sluice/tools/echo.h"
 
 #include <cstdio>
-#include <latch>
 #include <memory>
 #include <string>
 #include <utility>
@@ -19,7 +18,6 @@
 #include "sluice/tools/server_flags.h"
 #include "sluice/tools/serving.h"
 #include "sluice/tools/shared_flags.h"
-#include "sluice/tools/signal_scope.h"
 #include "sluice/tools/stream_server.h"
 #include "sluice/tools/udp_echo_server.h"
 #include "sluice/tools/url.h"
@@ -89,15 +87,10 @@ int RunUdpEcho(const ProtocolTable& protocols, const Invocation& invocation) {
   if (!options.ok()) return invocation.BadUsage(options.status().message());
   const absl::StatusOr<std::unique_ptr<UdpEchoServer>> server = UdpEchoServer::Start(*options);
   if (!server.ok()) return invocation.Failure(server.status().message());
-  {
-    std::latch asked_to_stop(1);
-    SignalScope stop((*server)->loop(), [&] { asked_to_stop.count_down(); });
-    // Not before the signals are watched: who reads this line may send one.
-    std::printf("listening on %s\n", (*server)->address().ToString().c_str());
-    std::fflush(stdout);
-    asked_to_stop.wait();
-  }
-  std::printf("%s\n", TotalsLine((*server)->Stop(DrainTimeout())).c_str());
+  UdpEchoTotals totals;
+  Serve((*server)->loop(), (*server)->address(),
+        {.stop = [&] { totals = (*server)->Stop(DrainTimeout()); }});
+  std::printf("%s\n", TotalsLine(totals).c_str());
   return kSuccess;
 }
 
@@ -123,14 +116,16 @@ int RunEcho(const ProtocolTable& protocols, const Invocation& invocation) {
   RaiseDescriptorLimit();
   absl::StatusOr<std::unique_ptr<EchoServer>> server = EchoServer::Start(options);
   if (!server.ok()) return invocation.Failure(server.status().message());
+  StreamServer& stream_server = (*server)->streams();
   EchoTotals totals;
   ServingOptions serving = {.stop = [&] { totals = (*server)->Stop(DrainTimeout()); }};
   if (options.encryption != nullptr) {
-    serving.new_encryption = [&] {
-      return protocols.encryption()->NewServer(options.protocol->alpn());
+    serving.reload = [&] {
+      ReplaceEncryption(stream_server, protocols.encryption()->NewServer(options.protocol->alpn()),
+                        invocation);
     };
   }
-  Serve((*server)->streams(), serving, invocation);
+  Serve(stream_server.loop(), stream_server.address(), serving);
   std::printf("%s\n", TotalsLine(options, totals).c_str());
   return kSuccess;
 }

@@ -1,9 +1,11 @@
-// What the reports of a load say of the answers: how many, how fast, and how long each took.
+// What the reports of a load say alike, over streams and over UDP, above all of the answers: how
+// many, how fast, and how long each took.
 //
 // Thread-safe.
 #ifndef SLUICE_TOOLS_LATENCY_REPORT_H_
 #define SLUICE_TOOLS_LATENCY_REPORT_H_
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -44,6 +46,27 @@ std::string RateLine(absl::string_view noun, double rate, bool reached, uint64_t
 // What the server has used, or why that is not known; empty where nobody looked.
 std::string UsageLines(const LoadSeries& series, const Terminal& terminal);
 std::optional<JsonObject> UsageJson(const LoadSeries& series);
+
+// The members of the JSON that are the same; both types are those of LoadReport or UdpLoadReport.
+template <typename Options, typename Result>
+void AddCommonJson(const Options& options, const Result& result, JsonObject* report) {
+  report->Add("pipeline", int64_t{options.pipeline})
+      .Add("size", static_cast<int64_t>(std::llround(options.size.mean())))
+      .Add("sizes", options.size.ToString())
+      .Add("rate", options.rate)
+      .Add("rate_reached",
+           options.rate.has_value() ? std::optional<bool>(result.ReachedRate()) : std::nullopt)
+      .Add("unsent", result.unsent)
+      .Add("warm_up_seconds", absl::ToDoubleSeconds(options.warm_up))
+      .Add("text", options.text)
+      .Add("threads", int64_t{options.threads})
+      .Add("seconds", absl::ToDoubleSeconds(result.elapsed))
+      .Add("bytes", result.bytes)
+      .Add("bytes_per_second", result.bytes_per_second())
+      .Add("latency_ns", LatencyJson(result.latency))
+      .Add("server", UsageJson(result.series))
+      .Add("verified", options.verify);
+}
 
 // "12.3 s".
 std::string FormatSeconds(absl::Duration duration);

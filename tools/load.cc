@@ -3,21 +3,17 @@
 #include <algorithm>
 #include <utility>
 
+#include "sluice/tools/load_series.h"
 #include "sluice/tools/signal_scope.h"
 
 namespace sluice::tools {
-namespace {
-
-constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
-
-}  // namespace
 
 Load::Load(const LoadOptions& options)
     : options_(options),
       pattern_(options.size, options.seed,
                options.text ? MessagePattern::kText : MessagePattern::kNoise),
       watch_(options.threads),
-      series_(options.meter) {}
+      course_(LoadSeries(options.meter, options.over_time), [this] { return ReadLatency(); }) {}
 
 Load::~Load() {
   if (group_ == nullptr) return;
@@ -34,11 +30,10 @@ absl::StatusOr<LoadResult> Load::Run(absl::Duration interval, Show show) {
   if (!group.ok()) return group.status();
   group_ = *std::move(group);
   SignalScope signals(group_->loop(0), [this] { watch_.Stop(); });
-  watch_.Begin();
   if (absl::Status status = StartWorkers(); !status.ok()) return status;
 
-  const absl::Duration look_interval = std::min(interval, kLookInterval);
-  const auto look = [&] { Look(interval, show); };
+  const absl::Duration look_interval = std::min(interval, LoadCourse::kLookInterval);
+  const auto look = [&] { course_.Look(interval, [&] { show(TakeProgress()); }); };
   const auto on_each = [&](void (LoadWorker::*act)()) {
     group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
       (workers_[static_cast<size_t>(index)].get()->*act)();
@@ -46,35 +41,28 @@ absl::StatusOr<LoadResult> Load::Run(absl::Duration interval, Show show) {
   };
   if (watch_.AwaitReady(look_interval, look)) {
     connecting_ = false;
-    watch_.Begin();
-    series_.Add(-options_.warm_up, latency_);
+    course_.Begin(options_.warm_up);
     on_each(&LoadWorker::Run);
     watch_.AwaitDone(/*or_stop=*/true, look_interval, look);
-    series_.End(watch_.elapsed() - options_.warm_up, TakeLatency());
+    course_.End();
   }
   on_each(&LoadWorker::Finish);
-  watch_.AwaitDone(/*or_stop=*/false, interval, [&] { show(TakeProgress()); });
+  watch_.AwaitDone(/*or_stop=*/false, interval, look);
 
   LoadResult total;
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
     total += workers_[static_cast<size_t>(index)]->TakeResult();
   });
-  total.series = std::move(series_);
+  total.series = course_.TakeSeries();
   return total;
 }
 
-// Adds to the series, and shows how far it has come when it is time to.
-void Load::Look(absl::Duration interval, Show show) {
-  if (!connecting_) series_.Add(watch_.elapsed() - options_.warm_up, TakeLatency());
-  if (watch_.since_shown() >= interval) show(TakeProgress());
-}
-
-const Histogram& Load::TakeLatency() {
-  latency_ = Histogram();
+Histogram Load::ReadLatency() {
+  Histogram latency;
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
-    latency_.Merge(workers_[static_cast<size_t>(index)]->latency());
+    latency.Merge(workers_[static_cast<size_t>(index)]->latency());
   });
-  return latency_;
+  return latency;
 }
 
 absl::Status Load::StartWorkers() {
@@ -104,21 +92,13 @@ absl::Status Load::StartWorkers() {
 Load::Progress Load::TakeProgress() {
   Progress progress;
   progress.connecting = connecting_;
-  if (connecting_) {
-    progress.elapsed = watch_.elapsed();
-  } else {
-    progress.elapsed = std::max(watch_.elapsed() - options_.warm_up, absl::ZeroDuration());
-    progress.warming_up = watch_.elapsed() < options_.warm_up;
-  }
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
     const LoadWorker::Progress part = workers_[static_cast<size_t>(index)]->progress();
     progress.messages += part.messages;
     progress.errors += part.errors;
     progress.open += part.open;
   });
-  progress.p99 = latency_.Since(shown_).Quantile(0.99);
-  shown_ = latency_;
-  progress.messages_per_second = watch_.RateOf(progress.messages);
+  progress.course = course_.TakeProgress(progress.messages);
   return progress;
 }
 

@@ -26,8 +26,8 @@
 #include "absl/time/time.h"
 #include "sluice/core/loop_group.h"
 #include "sluice/tools/histogram.h"
+#include "sluice/tools/load_course.h"
 #include "sluice/tools/load_options.h"
-#include "sluice/tools/load_series.h"
 #include "sluice/tools/load_watch.h"
 #include "sluice/tools/load_worker.h"
 #include "sluice/tools/message_pattern.h"
@@ -37,12 +37,9 @@ namespace sluice::tools {
 class Load {
  public:
   struct Progress {
+    LoadCourse::Progress course = {};
     bool connecting = false;  // not all connections are open yet
-    bool warming_up = false;
-    absl::Duration elapsed = {};  // since they were, and the load was warm
     uint64_t messages = 0;
-    double messages_per_second = 0;  // since the progress before
-    absl::Duration p99 = {};         // of the answers since the progress before
     int open = 0;
     uint64_t errors = 0;
   };
@@ -62,8 +59,7 @@ class Load {
   using Show = absl::FunctionRef<void(const Progress&)>;
 
   absl::Status StartWorkers();
-  void Look(absl::Duration interval, Show show);
-  const Histogram& TakeLatency();
+  Histogram ReadLatency();
   Progress TakeProgress();
 
   const LoadOptions options_;
@@ -72,9 +68,7 @@ class Load {
   std::vector<std::unique_ptr<LoadWorker>> workers_;  // one a loop, touched on its thread
   bool connecting_ = true;
   LoadWatch watch_;
-  Histogram latency_;  // of all workers, when last looked at
-  Histogram shown_;    // the same, when last shown
-  LoadSeries series_;
+  LoadCourse course_;
 };
 
 }  // namespace sluice::tools

@@ -28,6 +28,7 @@ struct LoadOptions {
   Url url = {};
   PollerKind poller = PollerKind::kAuto;
   std::optional<ProcessMeter> meter = std::nullopt;  // of the server
+  bool over_time = false;                            // the result's series has samples for a page
   int connections = 50;
   int pipeline = 1;  // messages in flight on each: so many, or, with a rate, at most
   std::optional<double> rate = std::nullopt;  // open loop: so many a second, over all connections

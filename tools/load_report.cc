@@ -1,11 +1,9 @@
 #include "sluice/tools/load_report.h"
 
 #include <cerrno>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <optional>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -69,7 +67,7 @@ std::string ProgressLine(const LoadOptions& options, const Load::Progress& progr
                          const Terminal& terminal) {
   const std::string errors =
       progress.errors == 0 ? "" : absl::StrCat("  ", FormatCounted(progress.errors, "error"));
-  if (progress.warming_up) {
+  if (progress.course.warming_up) {
     return absl::StrCat("warming up  ", FormatCount(static_cast<uint64_t>(progress.open)), " open",
                         errors);
   }
@@ -77,11 +75,11 @@ std::string ProgressLine(const LoadOptions& options, const Load::Progress& progr
     return absl::StrCat("connecting: ", FormatCount(static_cast<uint64_t>(progress.open)), " of ",
                         FormatCount(static_cast<uint64_t>(options.connections)), " open", errors);
   }
-  return absl::StrCat(FormatSeconds(progress.elapsed), "  ",
-                      FormatRate(progress.messages_per_second), " messages/s  p99 ",
-                      FormatLatency(progress.p99, terminal), "  ", FormatCount(progress.messages),
-                      " in all  ", FormatCount(static_cast<uint64_t>(progress.open)), " open",
-                      errors);
+  return absl::StrCat(FormatSeconds(progress.course.elapsed), "  ",
+                      FormatRate(progress.course.per_second), " messages/s  p99 ",
+                      FormatLatency(progress.course.p99, terminal), "  ",
+                      FormatCount(progress.messages), " in all  ",
+                      FormatCount(static_cast<uint64_t>(progress.open)), " open", errors);
 }
 
 // "16 in flight on each", "1.00 k messages/s, at most 16 in flight on each".
@@ -136,33 +134,18 @@ std::string LoadReportJson(absl::string_view url, const LoadOptions& options,
       .Add("protocol", options.protocol->name())
       .Add("connections", int64_t{options.connections})
       .Add("connections_opened", int64_t{result.connections})
-      .Add("connections_compressed", int64_t{result.compressed})
-      .Add("pipeline", int64_t{options.pipeline})
-      .Add("size", static_cast<int64_t>(std::llround(options.size.mean())))
-      .Add("sizes", options.size.ToString())
-      .Add("rate", options.rate)
-      .Add("rate_reached",
-           options.rate.has_value() ? std::optional<bool>(result.ReachedRate()) : std::nullopt)
-      .Add("unsent", result.unsent)
-      .Add("think_time_seconds", absl::ToDoubleSeconds(options.think_time))
-      .Add("warm_up_seconds", absl::ToDoubleSeconds(options.warm_up))
+      .Add("connections_compressed", int64_t{result.compressed});
+  AddCommonJson(options, result, &report);
+  report.Add("think_time_seconds", absl::ToDoubleSeconds(options.think_time))
       .Add("reconnect", options.reconnect)
       .Add("reconnects", result.time_to_connect.count())
       .Add("reconnects_per_second", result.reconnects_per_second())
       .Add("time_to_connect_ns", LatencyJson(result.time_to_connect))
-      .Add("text", options.text)
-      .Add("threads", int64_t{options.threads})
-      .Add("seconds", absl::ToDoubleSeconds(result.elapsed))
       .Add("messages", result.messages)
       .Add("messages_per_second", result.messages_per_second())
-      .Add("bytes", result.bytes)
-      .Add("bytes_per_second", result.bytes_per_second())
-      .Add("latency_ns", LatencyJson(result.latency))
       .Add("errors", errors)
       .Add("errors_total", result.errors.total())
       .Add("first_error", result.errors.first)
-      .Add("server", UsageJson(result.series))
-      .Add("verified", options.verify)
       .Add("ok", result.errors.total() == 0);
   return report.ToString();
 }

@@ -36,8 +36,14 @@ void LoadSeries::Begin(absl::Duration at, const Histogram& latency) {
 }
 
 void LoadSeries::Add(absl::Duration at, const Histogram& latency) {
-  if (!begun_ && at >= absl::ZeroDuration()) return Begin(at, latency);
-  if (at - last_at_ >= shortest_) Append(at, latency, &ProcessMeter::Read);
+  if (!Wants(at)) return;
+  if (!begun_) return Begin(at, latency);
+  Append(at, latency, &ProcessMeter::Read);
+}
+
+bool LoadSeries::Wants(absl::Duration at) const {
+  if (!begun_) return at >= absl::ZeroDuration();
+  return over_time_ && at - last_at_ >= shortest_;
 }
 
 void LoadSeries::End(absl::Duration at, const Histogram& latency) {

@@ -1,7 +1,7 @@
 // LoadSeries is how a load went on in time: what was answered in each piece of the measured time,
 // and, where a process is looked at, what that used. It is told from time to time what has come so
 // far, and keeps at most kMaxSamples pieces, all of about the same length: of a longer run they are
-// longer.
+// longer. Or there is but one piece, and nothing needs to be told between its ends.
 //
 // Example:
 //   LoadSeries series(meter);
@@ -60,13 +60,16 @@ class LoadSeries {
     }
   };
 
-  explicit LoadSeries(std::optional<ProcessMeter> meter = std::nullopt)
-      : meter_(std::move(meter)) {}
+  // Not `over_time` is for one sample, of all the time.
+  explicit LoadSeries(std::optional<ProcessMeter> meter = std::nullopt, bool over_time = true)
+      : meter_(std::move(meter)), over_time_(over_time) {}
 
   // The measured time has come to `at`, with `latency` of all answers since it began. The first
   // call begins the series; one before that time (in a warm-up) is ignored, and so is what comes
-  // too soon after another.
+  // too soon after another or, for one sample, all after the first.
   void Add(absl::Duration at, const Histogram& latency);
+  // Whether Add at that time would do something.
+  bool Wants(absl::Duration at) const;
   // The same for the last time, however soon: a short piece becomes part of the one before.
   void End(absl::Duration at, const Histogram& latency);
 
@@ -88,6 +91,7 @@ class LoadSeries {
 
   std::optional<ProcessMeter> meter_;
   absl::Status meter_status_;
+  bool over_time_;
   bool begun_ = false;
   absl::Duration shortest_ = absl::Milliseconds(90);  // of a sample
   absl::Duration began_at_;

@@ -14,24 +14,77 @@
 namespace sluice::tools {
 namespace {
 
-TEST(LoadSeriesTest, EachSampleHasWhatCameInItsTime) {
-  LoadSeries series;
-  Histogram latency;
-  series.Add(absl::ZeroDuration(), latency);
-  latency.Record(absl::Milliseconds(1));
-  series.Add(absl::Seconds(1), latency);
-  for (int i = 0; i < 3; ++i) latency.Record(absl::Milliseconds(7));
-  series.Add(absl::Seconds(3), latency);
-  ASSERT_EQ(series.samples().size(), 2u);
-  EXPECT_EQ(series.samples()[0].from, absl::ZeroDuration());
-  EXPECT_EQ(series.samples()[0].to, absl::Seconds(1));
-  EXPECT_EQ(series.samples()[0].per_second(), 1);
-  EXPECT_EQ(series.samples()[1].per_second(), 1.5);
-  EXPECT_NEAR(absl::ToDoubleMilliseconds(series.samples()[1].latency.Quantile(0.5)), 7, 0.1);
-  EXPECT_FALSE(series.usage().has_value());
+// A series that has begun.
+class LoadSeriesTest : public testing::Test {
+ protected:
+  LoadSeriesTest() { series_.Add(absl::ZeroDuration(), latency_); }
+
+  // One more answer has come.
+  void Answer() { latency_.Record(absl::Milliseconds(1)); }
+
+  LoadSeries series_;
+  Histogram latency_;
+};
+
+TEST_F(LoadSeriesTest, EachSampleHasWhatCameInItsTime) {
+  Answer();
+  series_.Add(absl::Seconds(1), latency_);
+  for (int i = 0; i < 3; ++i) latency_.Record(absl::Milliseconds(7));
+  series_.Add(absl::Seconds(3), latency_);
+  ASSERT_EQ(series_.samples().size(), 2u);
+  EXPECT_EQ(series_.samples()[0].from, absl::ZeroDuration());
+  EXPECT_EQ(series_.samples()[0].to, absl::Seconds(1));
+  EXPECT_EQ(series_.samples()[0].per_second(), 1);
+  EXPECT_EQ(series_.samples()[1].per_second(), 1.5);
+  EXPECT_NEAR(absl::ToDoubleMilliseconds(series_.samples()[1].latency.Quantile(0.5)), 7, 0.1);
+  EXPECT_FALSE(series_.usage().has_value());
 }
 
-TEST(LoadSeriesTest, WhatCameBeforeItWasToldIsInTheFirstSample) {
+TEST_F(LoadSeriesTest, ALongRunHasLongerSamplesAndLosesNothing) {
+  for (int i = 1; i <= 100'000; ++i) {
+    Answer();
+    series_.Add(i * absl::Milliseconds(100), latency_);
+  }
+  EXPECT_LT(series_.samples().size(), LoadSeries::kMaxSamples);
+  EXPECT_GE(series_.samples().size(), LoadSeries::kMaxSamples / 2);
+  uint64_t count = 0;
+  absl::Duration end;
+  for (const LoadSeries::Sample& sample : series_.samples()) {
+    EXPECT_EQ(sample.from, end);
+    EXPECT_NEAR(sample.per_second(), 10, 0.001);
+    end = sample.to;
+    count += sample.latency.count();
+  }
+  EXPECT_GE(count, 99'000u);
+}
+
+TEST_F(LoadSeriesTest, TheEndIsNotTooSoon) {
+  Answer();
+  series_.Add(absl::Seconds(1), latency_);
+  Answer();
+  series_.Add(absl::Milliseconds(1050), latency_);
+  EXPECT_EQ(series_.samples()[0].to, absl::Seconds(1));
+  series_.End(absl::Milliseconds(1060), latency_);
+  ASSERT_EQ(series_.samples().size(), 1u);
+  EXPECT_EQ(series_.samples()[0].to, absl::Milliseconds(1060));
+  EXPECT_EQ(series_.samples()[0].latency.count(), 2u);
+}
+
+TEST_F(LoadSeriesTest, AnEndAfterAWhileIsASample) {
+  Answer();
+  series_.Add(absl::Seconds(1), latency_);
+  series_.End(absl::Seconds(2), latency_);
+  EXPECT_EQ(series_.samples().size(), 2u);
+}
+
+TEST_F(LoadSeriesTest, AShortRunIsOneSample) {
+  Answer();
+  series_.End(absl::Milliseconds(10), latency_);
+  ASSERT_EQ(series_.samples().size(), 1u);
+  EXPECT_EQ(series_.samples()[0].per_second(), 100);
+}
+
+TEST(SeriesOfAWarmUpTest, WhatCameBeforeItWasToldIsInTheFirstSample) {
   LoadSeries series;
   Histogram latency;
   latency.Record(absl::Milliseconds(1));
@@ -42,63 +95,7 @@ TEST(LoadSeriesTest, WhatCameBeforeItWasToldIsInTheFirstSample) {
   EXPECT_EQ(series.samples()[0].per_second(), 2);
 }
 
-TEST(LoadSeriesTest, ALongRunHasLongerSamplesAndLosesNothing) {
-  LoadSeries series;
-  Histogram latency;
-  series.Add(absl::ZeroDuration(), latency);
-  for (int i = 1; i <= 100'000; ++i) {
-    latency.Record(absl::Milliseconds(1));
-    series.Add(i * absl::Milliseconds(100), latency);
-  }
-  EXPECT_LT(series.samples().size(), LoadSeries::kMaxSamples);
-  EXPECT_GE(series.samples().size(), LoadSeries::kMaxSamples / 2);
-  uint64_t count = 0;
-  absl::Duration end;
-  for (const LoadSeries::Sample& sample : series.samples()) {
-    EXPECT_EQ(sample.from, end);
-    EXPECT_NEAR(sample.per_second(), 10, 0.001);
-    end = sample.to;
-    count += sample.latency.count();
-  }
-  EXPECT_GE(count, 99'000u);
-}
-
-TEST(LoadSeriesTest, TheEndIsNotTooSoon) {
-  LoadSeries series;
-  Histogram latency;
-  series.Add(absl::ZeroDuration(), latency);
-  latency.Record(absl::Milliseconds(1));
-  series.Add(absl::Seconds(1), latency);
-  latency.Record(absl::Milliseconds(1));
-  series.Add(absl::Milliseconds(1050), latency);
-  EXPECT_EQ(series.samples()[0].to, absl::Seconds(1));
-  series.End(absl::Milliseconds(1060), latency);
-  ASSERT_EQ(series.samples().size(), 1u);
-  EXPECT_EQ(series.samples()[0].to, absl::Milliseconds(1060));
-  EXPECT_EQ(series.samples()[0].latency.count(), 2u);
-}
-
-TEST(LoadSeriesTest, AnEndAfterAWhileIsASample) {
-  LoadSeries series;
-  Histogram latency;
-  series.Add(absl::ZeroDuration(), latency);
-  latency.Record(absl::Milliseconds(1));
-  series.Add(absl::Seconds(1), latency);
-  series.End(absl::Seconds(2), latency);
-  EXPECT_EQ(series.samples().size(), 2u);
-}
-
-TEST(LoadSeriesTest, AShortRunIsOneSample) {
-  LoadSeries series;
-  Histogram latency;
-  series.Add(absl::ZeroDuration(), latency);
-  latency.Record(absl::Milliseconds(1));
-  series.End(absl::Milliseconds(10), latency);
-  ASSERT_EQ(series.samples().size(), 1u);
-  EXPECT_EQ(series.samples()[0].per_second(), 100);
-}
-
-TEST(LoadSeriesTest, AWarmUpThatIsCutShortHasNoSample) {
+TEST(SeriesOfAWarmUpTest, AWarmUpThatIsCutShortHasNoSample) {
   LoadSeries series;
   series.Add(-absl::Seconds(2), Histogram());
   series.End(-absl::Seconds(1), Histogram());
@@ -174,6 +171,24 @@ TEST_F(ProcessSeriesTest, LongerSamplesLoseNothingThatWasUsed) {
   EXPECT_EQ(used, Ticks(300));
   EXPECT_EQ(series_.usage()->user, Ticks(300));
   EXPECT_EQ(series_.usage()->messages, 300u);
+}
+
+TEST_F(ProcessSeriesTest, ForOneSampleNothingIsToldBetweenTheEnds) {
+  LoadSeries whole(*ProcessMeter::Attach(FakeProc::kPid, proc_.path()), /*over_time=*/false);
+  EXPECT_FALSE(whole.Wants(-absl::Seconds(1)));
+  EXPECT_TRUE(whole.Wants(absl::ZeroDuration()));
+  whole.Add(absl::ZeroDuration(), latency_);
+  latency_.Record(absl::Milliseconds(1));
+  proc_.WriteStat({.user = 170});
+  EXPECT_FALSE(whole.Wants(absl::Hours(1)));
+  whole.Add(absl::Hours(1), latency_);
+  latency_.Record(absl::Milliseconds(1));
+  whole.End(absl::Hours(2), latency_);
+  ASSERT_EQ(whole.samples().size(), 1u);
+  EXPECT_EQ(whole.samples()[0].to, absl::Hours(2));
+  EXPECT_EQ(whole.samples()[0].latency.count(), 2u);
+  EXPECT_EQ(whole.usage()->user, Ticks(20));
+  EXPECT_EQ(whole.usage()->messages, 2u);
 }
 
 }  // namespace

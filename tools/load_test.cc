@@ -19,6 +19,7 @@
 #include "sluice/core/stream.h"
 #include "sluice/tools/echo_server.h"
 #include "sluice/tools/frame_protocol.h"
+#include "sluice/tools/load_course.h"
 #include "sluice/tools/protocol.h"
 #include "sluice/tools/raw_protocol.h"
 #include "sluice/tools/websocket_protocol.h"
@@ -164,6 +165,26 @@ TEST_F(LoadTest, ProgressIsShownAndASignalEndsTheRunEarly) {
   EXPECT_LE(last.messages, result->messages);
   EXPECT_EQ(result->errors.total(), 0u) << result->errors.first;
   EXPECT_EQ(server->Stop(absl::Minutes(1)).bytes, result->bytes);
+}
+
+TEST_F(LoadTest, TheSeriesIsOverTimeOnlyWhereThatIsAskedFor) {
+  options.duration = absl::InfiniteDuration();
+  for (const bool over_time : {false, true}) {
+    Serve(*raw);
+    options.over_time = over_time;
+    Load load(options);
+    int shown = 0;
+    const absl::StatusOr<LoadResult> result =
+        load.Run(LoadCourse::kLookInterval, [&](const Load::Progress& progress) {
+          if (!progress.connecting && ++shown == 2) raise(SIGINT);
+        });
+    ASSERT_TRUE(result.ok()) << result.status();
+    if (over_time) {
+      EXPECT_GE(result->series.samples().size(), 2u);
+    } else {
+      EXPECT_EQ(result->series.samples().size(), 1u);
+    }
+  }
 }
 
 TEST_F(LoadTest, AnAnswerThatDiffersIsAMismatch) {

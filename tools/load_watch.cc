@@ -2,14 +2,6 @@
 
 namespace sluice::tools {
 
-double LoadWatch::RateOf(uint64_t count) {
-  const double seconds = absl::ToDoubleSeconds(absl::FromChrono(Clock::now() - shown_at_));
-  const double rate = static_cast<double>(count - shown_count_) / seconds;
-  shown_at_ = Clock::now();
-  shown_count_ = count;
-  return rate;
-}
-
 void LoadWatch::Tell(int& count) {
   const std::lock_guard lock(mutex_);
   ++count;
@@ -17,7 +9,7 @@ void LoadWatch::Tell(int& count) {
 }
 
 bool LoadWatch::Await(const int& count, bool or_stop, absl::Duration interval,
-                      absl::FunctionRef<void()> show) {
+                      absl::FunctionRef<void()> look) {
   const auto is_over = [&] { return count == workers_ || (or_stop && stopped_ != 0); };
   for (;;) {
     {
@@ -25,7 +17,7 @@ bool LoadWatch::Await(const int& count, bool or_stop, absl::Duration interval,
       if (changed_.wait_for(lock, absl::ToChronoNanoseconds(interval), is_over))
         return count == workers_;
     }
-    show();
+    look();
   }
 }
 

@@ -1,19 +1,16 @@
 // LoadWatch is where the thread that runs a load waits for its workers, of which each is on a
-// thread of its own, and looks from time to time how they get on.
+// thread of its own, and from time to time does something else.
 //
 // Example:
 //   LoadWatch watch(threads);
 //   ... each worker calls watch.OnDone() once, a signal watch.Stop() ...
-//   watch.Begin();
-//   watch.AwaitDone(/*or_stop=*/true, absl::Seconds(1), [&] { Show(watch.elapsed()); });
+//   watch.AwaitDone(/*or_stop=*/true, absl::Seconds(1), [&] { ShowHowItGetsOn(); });
 //
 // OnReady, OnDone and Stop are thread-safe; the rest is for the thread that made it.
 #ifndef SLUICE_TOOLS_LOAD_WATCH_H_
 #define SLUICE_TOOLS_LOAD_WATCH_H_
 
-#include <chrono>
 #include <condition_variable>
-#include <cstdint>
 #include <mutex>
 
 #include "absl/functional/function_ref.h"
@@ -30,36 +27,22 @@ class LoadWatch {
   void Stop() { Tell(stopped_); }
 
   // Wait until all workers have said so or, if that is to end it, Stop was called; every `interval`
-  // on the way they call `show`.
+  // on the way they call `look`.
   //
   // Answers whether they have.
-  bool AwaitReady(absl::Duration interval, absl::FunctionRef<void()> show) {
-    return Await(ready_, /*or_stop=*/true, interval, show);
+  bool AwaitReady(absl::Duration interval, absl::FunctionRef<void()> look) {
+    return Await(ready_, /*or_stop=*/true, interval, look);
   }
-  void AwaitDone(bool or_stop, absl::Duration interval, absl::FunctionRef<void()> show) {
-    Await(done_, or_stop, interval, show);
+  void AwaitDone(bool or_stop, absl::Duration interval, absl::FunctionRef<void()> look) {
+    Await(done_, or_stop, interval, look);
   }
-
-  // The time is counted from here on.
-  void Begin() { began_ = shown_at_ = Clock::now(); }
-  absl::Duration elapsed() const { return absl::FromChrono(Clock::now() - began_); }
-  // Since RateOf was called, or Begin.
-  absl::Duration since_shown() const { return absl::FromChrono(Clock::now() - shown_at_); }
-  // How many there were in a second, of what is `count` now, since this was last asked.
-  double RateOf(uint64_t count);
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   void Tell(int& count);
   bool Await(const int& count, bool or_stop, absl::Duration interval,
-             absl::FunctionRef<void()> show);
+             absl::FunctionRef<void()> look);
 
   const int workers_;
-  Clock::time_point began_;
-  Clock::time_point shown_at_;
-  uint64_t shown_count_ = 0;
-
   std::mutex mutex_;
   std::condition_variable changed_;
   int ready_ = 0;  // these three under mutex_

@@ -171,9 +171,12 @@ int RunRelay(const ProtocolTable& protocols, const Invocation& invocation) {
       .report_every = absl::GetFlag(FLAGS_stats).value(),
       .report = [&] { invocation.Note(StatsLine(*options, TotalsOf(**server, services))); },
       .stop = [&] { (*server)->Stop(DrainTimeout()); }};
-  if (streams->encryption != nullptr)
-    serving.new_encryption = [&] { return protocols.encryption()->NewServer(""); };
-  Serve(**server, serving, invocation);
+  if (streams->encryption != nullptr) {
+    serving.reload = [&] {
+      ReplaceEncryption(**server, protocols.encryption()->NewServer(""), invocation);
+    };
+  }
+  Serve((*server)->loop(), (*server)->address(), serving);
   std::printf("%s\n", TotalsLine(TotalsOf(**server, services), (*server)->refused()).c_str());
   return kSuccess;
 }

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/core/socket_address.h"
 #include "sluice/tools/printable.h"
 #include "sluice/tools/signal_scope.h"
 
@@ -53,25 +52,14 @@ class Requests {
   bool reload_ = false;
 };
 
-void Reload(StreamServer& server, const ServingOptions& options, const Invocation& invocation) {
-  const auto encryption = options.new_encryption();
-  if (!encryption.ok()) {
-    return invocation.Note(
-        absl::StrCat("not reloaded, what was there stays in use: ", encryption.status().message()));
-  }
-  server.SetEncryption(*encryption);
-  invocation.Note(absl::StrCat("reloaded ", (*encryption)->source()));
-}
-
-void AwaitStop(StreamServer& server, const ServingOptions& options, const Invocation& invocation,
-               Requests& requests) {
+void AwaitStop(const ServingOptions& options, Requests& requests) {
   for (;;) {
     switch (requests.Await(options.report_every)) {
       case Request::kNone:
         options.report();
         break;
       case Request::kReload:
-        Reload(server, options, invocation);
+        options.reload();
         break;
       case Request::kStop:
         return;
@@ -95,19 +83,30 @@ void TroubleLog::Add(const absl::Status& status) {
   invocation_.Note(absl::StrCat(PrintableLine(status.message()), more));
 }
 
-void Serve(StreamServer& server, const ServingOptions& options, const Invocation& invocation) {
+void Serve(EventLoop& loop, const SocketAddress& address, const ServingOptions& options) {
   Requests requests;
   // A SIGHUP that comes at the end must not make that a sudden one.
   std::optional<HangupScope> hangup;
-  if (options.new_encryption) hangup.emplace(server.loop(), [&] { requests.AskToReload(); });
+  if (options.reload) hangup.emplace(loop, [&] { requests.AskToReload(); });
   {
-    SignalScope stop(server.loop(), [&] { requests.AskToStop(); });
+    SignalScope stop(loop, [&] { requests.AskToStop(); });
     // Not before the signals are watched: who reads this line may send one.
-    std::printf("listening on %s\n", server.address().ToString().c_str());
+    std::printf("listening on %s\n", address.ToString().c_str());
     std::fflush(stdout);
-    AwaitStop(server, options, invocation, requests);
+    AwaitStop(options, requests);
   }
   options.stop();
+}
+
+void ReplaceEncryption(StreamServer& server,
+                       const absl::StatusOr<std::shared_ptr<const ServerEncryption>>& encryption,
+                       const Invocation& invocation) {
+  if (!encryption.ok()) {
+    return invocation.Note(
+        absl::StrCat("not reloaded, what was there stays in use: ", encryption.status().message()));
+  }
+  server.SetEncryption(*encryption);
+  invocation.Note(absl::StrCat("reloaded ", (*encryption)->source()));
 }
 
 }  // namespace sluice::tools

@@ -1,12 +1,13 @@
-// What a command does while its StreamServer serves: it says where, reads certificates again on
-// SIGHUP, says what goes wrong, and ends on SIGTERM or SIGINT.
+// What a command does while its server serves: it says where, reads certificates again on SIGHUP,
+// says what goes wrong, and ends on SIGTERM or SIGINT.
 //
 // Example:
 //   TroubleLog log(invocation);
 //   options.on_refused = [&](const absl::Status& status) { log.Add(status); };
 //   ...
-//   Serve(*server, {.new_encryption = read_again, .stop = [&] { server->Stop(DrainTimeout()); }},
-//         invocation);
+//   Serve(server->loop(), server->address(),
+//         {.reload = [&] { ReplaceEncryption(*server, ReadAgain(), invocation); },
+//          .stop = [&] { server->Stop(DrainTimeout()); }});
 #ifndef SLUICE_TOOLS_SERVING_H_
 #define SLUICE_TOOLS_SERVING_H_
 
@@ -20,6 +21,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "sluice/core/event_loop.h"
+#include "sluice/core/socket_address.h"
 #include "sluice/tools/command.h"
 #include "sluice/tools/encryption.h"
 #include "sluice/tools/stream_server.h"
@@ -45,17 +48,24 @@ class TroubleLog {
 
 struct ServingOptions {
   // Reads the files again, on SIGHUP. Null where there is nothing to read: SIGHUP then keeps its
-  // meaning.
-  std::function<absl::StatusOr<std::shared_ptr<const ServerEncryption>>()> new_encryption = nullptr;
-  // Called so often, on this thread.
+  // meaning. This and all others are called on the thread of Serve.
+  std::function<void()> reload = nullptr;
+  // Called so often.
   absl::Duration report_every = absl::InfiniteDuration();
   std::function<void()> report = nullptr;
   // Stops the server, once a signal has asked for that.
   std::function<void()> stop;
 };
 
-// Prints `listening on ADDRESS`, and returns when the server has been stopped.
-void Serve(StreamServer& server, const ServingOptions& options, const Invocation& invocation);
+// Prints `listening on ADDRESS`, and returns when the server, of which `loop` is one, has been
+// stopped.
+void Serve(EventLoop& loop, const SocketAddress& address, const ServingOptions& options);
+
+// Connections that come from now on use `encryption`, or, where that is an error, what was there.
+// Says which.
+void ReplaceEncryption(StreamServer& server,
+                       const absl::StatusOr<std::shared_ptr<const ServerEncryption>>& encryption,
+                       const Invocation& invocation);
 
 }  // namespace sluice::tools
 

@@ -1,6 +1,6 @@
 """`sluice bench` as its users run it.
 
-  sluice_bench_test.py SLUICE OWN_CODEC [unittest's arguments]      run by //tools:sluice_bench_test
+  sluice_bench_test.py SLUICE [unittest's arguments]      run by //tools:sluice_bench_test
 """
 
 import json
@@ -14,7 +14,7 @@ import tempfile
 import threading
 import unittest
 
-from sluice_test import PATIENCE, SLUICE, Echo, Fake, Terminal, receive, run, until_end
+from sluice_testing import PATIENCE, SLUICE, Echo, Fake, Terminal, receive, run, until_end
 
 
 class Bench:
@@ -296,19 +296,24 @@ class BenchTest(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertEqual(result.stderr.decode(), f"sluice bench: --pid: there is no process {ended.pid}\n")
 
-    def test_a_process_that_ends_is_told(self):
-        with Echo() as echo:
+    def test_a_process_that_ends_is_told_and_the_page_still_has_the_load_over_time(self):
+        with tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR")) as folder, Echo() as echo:
+            name = os.path.join(folder, "report.html")
             other = subprocess.Popen([SLUICE, "cat", f"tcp://{echo.address}"], stdin=subprocess.PIPE,
                                      stdout=subprocess.DEVNULL)
             self.addCleanup(other.wait, PATIENCE)
             self.addCleanup(other.kill)
-            with Bench(f"tcp://{echo.address}", f"--pid={other.pid}") as bench:
+            with Bench(f"tcp://{echo.address}", f"--pid={other.pid}", f"--report={name}") as bench:
                 bench.await_progress()
                 other.communicate(timeout=PATIENCE)
                 bench.await_progress()
                 report = bench.interrupt()
                 self.assertEqual(bench.process.returncode, 0)
                 self.assertIn(str(other.pid), report["server"]["error"])
+            with open(name, encoding="utf-8") as file:
+                throughput = file.read().split("<figcaption>")[1]
+            # From one sample to another.
+            self.assertRegex(throughput, r'<path class="line[^"]*" d="M[^L"]*L')
 
     def test_the_page_is_written(self):
         with tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR")) as folder:
@@ -338,4 +343,4 @@ class BenchTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
+    unittest.main(argv=[sys.argv[0], *sys.argv[2:]])

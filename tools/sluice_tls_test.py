@@ -14,8 +14,9 @@ import sys
 import tempfile
 import unittest
 
-from sluice_test import OWN_CODEC, PATIENCE, SLUICE, Echo, Fake, receive, run, until_end
+from sluice_testing import PATIENCE, SLUICE, Echo, Fake, receive, run, until_end
 
+OWN_CODEC = os.path.abspath(sys.argv[2])
 WRITE_TEST_CERTIFICATES = os.path.abspath(sys.argv[3])
 
 # Scheme and --protocol.

@@ -4,21 +4,17 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "sluice/tools/load_series.h"
 #include "sluice/tools/signal_scope.h"
 
 namespace sluice::tools {
-namespace {
-
-constexpr absl::Duration kLookInterval = absl::Milliseconds(100);
-
-}  // namespace
 
 UdpLoad::UdpLoad(const UdpLoadOptions& options)
     : options_(options),
       pattern_(options.size, options.seed,
                options.text ? MessagePattern::kText : MessagePattern::kNoise),
       watch_(options.threads),
-      series_(options.meter) {}
+      course_(LoadSeries(options.meter, options.over_time), [this] { return ReadLatency(); }) {}
 
 UdpLoad::~UdpLoad() {
   if (group_ == nullptr) return;
@@ -35,40 +31,33 @@ absl::StatusOr<UdpLoadResult> UdpLoad::Run(absl::Duration interval, Show show) {
   SignalScope signals(group_->loop(0), [this] { watch_.Stop(); });
   if (absl::Status status = StartWorkers(); !status.ok()) return status;
 
-  const auto look = [&] { Look(interval, show); };
+  const auto look = [&] { course_.Look(interval, [&] { show(TakeProgress()); }); };
   const auto on_each = [&](void (UdpLoadWorker::*act)()) {
     group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
       (workers_[static_cast<size_t>(index)].get()->*act)();
     });
   };
-  watch_.Begin();
-  series_.Add(-options_.warm_up, latency_);
+  course_.Begin(options_.warm_up);
   on_each(&UdpLoadWorker::Run);
-  watch_.AwaitDone(/*or_stop=*/true, std::min(interval, kLookInterval), look);
-  series_.End(watch_.elapsed() - options_.warm_up, TakeLatency());
+  watch_.AwaitDone(/*or_stop=*/true, std::min(interval, LoadCourse::kLookInterval), look);
+  course_.End();
   on_each(&UdpLoadWorker::Finish);
-  watch_.AwaitDone(/*or_stop=*/false, interval, [&] { show(TakeProgress()); });
+  watch_.AwaitDone(/*or_stop=*/false, interval, look);
 
   UdpLoadResult total;
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
     total += workers_[static_cast<size_t>(index)]->TakeResult();
   });
-  total.series = std::move(series_);
+  total.series = course_.TakeSeries();
   return total;
 }
 
-// Adds to the series, and shows how far it has come when it is time to.
-void UdpLoad::Look(absl::Duration interval, Show show) {
-  series_.Add(watch_.elapsed() - options_.warm_up, TakeLatency());
-  if (watch_.since_shown() >= interval) show(TakeProgress());
-}
-
-const Histogram& UdpLoad::TakeLatency() {
-  latency_ = Histogram();
+Histogram UdpLoad::ReadLatency() {
+  Histogram latency;
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
-    latency_.Merge(workers_[static_cast<size_t>(index)]->latency());
+    latency.Merge(workers_[static_cast<size_t>(index)]->latency());
   });
-  return latency_;
+  return latency;
 }
 
 absl::Status UdpLoad::StartWorkers() {
@@ -89,16 +78,12 @@ absl::Status UdpLoad::StartWorkers() {
 
 UdpLoad::Progress UdpLoad::TakeProgress() {
   Progress progress;
-  progress.elapsed = std::max(watch_.elapsed() - options_.warm_up, absl::ZeroDuration());
-  progress.warming_up = watch_.elapsed() < options_.warm_up;
   group_->RunOnEach([&](EventLoop& /*loop*/, int index) {
     const UdpLoadWorker::Progress part = workers_[static_cast<size_t>(index)]->progress();
     progress.answers += part.answers;
     progress.lost += part.lost;
   });
-  progress.p99 = latency_.Since(shown_).Quantile(0.99);
-  shown_ = latency_;
-  progress.answers_per_second = watch_.RateOf(progress.answers);
+  progress.course = course_.TakeProgress(progress.answers);
   return progress;
 }
 

@@ -22,7 +22,7 @@
 #include "absl/time/time.h"
 #include "sluice/core/loop_group.h"
 #include "sluice/tools/histogram.h"
-#include "sluice/tools/load_series.h"
+#include "sluice/tools/load_course.h"
 #include "sluice/tools/load_watch.h"
 #include "sluice/tools/message_pattern.h"
 #include "sluice/tools/udp_load_options.h"
@@ -33,11 +33,8 @@ namespace sluice::tools {
 class UdpLoad {
  public:
   struct Progress {
-    bool warming_up = false;
-    absl::Duration elapsed = {};
+    LoadCourse::Progress course = {};
     uint64_t answers = 0;
-    double answers_per_second = 0;  // since the progress before
-    absl::Duration p99 = {};        // of the answers since the progress before
     uint64_t lost = 0;
   };
 
@@ -55,8 +52,7 @@ class UdpLoad {
   using Show = absl::FunctionRef<void(const Progress&)>;
 
   absl::Status StartWorkers();
-  void Look(absl::Duration interval, Show show);
-  const Histogram& TakeLatency();
+  Histogram ReadLatency();
   Progress TakeProgress();
 
   const UdpLoadOptions options_;
@@ -64,9 +60,7 @@ class UdpLoad {
   std::unique_ptr<LoopGroup> group_;
   std::vector<std::unique_ptr<UdpLoadWorker>> workers_;  // one a loop, touched on its thread
   LoadWatch watch_;
-  Histogram latency_;  // of all workers, when last looked at
-  Histogram shown_;    // the same, when last shown
-  LoadSeries series_;
+  LoadCourse course_;
 };
 
 }  // namespace sluice::tools

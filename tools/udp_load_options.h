@@ -21,6 +21,7 @@ struct UdpLoadOptions {
   SocketAddress peer = {};
   PollerKind poller = PollerKind::kAuto;
   std::optional<ProcessMeter> meter = std::nullopt;  // of the server
+  bool over_time = false;                            // the result's series has samples for a page
   int sockets = 50;
   int pipeline = 1;          // datagrams in flight on each
   MessageSizes size = 1024;  // of a datagram: UdpExchange::kHeaderBytes to kMaxDatagramBytes

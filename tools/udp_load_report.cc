@@ -1,9 +1,7 @@
 #include "sluice/tools/udp_load_report.h"
 
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -19,10 +17,10 @@ namespace sluice::tools {
 namespace {
 
 std::string ProgressLine(const UdpLoad::Progress& progress, const Terminal& terminal) {
-  if (progress.warming_up) return "warming up";
+  if (progress.course.warming_up) return "warming up";
   return absl::StrCat(
-      FormatSeconds(progress.elapsed), "  ", FormatRate(progress.answers_per_second),
-      " datagrams/s  p99 ", FormatLatency(progress.p99, terminal), "  ",
+      FormatSeconds(progress.course.elapsed), "  ", FormatRate(progress.course.per_second),
+      " datagrams/s  p99 ", FormatLatency(progress.course.p99, terminal), "  ",
       FormatCount(progress.answers), " in all",
       progress.lost == 0 ? "" : absl::StrCat("  ", FormatCount(progress.lost), " lost"));
 }
@@ -101,26 +99,11 @@ std::string UdpLoadReport(absl::string_view title, const UdpLoadOptions& options
 std::string UdpLoadReportJson(absl::string_view url, const UdpLoadOptions& options,
                               const UdpLoadResult& result) {
   JsonObject report;
-  report.Add("url", url)
-      .Add("protocol", "udp")
-      .Add("connections", int64_t{options.sockets})
-      .Add("pipeline", int64_t{options.pipeline})
-      .Add("size", static_cast<int64_t>(std::llround(options.size.mean())))
-      .Add("sizes", options.size.ToString())
-      .Add("rate", options.rate)
-      .Add("rate_reached",
-           options.rate.has_value() ? std::optional<bool>(result.ReachedRate()) : std::nullopt)
-      .Add("unsent", result.unsent)
-      .Add("warm_up_seconds", absl::ToDoubleSeconds(options.warm_up))
-      .Add("text", options.text)
-      .Add("threads", int64_t{options.threads})
-      .Add("lost_after_seconds", absl::ToDoubleSeconds(options.lost_after))
-      .Add("seconds", absl::ToDoubleSeconds(result.elapsed))
+  report.Add("url", url).Add("protocol", "udp").Add("connections", int64_t{options.sockets});
+  AddCommonJson(options, result, &report);
+  report.Add("lost_after_seconds", absl::ToDoubleSeconds(options.lost_after))
       .Add("messages", result.counts.answers)
       .Add("messages_per_second", result.answers_per_second())
-      .Add("bytes", result.bytes)
-      .Add("bytes_per_second", result.bytes_per_second())
-      .Add("latency_ns", LatencyJson(result.latency))
       .Add("sent", result.counts.sent)
       .Add("lost", result.counts.lost)
       .Add("late", result.counts.late)
@@ -130,8 +113,6 @@ std::string UdpLoadReportJson(absl::string_view url, const UdpLoadOptions& optio
       .Add("unread", result.unread)
       .Add("errors_total", result.errors)
       .Add("first_error", result.first_error)
-      .Add("server", UsageJson(result.series))
-      .Add("verified", options.verify)
       .Add("ok", UdpLoadStatus(options, result).ok());
   return report.ToString();
 }
