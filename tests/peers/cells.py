@@ -25,12 +25,20 @@ class Cell(NamedTuple):
 
 
 def _size(count):
-    return f"{count // 1024} KiB" if count >= 1024 else f"{count} B"
+    for unit, bytes_each in (("MiB", 1024 * 1024), ("KiB", 1024)):
+        if count >= bytes_each:
+            return f"{count // bytes_each} {unit}"
+    return f"{count} B"
 
 
 def _echo(wire, title, size, pipeline):
     return Cell(f"{wire}_{size}x{pipeline}", f"{title}, {_size(size)}, {pipeline} in flight", wire, "echo",
                 (PROCESSOR, RATE), {"mode": "echo", "size": size, "pipeline": pipeline})
+
+
+def _many(wire, title, pipeline):
+    return Cell(f"{wire}_many_1024x{pipeline}", f"{title}, 1,000 connections, 1 KiB, {pipeline} in flight", wire, "echo",
+                (PROCESSOR, RATE), {"mode": "echo", "size": 1024, "pipeline": pipeline, "connections": 1000})
 
 
 def _resp():
@@ -66,8 +74,11 @@ def _memory(wire, title):
 
 CELLS = (
     *(_echo("raw", "raw echo", size, pipeline) for size in (64, 1024, 16384) for pipeline in (1, 16)),
+    *(_many("raw", "raw echo", pipeline) for pipeline in (1, 16)),
     *(_echo("frame", "framed echo", size, pipeline) for size, pipeline in ((1024, 1), (1024, 16), (16384, 16))),
     *(_echo("websocket", "WebSocket echo", size, pipeline) for size in (64, 1024, 16384) for pipeline in (1, 16)),
+    _echo("websocket", "WebSocket echo", 1024 * 1024, 1),
+    *(_many("websocket", "WebSocket echo", pipeline) for pipeline in (1, 16)),
     *(_echo("wss", "WebSocket echo over TLS", size, pipeline)
       for size, pipeline in ((1024, 1), (1024, 16), (16384, 1), (16384, 16))),
     *(_echo("deflate", "compressed WebSocket echo", size, pipeline)

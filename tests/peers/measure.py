@@ -4,27 +4,21 @@ Processor time is what the kernel says that the server's threads took (schedstat
 when nothing is under way.
 """
 
-import collections
 import contextlib
 import json
 import os
-import queue
 import re
 import signal
 import socket
 import statistics
 import subprocess
 import tempfile
-import threading
 
 import peers
+from process import ENDS_WITH_US, Failed, Process  # by the path of peers
 
 # Far more than a server takes to start, or to answer.
 DEADLINE = 60
-
-
-class Failed(Exception):
-    """A server did not start, or the load found something wrong; says what, in a line."""
 
 
 def processors():
@@ -33,69 +27,18 @@ def processors():
     return allowed[0], allowed[-1]
 
 
-# Before a command: whatever happens to this process, the other ends with it.
-ENDS_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
+def _on(processor):
+    return ["taskset", "--cpu-list", str(processor)]
 
 
-def _on(processor, command):
-    return [*ENDS_WITH_US, "taskset", "--cpu-list", str(processor), *command]
-
-
-class Server:
+class Server(Process):
     def __init__(self, peer, place, built, wire, environment=None):
-        self.peer = peer
-        self._command = peer.command(place, built, wire)
-        self._said = collections.deque(maxlen=5)
-        self._child = subprocess.Popen(_on(processors()[0], self._command), stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                       env={**os.environ, **peer.environment, **(environment or {})})
-        try:
-            self._lines = queue.Queue()
-            self._reader = threading.Thread(target=self._read, daemon=True)
-            self._reader.start()
-            self.address = self._await_address()
-        except BaseException:
-            self.stop()
-            raise
-
-    def _read(self):
-        """To the end, so that a server that says much is not held up."""
-        is_ready = False
-        with self._child.stdout:
-            for line in iter(self._child.stdout.readline, b""):
-                text = line.decode(errors="replace").rstrip()
-                match = re.fullmatch(self.peer.ready, text)
-                if match and not is_ready:
-                    is_ready = True
-                    # One that does not tell it was told.
-                    self._lines.put(match.groupdict().get("address") or
-                                    f"127.0.0.1:{self._command[self._command.index('--port') + 1]}")
-                else:
-                    self._said.append(text)
-        self._lines.put(None)
-
-    def _await_address(self):
-        try:
-            address = self._lines.get(timeout=DEADLINE)
-        except queue.Empty:
-            address = None
-        if address is None:
-            self.stop()
-            raise Failed(f"{self._command[0]} did not say that it listens, but: {self.last_words()}")
-        return address
-
-    def last_words(self):
-        """Of one that was stopped: the last lines that it wrote, but for that which tells the address."""
-        self._reader.join(DEADLINE)
-        return " ".join(self._said)[-300:]
-
-    @property
-    def pid(self):
-        return self._child.pid
-
-    def stop(self):
-        self._child.kill()
-        self._child.wait(DEADLINE)
+        command = peer.command(place, built, wire)
+        super().__init__(command, peer.ready, DEADLINE, under=_on(processors()[0]),
+                         env={**os.environ, **peer.environment, **(environment or {})})
+        # One that does not tell it was told it.
+        self.address = (self.await_line().groupdict().get("address") or
+                        f"127.0.0.1:{command[command.index('--port') + 1]}")
 
 
 def start(peer, place, built, wire, environment=None):
@@ -123,8 +66,12 @@ class Bench:
         return self
 
     def __exit__(self, *_):
-        for server in self._servers.values():
-            server.stop()
+        self.stop_servers()
+
+    def stop_servers(self):
+        """What is measured next begins with new ones."""
+        while self._servers:
+            self._servers.popitem()[1].stop()
 
     def measure(self, cell, peer):
         """{figure: value}; raises Failed."""
@@ -144,18 +91,27 @@ class Bench:
                 what += f"; the server said: {server.last_words()}" if server.last_words() else ""
             raise Failed(what) from error
 
-    def _server(self, peer, wire):
-        """It serves for as long as the bench is there, and sleeps while others are measured."""
-        if (peer.name, wire) not in self._servers:
-            self._servers[peer.name, wire] = start(peer, self._place, self._built[peer.name], wire)
-        return self._servers[peer.name, wire]
+    def _server(self, peer, cell):
+        """It serves until stop_servers, and sleeps while others are measured."""
+        if (peer.name, cell.wire) not in self._servers:
+            server = start(peer, self._place, self._built[peer.name], cell.wire)
+            self._servers[peer.name, cell.wire] = server
+            self._warm_up(server, cell)
+        return self._servers[peer.name, cell.wire]
+
+    def _warm_up(self, server, cell):
+        """What is compiled or made when it is first used (Node's code, Go's memory) is no part of the first cell's figures."""
+        changes = {} if cell.load["mode"] in ("broadcast", "set_up") else {"mode": "echo"}
+        if cell.wire == "resp":
+            changes["protocol"] = "resp_set"
+        self._run_load(server, cell, **changes)
 
     def _load_command(self, server, wire, flags):
         switches = {"wss": ["--tls"], "deflate": ["--deflate"]}.get(wire, [])
         flags = {"protocol": peers.protocol_of(wire), **flags}
         command = [self._load, f"--address={server.address}", *switches,
                    *(f"--{name}" if value is None else f"--{name}={value}" for name, value in flags.items())]
-        return _on(processors()[1], command)
+        return [*ENDS_WITH_US, *_on(processors()[1]), *command]
 
     def _run_load(self, server, cell, **more):
         flags = {"seconds": self._seconds, "warm_up": self._seconds / 3, "pid": server.pid, **cell.load, **more}
@@ -169,12 +125,12 @@ class Bench:
         return json.loads(done.stdout)
 
     def _measure_echo(self, cell, peer):
-        told = self._run_load(self._server(peer, cell.wire), cell)
+        told = self._run_load(self._server(peer, cell), cell)
         return {"processor": told["processor_seconds"] * 1e6 / told["count"], "rate": told["count"] / told["seconds"]}
 
     def _measure_resp_get(self, cell, peer):
         """There has to be a value."""
-        server = self._server(peer, cell.wire)
+        server = self._server(peer, cell)
         host, port = server.address.rsplit(":", 1)
         size = cell.load["size"]
         with socket.create_connection((host, int(port)), DEADLINE) as connection:
@@ -188,21 +144,21 @@ class Bench:
         """At half of the rate that sluice reaches with one message in flight on each connection."""
         if cell.name not in self._rates:
             self._rates[cell.name] = self._rate_of_sluice(cell) / 2
-        told = self._run_load(self._server(peer, cell.wire), cell, rate=self._rates[cell.name],
+        told = self._run_load(self._server(peer, cell), cell, rate=self._rates[cell.name],
                               seconds=3 * self._seconds)
         return {"p99": told["p99_us"], "p99.9": told["p999_us"]}
 
     def _rate_of_sluice(self, cell):
         try:
             with self._failures_of(peers.SLUICE, cell):
-                sluice = self._server(peers.SLUICE, cell.wire)
+                sluice = self._server(peers.SLUICE, cell)
                 told = [self._run_load(sluice, cell, mode="echo") for _ in range(3)]
                 return statistics.median(one["count"] / one["seconds"] for one in told)
         except Failed as reason:
             raise Failed(f"the rate, which is sluice's, could not be measured: {reason}") from None
 
     def _measure_calls(self, cell, peer):
-        server = self._server(peer, cell.wire)
+        server = self._server(peer, cell)
         with self._gated(server, cell.wire, {**cell.load, "pid": server.pid}) as load, SystemCalls(server.pid) as calls:
             load.stdin.write(b"go\n")
             load.stdin.flush()
@@ -215,9 +171,9 @@ class Bench:
         count = self._idle_connections
         try:
             with self._gated(server, cell.wire, {**cell.load, "connections": count // 10}):
-                before = anonymous_bytes(server.pid)
+                before = server.anonymous_bytes()
                 with self._gated(server, cell.wire, {**cell.load, "connections": count}):
-                    return {"memory": (anonymous_bytes(server.pid) - before) / count}
+                    return {"memory": (server.anonymous_bytes() - before) / count}
         finally:
             server.stop()
 
@@ -233,12 +189,6 @@ class Bench:
         finally:
             load.kill()
             load.communicate()
-
-
-def anonymous_bytes(pid):
-    """Memory that is the process's own: no file's, nobody else's."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return int(re.search(r"^Anonymous:\s+(\d+) kB$", file.read(), re.M).group(1)) * 1024
 
 
 class SystemCalls:

@@ -6,9 +6,13 @@ import hashlib
 import os
 import socket
 import subprocess
+import sys
 from typing import Callable, NamedTuple, Tuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "process"))
+from process import Failed, Process
+
 SERVERS = os.path.join(HERE, "servers")
 # Debian's: its modules (uvloop and so on) are for this one.
 PYTHON = "/usr/bin/python3"
@@ -44,11 +48,14 @@ class Peer(NamedTuple):
     version: Callable  # () -> text
     environment: dict = {}
     without: Tuple[str, ...] = ()  # cells in which it fails now and then
+    kinds: Tuple[str, ...] = ()  # of cells, unless it is for all
+    is_ranked: bool = True  # sluice is compared with it; that is not so of the bare loop, nor of sluice itself
     ready: str = r"listening on (?P<address>.+)"  # the line it prints once it accepts
     attempts: int = 1  # to start it: one that is told a port may find that somebody has taken it meanwhile
 
     def serves(self, cell):
-        return cell.wire in self.wires and cell.name not in self.without
+        return (cell.wire in self.wires and cell.name not in self.without and
+                (not self.kinds or cell.kind in self.kinds))
 
 
 # What a server is asked to serve. All are echo servers but `broadcast` (WebSocket messages to all connections) and resp.
@@ -208,15 +215,36 @@ def redis_command(place, _, wire):
             "--tcp-backlog", "4096", "--dir", place.folder]
 
 
-SLUICE = Peer("sluice", WIRES, build=lambda place: None, command=sluice_command, version=sluice_version)
+SLUICE = Peer("sluice", WIRES, build=lambda place: None, command=sluice_command, version=sluice_version,
+              is_ranked=False)
+
+
+def io_uring_command(place, built, wire):
+    return [*sluice_command(place, built, wire), "--poller=io_uring"]
+
+
+def try_io_uring(place):
+    """A system may refuse it."""
+    with Process(io_uring_command(place, None, "raw"), SLUICE.ready, BUILD_DEADLINE) as server:
+        try:
+            server.await_line()
+        except Failed as reason:
+            raise Unavailable(str(reason)) from None
+
+
+# The same on its other engine, for which one asks by name.
+IO_URING = SLUICE._replace(name="io_uring", wires=("raw", "websocket"), kinds=("echo",), build=try_io_uring,
+                           command=io_uring_command)
 
 # --- all of them
 
 WEBSOCKET = ("websocket", "wss", "deflate", "broadcast")
 
 PEERS = (
-    compiled_peer("floor", "floor.c", ("raw", "frame", "websocket", "broadcast"), (), ["-lcrypto"], flags=["-O3"]),
+    compiled_peer("floor", "floor.c", ("raw", "frame", "websocket", "broadcast"), (), ["-lcrypto"],
+                  flags=["-O3"])._replace(is_ranked=False),
     SLUICE,
+    IO_URING,
     compiled_peer("libuv", "libuv.c", ("raw", "frame"), ["libuv1-dev"], ["-luv"]),
     compiled_peer("libevent", "libevent.c", ("raw", "frame"), ["libevent-dev"], ["-levent_core"]),
     compiled_peer("asio", "asio.cc", ("raw", "frame"), ["libboost-dev"], ["-lpthread"], "g++"),
@@ -238,3 +266,5 @@ PEERS = (
          command=redis_command, ready=".*Ready to accept connections.*", attempts=3,
          version=lambda: output_of(["redis-server", "--version"], "redis-server")),
 )
+
+NOT_RANKED = [peer.name for peer in PEERS if not peer.is_ranked]

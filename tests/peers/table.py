@@ -4,6 +4,7 @@ import statistics
 from typing import NamedTuple, Optional
 
 import cells
+import peers
 
 NOISE = 0.03
 
@@ -14,7 +15,7 @@ class Row(NamedTuple):
     figure: object
     values: dict  # {peer: median}
     to_floor: dict  # {peer: median of the ratios in each round}, where there is a floor
-    best_peer: Optional[str]  # of all but the floor and sluice
+    best_peer: Optional[str]  # of those that are ranked
     to_best: Optional[float]  # sluice's
     rank: str  # a word
 
@@ -48,7 +49,7 @@ def rows(results):
                       for name in names}
             to_floor = {name: _median_ratio(rounds, name, "floor", figure.name) for name in names} \
                 if "floor" in names else {}
-            others = [name for name in names if name not in ("floor", "sluice")]
+            others = [name for name in names if name not in peers.NOT_RANKED]
             best = (max if figure.more_is_better else min)(others, key=values.get) if others else None
             to_best = _median_ratio(rounds, "sluice", best, figure.name) if best and "sluice" in values else None
             yield Row(cell, figure, values, to_floor, best, to_best, _rank(figure, values, best, to_best))

@@ -28,7 +28,7 @@ class TableTest(unittest.TestCase):
         self.assertAlmostEqual(row.to_floor["sluice"], 1.5)
 
     def test_the_best_peer_is_neither_the_floor_nor_sluice(self):
-        rows = rows_of(floor=[1], sluice=[2], libuv=[3], go=[4])
+        rows = rows_of(floor=[1], sluice=[2], io_uring=[1], libuv=[3], go=[4])
         for row in rows.values():
             self.assertEqual(row.best_peer, "libuv")
             self.assertEqual(row.rank, "first")

@@ -14,14 +14,16 @@ import ipaddress
 import json
 import math
 import os
-import queue
 import re
 import resource
 import signal
-import subprocess
 import sys
+import tempfile
 import threading
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "process"))
+from process import Failed, Process
 
 # Far more than a server takes to start, or a load to say something; less than Bazel gives the test, so that what went
 # wrong is seen.
@@ -44,91 +46,11 @@ def whole_number(least, most):
     return parse
 
 
-class Child:
-    """A process that is ended with the with block, and what it says, line by line."""
-
-    def __init__(self, command, stream):
-        self.command = command
-        # Whatever happens to this process, the other ends with it.
-        self._child = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self._lines = queue.Queue()
-        self._rest = {"stdout": [], "stderr": []}
-        self._readers = [threading.Thread(target=self._read, args=(name, name == stream), daemon=True)
-                         for name in self._rest]
-        for reader in self._readers:
-            reader.start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self._child.poll() is None:
-            self._child.kill()
-        self._child.wait(DEADLINE)
-
-    @property
-    def pid(self):
-        return self._child.pid
-
-    def _read(self, name, is_read_by_line):
-        for line in getattr(self._child, name):
-            text = line.decode(errors="replace").rstrip("\n")
-            self._rest[name].append(text)
-            if is_read_by_line:
-                self._lines.put(text)
-        if is_read_by_line:
-            self._lines.put(None)
-
-    def fail(self, what):
-        sys.exit(f"scale: {' '.join(self.command)}: {what}\n" + "\n".join(self._rest["stderr"][-5:]))
-
-    def await_line(self, pattern):
-        """The match of the first line that has one."""
-        while True:
-            try:
-                line = self._lines.get(timeout=DEADLINE)
-            except queue.Empty:
-                self.fail(f"said nothing in {DEADLINE} s")
-            if line is None:
-                self.fail("has ended")
-            if match := re.search(pattern, line):
-                return match
-
-    def signal(self, number):
-        self._child.send_signal(number)
-
-    def end(self, number=None):
-        """Waits until it has ended, by itself or by a signal; what it printed."""
-        if number is not None:
-            self.signal(number)
-        try:
-            status = self._child.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            self.fail(f"has not ended in {DEADLINE} s")
-        for reader in self._readers:
-            reader.join(DEADLINE)
-        if status != 0:
-            self.fail(f"ended with {status}")
-        return "\n".join(self._rest["stdout"])
-
-
-class Server(Child):
+class Server(Process):
     def __init__(self, sluice, *flags, listen="*:0"):
-        super().__init__([sluice, "echo", f"--listen={listen}", "--idle_timeout=inf", *flags], "stdout")
-        try:
-            self.port = int(self.await_line(r"listening on .*:(\d+)").group(1))
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def processor_seconds(self):
-        """What its threads took, to the nanosecond."""
-        total = 0
-        for thread in os.listdir(f"/proc/{self.pid}/task"):
-            with open(f"/proc/{self.pid}/task/{thread}/schedstat", encoding="ascii") as file:
-                total += int(file.read().split()[0])
-        return total / 1e9
+        super().__init__([sluice, "echo", f"--listen={listen}", "--idle_timeout=inf", *flags], r"listening on .*:(\d+)",
+                         DEADLINE)
+        self.port = int(self.await_line()[1])
 
     def wake_ups(self):
         total = 0
@@ -137,21 +59,26 @@ class Server(Child):
                 total += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", file.read(), re.M).group(1))
         return total
 
-    def anonymous_bytes(self):
-        with open(f"/proc/{self.pid}/smaps_rollup", encoding="ascii") as file:
-            return int(re.search(r"^Anonymous:\s+(\d+) kB", file.read(), re.M).group(1)) * 1024
 
-
-class Load(Child):
+class Load(Process):
     """`sluice bench` that goes on until it is interrupted, or for --duration."""
 
     def __init__(self, sluice, url, *flags, timeout="60s"):
-        super().__init__([sluice, "bench", url, "--json", f"--timeout={timeout}", *flags], "stderr")
+        self._report = tempfile.TemporaryFile()
+        super().__init__([sluice, "bench", url, "--json", f"--timeout={timeout}", *flags], r".*  ([\d,]+) in all .*",
+                         DEADLINE, stdout=self._report)
+
+    def report(self, number=None):
+        """What it printed, once it has ended, by itself or by a signal."""
+        self.end(number)
+        with self._report:
+            self._report.seek(0)
+            return json.load(self._report)
 
     def await_messages(self, count):
         messages, moved = 0, time.monotonic()
         while messages < count:
-            told = int(self.await_line(r"  ([\d,]+) in all ").group(1).replace(",", ""))
+            told = int(self.await_line()[1].replace(",", ""))
             if told > messages:
                 messages, moved = told, time.monotonic()
             elif time.monotonic() > moved + DEADLINE:
@@ -182,7 +109,7 @@ def measure_loops(options):
             url = f"{scheme(options.protocol)}://127.0.0.1:{server.port}/"
             with Load(options.sluice, url, "--connections=64", "--pipeline=16", "--size=64", "--threads=2",
                       f"--duration={options.seconds}s") as load:
-                report = json.loads(load.end())
+                report = load.report()
             rows.append({"loops": loops, "messages_per_second": report["messages_per_second"],
                          "cpu_ns_per_message": (server.processor_seconds() - before) * 1e9 / report["messages"]})
     return rows
@@ -245,7 +172,7 @@ def hold(options, is_of_processes):
         answered = 0
         for load, count in loads:
             load.signal(signal.SIGCONT)
-            report = json.loads(load.end(signal.SIGINT))
+            report = load.report(signal.SIGINT)
             if report["connections_opened"] != count:
                 load.fail(f"only {report['connections_opened']} connections opened")
             answered += report["messages"]
@@ -268,7 +195,7 @@ def churn(options):
             url = f"{scheme(protocol)}://127.0.0.1:{server.port}/"
             with Load(options.sluice, url, "--connections=64", "--size=64", "--reconnect=1",
                       f"--duration={options.seconds}s") as load:
-                report = json.loads(load.end())
+                report = load.report()
             rows.append({"protocol": protocol, "connections_per_second": report["messages_per_second"],
                          "cpu_us_per_connection":
                              (server.processor_seconds() - before) * 1e6 / report["messages"]})
@@ -309,8 +236,11 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="writes the figures")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("scale: ended"))  # and the servers and loads with it
-    figures = {"loops": measure_loops(options), "held": [hold(options, False), hold(options, True)],
-               "churn": churn(options)}
+    try:
+        figures = {"loops": measure_loops(options), "held": [hold(options, False), hold(options, True)],
+                   "churn": churn(options)}
+    except Failed as reason:
+        sys.exit(f"scale: {reason}")
     print(report(figures), end="")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:

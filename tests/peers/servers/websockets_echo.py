@@ -7,11 +7,15 @@ Without pings; with the C extension for masking, which Debian's package has.
 
 import asyncio
 import contextlib
+import logging
 import ssl
 import sys
 
 import websockets
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+
+# Of connections that end without a closing handshake it would tell, with a traceback each.
+logging.getLogger("websockets").setLevel(logging.CRITICAL)
 
 OPTION = sys.argv[2] if len(sys.argv) > 2 else ""
 ALL = set()
