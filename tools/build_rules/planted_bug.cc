@@ -9,9 +9,10 @@ namespace {
 int shared = 0;
 
 void Overflow() {
-  volatile char* array = new char[4];
-  volatile int past = 4;
-  array[past] = 1;
+  // Of a size that the compiler does not know, or ubsan would find it first.
+  volatile int size = 4;
+  volatile char* array = new char[size];
+  array[size] = 1;
   delete[] array;
 }
 
