@@ -263,16 +263,28 @@ static int by_value(const void* a, const void* b) {
   return (x > y) - (x < y);
 }
 
-/* The median of those of each tenth of a second; sorts the latencies within each. */
+/* The latencies of each tenth of a second. */
+static size_t window_count(void) {
+  const size_t tenths = (size_t)(options.seconds * 10 + 0.5);
+  return tenths < 1 ? 1 : tenths < latency_count ? tenths : latency_count;
+}
+
+static size_t window_begin(size_t i) { return latency_count * i / window_count(); }
+
+static void sort_windows(void) {
+  for (size_t i = 0; i < window_count(); ++i)
+    qsort(latencies + window_begin(i), window_begin(i + 1) - window_begin(i), sizeof *latencies,
+          by_value);
+}
+
+/* The median of those of the windows, which are sorted. */
 static double quantile_us(double share) {
   if (latency_count == 0) return 0;
-  const size_t tenths = (size_t)(options.seconds * 10 + 0.5);
-  const size_t windows = tenths < 1 ? 1 : tenths < latency_count ? tenths : latency_count;
+  const size_t windows = window_count();
   uint64_t* each = allocate(windows * sizeof *each);
   for (size_t i = 0; i < windows; ++i) {
-    const size_t begin = latency_count * i / windows, end = latency_count * (i + 1) / windows;
-    qsort(latencies + begin, end - begin, sizeof *latencies, by_value);
-    const size_t at = begin + (size_t)(share * (double)(end - begin));
+    const size_t begin = window_begin(i), count = window_begin(i + 1) - begin;
+    const size_t at = begin + (size_t)(share * (double)count);
     each[i] = latencies[at < latency_count ? at : latency_count - 1];
   }
   qsort(each, windows, sizeof *each, by_value);
@@ -289,6 +301,7 @@ static void measure(double seconds) {
 }
 
 static void tell(double seconds, double processor_seconds) {
+  if (latency_count > 0) sort_windows();
   printf(
       "{\"count\": %zu, \"seconds\": %.9f, \"processor_seconds\": %.9f, \"p50_us\": %.3f, "
       "\"p99_us\": %.3f, \"p999_us\": %.3f}\n",
